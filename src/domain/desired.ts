@@ -1,0 +1,102 @@
+/** The desired state: what the config file asks for, every default filled in, every unit converted. Built by `config/resolve`. */
+import type { CallTarget, Graph } from './graph.ts';
+import type { Json } from './json.ts';
+
+export interface DesiredState {
+  readonly proxy: ProxySpec;
+  readonly admin: AdminSpec;
+  readonly logging: LoggingSpec;
+  readonly shutdownTimeoutMs: number;
+  readonly applications: readonly ApplicationSpec[];
+}
+
+/** `proxy_location` and `http_options`. */
+export interface ProxySpec {
+  /** False with `proxy_location: Disabled`. */
+  readonly enabled: boolean;
+  readonly host: string;
+  readonly port: number;
+  readonly rootPath: string;
+  readonly requestTimeoutMs: number | null;
+  readonly keepAliveTimeoutMs: number;
+  readonly maxRequestBodyBytes: number;
+  /** Bound over all queues and streams; beyond it new requests get 503. */
+  readonly maxBufferedBytes: number;
+  readonly maxHeaderBytes: number;
+  readonly server: 'auto' | 'uws' | 'node';
+  readonly drainGraceMs: number;
+}
+
+/** `admin_options`. */
+export interface AdminSpec {
+  readonly host: string;
+  readonly port: number;
+  readonly token: string | null;
+}
+
+/** `logging_config`. `encoding: null` = text on a terminal, JSON elsewhere. */
+export interface LoggingSpec {
+  readonly encoding: 'TEXT' | 'JSON' | null;
+  readonly level: 'debug' | 'info' | 'warn' | 'error' | 'fatal';
+  readonly accessLog: boolean;
+}
+
+export interface ApplicationSpec {
+  readonly name: string;
+  /** null: not on HTTP. */
+  readonly routePrefix: string | null;
+  readonly deployments: readonly DeploymentSpec[];
+  readonly ingress: Ingress;
+  /** Who may call whom from code: caller deployment → handle name → callee (`method` is not used). */
+  readonly calls: Readonly<Record<string, Readonly<Record<string, CallTarget>>>>;
+  readonly accessLog: boolean;
+}
+
+export type Ingress =
+  | { readonly kind: 'deployment'; readonly deployment: string }
+  | { readonly kind: 'graph'; readonly graph: Graph };
+
+/** What a deployment runs. Paths are absolute. */
+export type Runnable =
+  /** `export` is the export's name, `default` when none was given. */
+  | { readonly kind: 'module'; readonly file: string; readonly export: string }
+  | { readonly kind: 'model'; readonly path: string };
+
+export interface DeploymentSpec {
+  readonly name: string;
+  readonly runs: Runnable;
+  readonly initArgs: Readonly<Record<string, Json>>;
+  /** undefined: none given, `reconfigure` is not called. */
+  readonly userConfig: Json | undefined;
+  readonly numReplicas: number;
+  /** Per replica, requests (not batches). */
+  readonly maxOngoingRequests: number;
+  /** -1: no bound. */
+  readonly maxQueuedRequests: number;
+  readonly backpressure: { readonly statusCode: 503 | 429; readonly retryAfterS: number };
+  readonly requestTimeoutMs: number | null;
+  readonly retry: { readonly maxAttempts: number; readonly backoffMs: number; readonly idempotent: boolean };
+  readonly batching: BatchingSpec | null;
+  readonly health: { readonly periodMs: number; readonly timeoutMs: number; readonly failureThreshold: number };
+  readonly unresponsiveTimeoutMs: number;
+  readonly startupTimeoutMs: number;
+  readonly maxConstructorRetryCount: number;
+  readonly gracefulShutdownTimeoutMs: number;
+  /** `ray_actor_options.num_cpus`; null: not named. Sizes thread pools (1 where null). */
+  readonly numCpus: number | null;
+  /** `runtime_env.env_vars`, those of the deployment over those of the application. */
+  readonly env: Readonly<Record<string, string>>;
+  /** `runtime_env.working_dir`, absolute; null: the folder of the config file. */
+  readonly workingDir: string | null;
+}
+
+export interface BatchingSpec {
+  /** Rows (size of axis 0) for a model, items for code. */
+  readonly maxBatchSize: number;
+  /** The longest that the OLDEST request may be held for company; 0 = never held. */
+  readonly waitMs: number;
+  /** Per replica. */
+  readonly maxConcurrentBatches: number;
+  /** Code only: the method that takes an array. */
+  readonly method: string;
+}

@@ -1,0 +1,17 @@
+/** What can be said about a config file, with where it stands. */
+
+export interface Diagnostic {
+  readonly severity: 'error' | 'warning';
+  /** Stable, upper snake case: `UNKNOWN_KEY`, `WRONG_TYPE`, `DUPLICATE_NAME`, … */
+  readonly code: string;
+  /** `applications[0].deployments[1].batching.max_batch_size`; empty for the whole file. */
+  readonly path: string;
+  /** Says what was expected, what was got, and what to do. */
+  readonly message: string;
+  readonly file: string;
+  /** 1-based; 0 when the diagnostic concerns no place in the text. */
+  readonly line: number;
+  readonly column: number;
+  /** The line with a caret under the place; empty when there is none. */
+  readonly excerpt: string;
+}

@@ -1,0 +1,59 @@
+/** What user code imports from `serve-daemon`. */
+import type { Logger } from 'pino';
+
+export { HttpError } from './http-error.ts';
+export { Tensor, type TensorData } from './tensor.ts';
+export type { Dtype } from '../protocol/value.ts';
+
+/** What a constructor gets as its second argument. */
+export interface DeploymentContext {
+  readonly application: string;
+  readonly deployment: string;
+  readonly replicaId: string;
+  readonly log: Logger;
+  /** Aborted when the replica is told to stop. */
+  readonly signal: AbortSignal;
+}
+
+/** What every call gets behind its input. */
+export interface CallContext extends DeploymentContext {
+  readonly requestId: string;
+  /** Milliseconds since the epoch; undefined: none. */
+  readonly deadline: number | undefined;
+  /** Aborted when the client has gone or the deadline has passed. */
+  readonly signal: AbortSignal;
+  /** The HTTP request, where the call came from HTTP. */
+  readonly request: RequestInfo | undefined;
+}
+
+export interface RequestInfo {
+  readonly method: string;
+  /** As sent, percent-encoding kept, without the query. */
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly headers: Headers;
+}
+
+/** A call under way: awaitable (the result) and, where the method is a generator, async-iterable (its items). */
+export interface Call<T> extends PromiseLike<T extends AsyncIterable<infer Item> ? Item[] : T> {
+  [Symbol.asyncIterator](): AsyncIterator<T extends AsyncIterable<infer Item> ? Item : never>;
+  cancel(): void;
+}
+
+export interface CallOptions {
+  /** Seconds; the sooner of this and the caller's own deadline counts. */
+  timeoutS?: number;
+  signal?: AbortSignal;
+}
+
+type Methods<T> = {
+  [K in keyof T as T[K] extends (...args: never[]) => unknown ? K : never]: T[K] extends (...args: infer Args) => infer Result
+    ? (...args: WithoutContext<Args>) => Call<Result extends AsyncIterable<unknown> ? Result : Awaited<Result>>
+    : never;
+};
+
+/** The trailing context parameter is the daemon's to give. */
+type WithoutContext<Args extends unknown[]> = Args extends [...infer Rest, CallContext] ? Rest : Args extends [] ? [] : Args;
+
+/** How one deployment calls another: each public method of the class, through the daemon's queue. */
+export type Handle<T> = Methods<T> & { options(options: CallOptions): Handle<T> };

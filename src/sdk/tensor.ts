@@ -1,0 +1,54 @@
+/** A dense array with dtype and shape, as models take and give them. */
+import { DTYPES, type Dtype } from '../protocol/value.ts';
+
+export type TensorData =
+  | Uint8Array
+  | Int8Array
+  | Uint16Array
+  | Int16Array
+  | Uint32Array
+  | Int32Array
+  | Float32Array
+  | Float64Array
+  | BigInt64Array
+  | BigUint64Array
+  | readonly string[];
+
+/** The typed array of each dtype; `bool` and `float16` travel as `Uint8Array` (0 or 1) and `Uint16Array` (raw bits). */
+export const TYPED_ARRAYS = {
+  bool: Uint8Array,
+  uint8: Uint8Array,
+  int8: Int8Array,
+  uint16: Uint16Array,
+  int16: Int16Array,
+  float16: Uint16Array,
+  uint32: Uint32Array,
+  int32: Int32Array,
+  float32: Float32Array,
+  uint64: BigUint64Array,
+  int64: BigInt64Array,
+  float64: Float64Array,
+} as const;
+
+export class Tensor {
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  /** Row-major; its length is the product of `shape`. */
+  readonly data: TensorData;
+
+  /** @throws TypeError when data is not what the dtype wants, RangeError when its length is not the product of `shape` */
+  constructor(dtype: Dtype, shape: readonly number[], data: TensorData) {
+    if (!Object.hasOwn(DTYPES, dtype)) throw new TypeError(`expected a dtype (${Object.keys(DTYPES).join(', ')}), got ${dtype}`);
+    const fits = dtype === 'string' ? Array.isArray(data) : data instanceof TYPED_ARRAYS[dtype];
+    if (!fits) throw new TypeError(`expected ${dtype === 'string' ? 'an array of strings' : TYPED_ARRAYS[dtype].name} for dtype ${dtype}`);
+    let size = 1;
+    for (const extent of shape) {
+      if (!Number.isSafeInteger(extent) || extent < 0) throw new RangeError(`expected extents of at least 0, got [${shape.join(', ')}]`);
+      size *= extent;
+    }
+    if (size !== data.length) throw new RangeError(`expected ${size} elements for shape [${shape.join(', ')}], got ${data.length}`);
+    this.dtype = dtype;
+    this.shape = shape;
+    this.data = data;
+  }
+}
