@@ -14,4 +14,6 @@ export interface Diagnostic {
   readonly column: number;
   /** The line with a caret under the place; empty when there is none. */
   readonly excerpt: string;
+  /** The application whose files are missing (`FILE_MISSING`): it cannot start, the others can. */
+  readonly application?: string;
 }

@@ -90,8 +90,8 @@ export const combine = (parts: readonly ValueNode[], build: (jsons: readonly unk
   const segments: Segment[] = [];
   const jsons = parts.map((part) => {
     const offset = segments.length;
-    segments.push(...part.segments);
-    return offset === 0 ? part.json : shift(part.json, offset);
+    for (const segment of part.segments) segments.push(segment);
+    return offset === 0 || part.segments.length === 0 ? part.json : shift(part.json, offset);
   });
   return { json: build(jsons), segments };
 };

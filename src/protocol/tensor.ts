@@ -1,5 +1,5 @@
 /** A dense array with dtype and shape, as models take and give them. */
-import { DTYPES, type Dtype } from '../protocol/value.ts';
+import { DTYPES, type Dtype } from './value.ts';
 
 export type TensorData =
   | Uint8Array

@@ -1,0 +1,81 @@
+/** The one value in which control plane and data plane meet: what may be served, by whom, under which limits. Swapped whole. */
+import type { BatchingSpec, Ingress, ProxySpec } from './desired.ts';
+import type { CallTarget } from './graph.ts';
+
+export interface RoutingSnapshot {
+  readonly revision: number;
+  readonly proxy: ProxySpec;
+  /** False until every application of the first config is ready or has failed: `/-/healthz` says 503. */
+  readonly ready: boolean;
+  readonly applications: readonly ApplicationRouting[];
+  /** All replicas that may take work, each for its own version only. One that is left out finishes what it has. */
+  readonly replicas: readonly ReplicaRouting[];
+}
+
+export interface ReplicaRouting {
+  readonly id: string;
+  /** `application/Deployment`. */
+  readonly deployment: string;
+  readonly version: string;
+}
+
+export interface ApplicationRouting {
+  readonly name: string;
+  /** What one config says of this application; requests begun with it stay with it. 0: none serves yet. */
+  readonly generation: number;
+  readonly routePrefix: string | null;
+  /** Why no version serves: the route answers 503 with it. Null: it serves. */
+  readonly unavailable: string | null;
+  readonly ingress: Ingress;
+  readonly calls: Readonly<Record<string, Readonly<Record<string, CallTarget>>>>;
+  readonly deployments: readonly DeploymentRouting[];
+  readonly accessLog: boolean;
+}
+
+export interface DeploymentRouting {
+  readonly name: string;
+  readonly version: string;
+  readonly kind: 'module' | 'model';
+  readonly maxOngoingRequests: number;
+  readonly maxQueuedRequests: number;
+  readonly backpressure: { readonly statusCode: 503 | 429; readonly retryAfterS: number };
+  readonly requestTimeoutMs: number | null;
+  readonly retry: { readonly maxAttempts: number; readonly backoffMs: number; readonly idempotent: boolean };
+  readonly batching: BatchingSpec | null;
+  readonly unresponsiveTimeoutMs: number;
+  /** Set when it has failed and nothing will come: requests are refused with this instead of held. */
+  readonly refuse: string | null;
+}
+
+/** Main thread → data plane. */
+export type ToDataPlane =
+  | { readonly type: 'snapshot'; readonly snapshot: RoutingSnapshot }
+  /** Not ready at once; stop accepting after `graceMs`; then `timeoutMs` to finish; what is left gets 503. */
+  | { readonly type: 'drain'; readonly graceMs: number; readonly timeoutMs: number }
+  /** Close everything and confirm with `closed`. */
+  | { readonly type: 'close' }
+  | { readonly type: 'report'; readonly id: number };
+
+/** Data plane → main thread. */
+export type FromDataPlane =
+  | { readonly type: 'started' }
+  | { readonly type: 'listening'; readonly host: string; readonly port: number; readonly driver: string }
+  | { readonly type: 'listen-failed'; readonly code: string; readonly message: string }
+  /** No request of this generation is alive; its replicas may go. */
+  | { readonly type: 'generation-idle'; readonly application: string; readonly generation: number }
+  /** A replica that may take no more work has none left. */
+  | { readonly type: 'replica-idle'; readonly replica: string }
+  | { readonly type: 'link-up' | 'link-down' | 'unresponsive' | 'stuck'; readonly replica: string; readonly reason?: string }
+  /** Finished access-log lines, newline at each end. */
+  | { readonly type: 'access'; readonly lines: string }
+  | { readonly type: 'log'; readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly message: string; readonly fields: Readonly<Record<string, unknown>> }
+  | { readonly type: 'report'; readonly id: number; readonly load: DataPlaneLoad }
+  | { readonly type: 'drained' }
+  | { readonly type: 'closed' };
+
+/** How much is under way, for the status. */
+export interface DataPlaneLoad {
+  readonly ongoing: number;
+  readonly deployments: Readonly<Record<string, { readonly queued: number; readonly ongoing: number }>>;
+  readonly replicas: Readonly<Record<string, { readonly ongoing: number }>>;
+}

@@ -1,0 +1,118 @@
+/** The meta of each frame: what daemon and replica say to each other. `docs/replica-protocol.md` is the same in words. */
+import type { ErrorShape } from '../domain/errors.ts';
+import type { Json } from '../domain/json.ts';
+import type { DeploymentRun } from './start.ts';
+
+/** First frame of a replica on each of its two sockets. */
+export interface HelloMeta {
+  readonly protocol: number;
+  readonly replica: string;
+  readonly token: string;
+  readonly runtime?: string;
+}
+
+export type StartMeta = DeploymentRun;
+
+/** How a method takes its input and gives its output. */
+export interface MethodShape {
+  readonly input: 'whole' | 'stream';
+  readonly output: 'whole' | 'stream';
+}
+
+export interface ReadyMeta {
+  readonly methods: Readonly<Record<string, MethodShape>>;
+  /** For people: a model's inputs and outputs, say. */
+  readonly describes?: Json;
+  /** Files beside the named ones that were loaded. */
+  readonly memoryBytes?: number;
+}
+
+export interface FailedMeta {
+  readonly error: ErrorShape;
+}
+
+/** Head of an HTTP request that a call carries; its body is the call's value. */
+export interface HttpHead {
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  /** Flat: name, value, name, value; names in lower case. */
+  readonly headers: readonly string[];
+}
+
+/** One member of a CALL frame: a single call has one, a batch has many. */
+export interface CallMember {
+  readonly id: number;
+  readonly requestId: string;
+  /** Milliseconds left when the frame was written; absent: no deadline. */
+  readonly leftMs?: number;
+  /** Length of its skeleton in bytes and number of its segments; absent for a lone or stacked member. */
+  readonly sk?: number;
+  readonly n?: number;
+  /** Stacked members: its size on axis 0. */
+  readonly rows?: number;
+  readonly http?: HttpHead;
+}
+
+export interface CallMeta {
+  readonly method: string;
+  readonly calls: readonly CallMember[];
+  /**
+   * `one`: a single call. `items`: members with a skeleton each, for a method that takes an array.
+   * `rows`: one skeleton, segments stacked on axis 0 over all members.
+   */
+  readonly form: 'one' | 'items' | 'rows';
+  /** The value is a list of arguments, not the one argument. */
+  readonly spread?: boolean;
+  /** From a replica only: the call of its own in whose work this one is made, and the handle it goes through. */
+  readonly parent?: number;
+  readonly handle?: string;
+  readonly timeoutMs?: number;
+}
+
+export interface BegunMeta {
+  readonly ids: readonly number[];
+}
+
+/** Answer to a call, or to all members of a `rows` call, which it splits by `rows`. */
+export interface ResultMeta {
+  readonly ids: readonly number[];
+  readonly rows?: readonly number[];
+  /** For calls from HTTP: the answer's head; its body is segment 0 (none: empty). */
+  readonly http?: HttpAnswerHead;
+  /** Milliseconds of work, as the replica measured it. */
+  readonly workMs?: number;
+}
+
+export interface HttpAnswerHead {
+  readonly status: number;
+  readonly headers: readonly string[];
+}
+
+export interface ErrorMeta {
+  readonly ids: readonly number[];
+  readonly error: ErrorShape;
+}
+
+/** A streamed answer begins; CHUNK frames and an END (or an ERROR) follow. */
+export interface OpenMeta {
+  readonly id: number;
+  readonly http?: HttpAnswerHead;
+}
+
+export interface StreamMeta {
+  readonly id: number;
+}
+
+export interface CancelMeta {
+  readonly ids: readonly number[];
+}
+
+/** Allows the producer of a stream so many more bytes. */
+export interface CreditMeta {
+  readonly id: number;
+  readonly bytes: number;
+}
+
+/** Bytes that a producer may send before the first CREDIT. */
+export const INITIAL_CREDIT_BYTES = 262_144;

@@ -1,0 +1,71 @@
+/** Turns the chunks of a socket into frames: whole frames inside a chunk are views of it, a frame over several chunks gets one target of its size. */
+import { decodeFrame, type Frame, HEADER_BYTES, ProtocolError } from './frame.ts';
+
+export class FrameReader {
+  readonly #maxFrameBytes: number;
+  /** Bytes of a header that came in pieces. */
+  #head: Buffer = Buffer.allocUnsafe(HEADER_BYTES);
+  #headFilled = 0;
+  /** The frame being collected; undefined between frames. */
+  #target: Buffer | undefined;
+  #filled = 0;
+
+  /** @param maxFrameBytes a longer frame is a ProtocolError: a peer must not make us allocate at will */
+  constructor(maxFrameBytes: number) {
+    this.#maxFrameBytes = maxFrameBytes;
+  }
+
+  /**
+   * Takes one chunk, gives every frame that is complete with it to `each`, in order.
+   * @throws ProtocolError when the peer does not speak the protocol; the link is then of no use
+   */
+  push(chunk: Buffer, each: (frame: Frame) => void): void {
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#target !== undefined) {
+        const taken = chunk.copy(this.#target, this.#filled, at);
+        this.#filled += taken;
+        at += taken;
+        if (this.#filled < this.#target.length) return;
+        const whole = this.#target;
+        this.#target = undefined;
+        each(decodeFrame(whole));
+        continue;
+      }
+      const available = chunk.length - at;
+      if (this.#headFilled === 0 && available >= HEADER_BYTES) {
+        const length = this.#checkedLength(chunk.readUInt32LE(at));
+        if (available >= length) {
+          each(decodeFrame(chunk.subarray(at, at + length)));
+          at += length;
+          continue;
+        }
+        this.#begin(length, chunk, at);
+        return;
+      }
+      const taken = chunk.copy(this.#head, this.#headFilled, at);
+      this.#headFilled += taken;
+      at += taken;
+      if (this.#headFilled < HEADER_BYTES) return;
+      this.#headFilled = 0;
+      this.#begin(this.#checkedLength(this.#head.readUInt32LE(0)), this.#head, 0);
+      if (this.#filled === (this.#target as Buffer | undefined)?.length) {
+        const whole = this.#target as unknown as Buffer;
+        this.#target = undefined;
+        each(decodeFrame(whole));
+      }
+    }
+  }
+
+  #begin(length: number, from: Buffer, at: number): void {
+    // A buffer of its own: 8-aligned, and free to be transferred to another thread.
+    this.#target = Buffer.from(new ArrayBuffer(length));
+    this.#filled = from.copy(this.#target, 0, at);
+  }
+
+  #checkedLength(length: number): number {
+    if (length < HEADER_BYTES || length % 8 !== 0) throw new ProtocolError(`a frame says that it has ${length} bytes`);
+    if (length > this.#maxFrameBytes) throw new ProtocolError(`a frame of ${length} bytes is over the limit of ${this.#maxFrameBytes}`);
+    return length;
+  }
+}
