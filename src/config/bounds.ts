@@ -1,0 +1,97 @@
+/** The door of a config file: text in an encoding that YAML knows, and not so large or deep that reading it would stall the daemon. */
+import { Lexer } from 'yaml';
+import type { Finding } from './finding.ts';
+
+/** A text within these bounds is parsed in well under a second. */
+export const MAX_BYTES = 4 * 1024 * 1024;
+export const MAX_TOKENS = 100_000;
+export const MAX_DEPTH = 64;
+export const MAX_ALIASES = 1_000;
+
+export type Decoded = { readonly text: string } | { readonly finding: Finding };
+
+const refuse = (code: string, message: string, offset?: number): { finding: Finding } => ({
+  finding: { severity: 'error', code, path: [], message, ...(offset === undefined ? {} : { offset }) },
+});
+
+/** UTF-8, with or without a byte order mark. */
+export const decode = (content: string | Uint8Array): Decoded => {
+  const size = typeof content === 'string' ? Buffer.byteLength(content) : content.byteLength;
+  if (size > MAX_BYTES) return refuse('TOO_LARGE', `the file has ${size} bytes; at most ${MAX_BYTES} (4 MiB) are read`);
+  let text: string;
+  if (typeof content === 'string') text = content.replace(/^\ufeff/, '');
+  else {
+    const [first, second] = content;
+    const marked = (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff);
+    if (marked || (size >= 2 && (first === 0) !== (second === 0))) {
+      return refuse('NOT_UTF8', 'the file is UTF-16 (or UTF-32); save it as UTF-8');
+    }
+    try {
+      text = new TextDecoder('utf-8', { fatal: true }).decode(content);
+    } catch {
+      return refuse('NOT_UTF8', 'the file is not valid UTF-8; save it as UTF-8');
+    }
+  }
+  // YAML's own list of what may stand in a text; a tab and line ends may.
+  const control = /(?![\t\n\r\u0085])\p{Cc}|[\ufffe\uffff]/u.exec(text);
+  if (control === null) return { text };
+  const code = control[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, '0');
+  return refuse(
+    'CONTROL_CHARACTER',
+    `the control character U+${code} must not stand in YAML; in a "quoted" text write \\u${code}`,
+    control.index,
+  );
+};
+
+/** Lexes only, which is linear and cheap, so that the parser never sees what would take it seconds or overflow its stack. */
+export const outOfBounds = (text: string): Finding | undefined => {
+  const depth = new DepthMeter();
+  let tokens = 0;
+  let aliases = 0;
+  let before = '';
+  let offset = 0;
+  for (const token of new Lexer().lex(text)) {
+    if (++tokens > MAX_TOKENS) {
+      return refuse('TOO_LARGE', `the file has more than ${MAX_TOKENS.toLocaleString('en')} tokens`, offset).finding;
+    }
+    if (token.startsWith('*') && before !== '\x1f' && ++aliases > MAX_ALIASES) {
+      return refuse('TOO_MANY_ALIASES', `the file uses aliases more than ${MAX_ALIASES.toLocaleString('en')} times`, offset)
+        .finding;
+    }
+    if (depth.after(token, before, offset) > MAX_DEPTH + 1) return tooDeep(offset);
+    before = token;
+    // These three are the lexer's own marks, not text.
+    if (token !== '\x02' && token !== '\x18' && token !== '\x1f') offset += token.length;
+  }
+  return undefined;
+};
+
+export const tooDeep = (offset: number): Finding =>
+  refuse('TOO_DEEP', `lists and mappings are nested more than ${MAX_DEPTH} deep`, offset).finding;
+
+/** Estimates the nesting from brackets and from the columns at which lines and list items begin. */
+class DepthMeter {
+  #flow = 0;
+  #columns: number[] = [];
+  #lineStart = 0;
+  /** Whether the next content opens a level: it is the first of its line, or stands behind `-`, `?` or `:` that were. */
+  #opens = true;
+
+  after(token: string, before: string, offset: number): number {
+    if (before !== '\x1f' && /^[[{]$/.test(token)) this.#flow++;
+    else if (before !== '\x1f' && /^[\]}]$/.test(token)) this.#flow = Math.max(0, this.#flow - 1);
+    const isContent = token !== '' && !' \t\r\n#\x02\x18'.includes(token.charAt(0));
+    if (isContent && this.#opens && this.#flow === 0) {
+      const column = offset - this.#lineStart;
+      while ((this.#columns.at(-1) ?? -1) > column) this.#columns.pop();
+      if ((this.#columns.at(-1) ?? -1) < column) this.#columns.push(column);
+      this.#opens = /^[-?:]$/.test(token) || token === '\x1f';
+    }
+    const newline = token.lastIndexOf('\n');
+    if (newline !== -1) {
+      this.#lineStart = offset + newline + 1;
+      this.#opens = true;
+    }
+    return this.#flow + this.#columns.length;
+  }
+}

@@ -1,0 +1,134 @@
+/** Checks what a schema cannot say about one deployment: what it runs, its files, and options that exclude each other. */
+import type { Checking, SeenApplication, SeenDeployment } from './checking.ts';
+import { FILE_MISSING, type Mapping, mappingOf, type Path, quote, textOf } from './finding.ts';
+import { absolute, locateModule, pathMistake } from './locate.ts';
+
+export const checkDeployment = (deployment: SeenDeployment, application: SeenApplication, checking: Checking): void => {
+  checkRuns(deployment, application, checking);
+  checkBatching(deployment, checking);
+  checkHandles(deployment, application, checking);
+  const { data, path } = deployment;
+  if (isGiven(data.ray_actor_options) && isGiven(data.replica_options)) {
+    const message = '`replica_options` and `ray_actor_options` are two names of the same section; keep one';
+    checking.error('EXCLUSIVE_KEYS', [...path, 'replica_options'], message, 'key');
+  }
+  for (const section of ['ray_actor_options', 'replica_options']) {
+    checkWorkingDir(mappingOf(data[section]), [...path, section], application, checking);
+  }
+};
+
+/** @param holder what has a `runtime_env`: an application, or the options of a deployment */
+export const checkWorkingDir = (
+  holder: Mapping | undefined,
+  path: Path,
+  application: SeenApplication,
+  checking: Checking,
+): void => {
+  const folder = mappingOf(holder?.runtime_env)?.working_dir;
+  if (typeof folder === 'string') checkPath(folder, [...path, 'runtime_env', 'working_dir'], application, checking);
+};
+
+const isGiven = (value: unknown): boolean => value !== undefined && value !== null;
+
+/** The path of the model, where the deployment runs one. */
+const modelOf = ({ data, path }: SeenDeployment): { file: string; path: Path } | undefined => {
+  const { model } = data;
+  if (typeof model === 'string') return { file: model, path: [...path, 'model'] };
+  const file = textOf(mappingOf(model)?.path);
+  return file === undefined ? undefined : { file, path: [...path, 'model', 'path'] };
+};
+
+const checkRuns = (deployment: SeenDeployment, application: SeenApplication, checking: Checking): void => {
+  const { data, path } = deployment;
+  const { import_path: code, model } = data;
+  if (isGiven(code) && isGiven(model)) {
+    checking.error(
+      'EXCLUSIVE_KEYS',
+      [...path, 'model'],
+      'a deployment runs code (`import_path`) or a `model`, not both; keep one',
+      'key',
+    );
+  } else if (!isGiven(code) && !isGiven(model) && !isGiven(application.data.import_path)) {
+    checking.error('NOTHING_TO_RUN', path, 'say what the deployment runs: `import_path` (code) or `model` (an ONNX file)');
+  }
+  const runsModel = modelOf(deployment);
+  if (runsModel !== undefined) checkPath(runsModel.file, runsModel.path, application, checking);
+  if (typeof code === 'string' && checking.sound([...path, 'import_path']))
+    checkCode(code, [...path, 'import_path'], application, checking);
+};
+
+const checkCode = (code: string, path: Path, application: SeenApplication, checking: Checking): void => {
+  const located = locateModule(code, checking.files);
+  if (typeof located === 'string') {
+    const written = checking.places.written(path);
+    checking.error(
+      'BAD_PATH',
+      path,
+      written === undefined ? `${located}; got ${quote(code)}` : `${written} names no file and export`,
+    );
+  } else if (located.missing !== undefined) reportMissing(located.missing, path, application, checking);
+};
+
+const checkPath = (file: string, path: Path, application: SeenApplication, checking: Checking): void => {
+  if (!checking.sound(path)) return;
+  const mistake = pathMistake(file);
+  if (mistake !== undefined) {
+    const hidden = checking.places.written(path);
+    checking.error(
+      'BAD_PATH',
+      path,
+      hidden === undefined ? mistake : `${hidden} is no path of a file: only local paths are read`,
+    );
+    return;
+  }
+  const found = absolute(file, checking.files);
+  if (!checking.files.exists(found)) reportMissing([found], path, application, checking);
+};
+
+const reportMissing = (files: readonly string[], path: Path, { name }: SeenApplication, { places, report }: Checking): void => {
+  const written = places.written(path);
+  const looked = written === undefined ? files.map(quote).join(', ') : `what ${written} names`;
+  const message = `there is no such file; looked for ${looked}`;
+  report({ severity: 'error', code: FILE_MISSING, path, message, ...(name === undefined ? {} : { application: name }) });
+};
+
+const checkBatching = (deployment: SeenDeployment, checking: Checking): void => {
+  const { data, path } = deployment;
+  const batching = mappingOf(data.batching);
+  if (batching === undefined || !checking.sound([...path, 'batching'])) return;
+  if (isGiven(data.model)) {
+    if (isGiven(batching.method)) {
+      checking.error(
+        'NO_EFFECT',
+        [...path, 'batching', 'method'],
+        '`method` is for code; a `model` is run on whole batches',
+        'key',
+      );
+    }
+    return;
+  }
+  const most = data.max_ongoing_requests;
+  const wanted = batching.max_batch_size ?? checking.byDefault([...path, 'batching', 'max_batch_size']);
+  if (typeof most !== 'number' || typeof wanted !== 'number' || wanted <= most) return;
+  const at = isGiven(batching.max_batch_size) ? [...path, 'batching', 'max_batch_size'] : [...path, 'max_ongoing_requests'];
+  const limit = checking.show([...path, 'max_ongoing_requests'], most);
+  const size = checking.show([...path, 'batching', 'max_batch_size'], wanted);
+  const message = `a batch of ${size} can never fill: a replica has at most ${limit} requests (\`max_ongoing_requests\`); raise that or lower \`max_batch_size\``;
+  checking.error('BATCH_NEVER_FULL', at, message);
+};
+
+/** Handles and `init_args` reach the constructor in one object, so a name must not be in both. */
+const checkHandles = (deployment: SeenDeployment, application: SeenApplication, checking: Checking): void => {
+  const { name, data } = deployment;
+  const handles = name === undefined ? undefined : mappingOf(mappingOf(mappingOf(application.data.graph)?.calls)?.[name]);
+  if (handles === undefined || name === undefined) return;
+  const path = [...application.path, 'graph', 'calls', name];
+  if (isGiven(data.model) && Object.keys(handles).length > 0) {
+    checking.error('MODEL_CALLS', path, 'this deployment runs a `model`, and a model calls nobody', 'key');
+  }
+  for (const handle of Object.keys(handles)) {
+    if (!Object.hasOwn(mappingOf(data.init_args) ?? {}, handle)) continue;
+    const message = `the handle ${quote(handle)} has the name of an \`init_args\` key, and both are given to the constructor as one; rename one`;
+    checking.error('HANDLE_IS_INIT_ARG', [...path, handle], message, 'key');
+  }
+};

@@ -1,0 +1,100 @@
+/** The config language from end to end: the text of a file becomes the desired state, or says all that is wrong with it. */
+import { createHash } from 'node:crypto';
+import type { DesiredState } from '../domain/desired.ts';
+import type { Diagnostic } from '../domain/diagnostic.ts';
+import { decode } from './bounds.ts';
+import { check } from './check.ts';
+import type { Environment } from './environment.ts';
+import { FILE_MISSING, type Finding } from './finding.ts';
+import type { Files } from './locate.ts';
+import { parse } from './parse.ts';
+import type { Places } from './places.ts';
+import { resolve } from './resolve.ts';
+import { checkShape } from './shape.ts';
+import { Source } from './source.ts';
+
+export interface CompileContext {
+  /** The config file, absolute, as it was named: relative paths in it begin in its folder. */
+  readonly file: string;
+  readonly env: Environment;
+  exists(path: string): boolean;
+}
+
+export interface Compiled {
+  /** undefined exactly when there is an error other than `FILE_MISSING`: that one concerns its `application` alone. */
+  readonly desired: DesiredState | undefined;
+  /** In the order of the text; the first 100, then one that counts the rest. `FILE_MISSING` is never left out. */
+  readonly diagnostics: readonly Diagnostic[];
+  /** SHA-256 of the text, in hex. */
+  readonly hash: string;
+}
+
+/** @throws nothing, whatever the text */
+export const compile = (text: string | Uint8Array, context: CompileContext): Compiled => {
+  const hash = createHash('sha256').update(text).digest('hex');
+  const decoded = decode(text);
+  if ('finding' in decoded) {
+    const readable = typeof text === 'string' ? text.replace(/^\ufeff/, '') : new TextDecoder().decode(text);
+    const source = new Source(context.file, decoded.finding.offset === undefined ? '' : readable);
+    return { desired: undefined, diagnostics: [source.diagnostic(decoded.finding, decoded.finding.offset)], hash };
+  }
+  const source = new Source(context.file, decoded.text);
+  const parsed = parse(decoded.text, context.env);
+  const { desired, findings } = understand(parsed, { config: context.file, exists: remembering(context.exists) });
+  return { desired, diagnostics: diagnosticsOf(findings, parsed.places, source), hash };
+};
+
+const understand = (
+  parsed: ReturnType<typeof parse>,
+  files: Files,
+): { desired: DesiredState | undefined; findings: readonly Finding[] } => {
+  const { data, places } = parsed;
+  if (data === undefined) return { desired: undefined, findings: parsed.findings };
+  const shape = [...parsed.findings, ...checkShape(data, places)];
+  const { findings, graphs } = check(data, places, files, shape);
+  const all = withoutEchoes(parsed.findings, [...shape, ...findings]);
+  const fatal = all.some(({ severity, code }) => severity === 'error' && code !== FILE_MISSING);
+  return { desired: fatal ? undefined : resolve(data, graphs, files), findings: all };
+};
+
+/** A value that could not be read (a variable that is not set) is null, and what is said about that null says nothing new. */
+const withoutEchoes = (unread: readonly Finding[], all: readonly Finding[]): readonly Finding[] => {
+  const paths = new Set(unread.filter(({ path }) => path.length > 0).map(({ path }) => JSON.stringify(path)));
+  const known = new Set(unread);
+  return all.filter((finding) => known.has(finding) || !paths.has(JSON.stringify(finding.path)));
+};
+
+const remembering = (exists: (path: string) => boolean): ((path: string) => boolean) => {
+  const known = new Map<string, boolean>();
+  return (path) => {
+    const answer = known.get(path) ?? exists(path);
+    known.set(path, answer);
+    return answer;
+  };
+};
+
+const MAX_DIAGNOSTICS = 100;
+
+const diagnosticsOf = (findings: readonly Finding[], places: Places, source: Source): readonly Diagnostic[] => {
+  const placed = new Map<string, { finding: Finding; offset: number }>();
+  for (const finding of findings) {
+    const offset = finding.offset ?? places.offset(finding.path, finding.at);
+    // What an alias copies is wrong in one place of the text, however often it is used.
+    const identity = JSON.stringify([offset, finding.code, finding.application ?? '', finding.message]);
+    if (!placed.has(identity)) placed.set(identity, { finding, offset });
+  }
+  const kept: Diagnostic[] = [];
+  const left: Finding[] = [];
+  for (const { finding, offset } of [...placed.values()].sort((a, b) => a.offset - b.offset)) {
+    if (kept.length < MAX_DIAGNOSTICS || finding.code === FILE_MISSING) kept.push(source.diagnostic(finding, offset));
+    else left.push(finding);
+  }
+  if (left.length > 0) kept.push(source.diagnostic(restOf(left), undefined));
+  return kept;
+};
+
+const restOf = (left: readonly Finding[]): Finding => {
+  const errors = left.filter(({ severity }) => severity === 'error').length;
+  const message = `and ${errors} more errors and ${left.length - errors} more warnings`;
+  return { severity: errors > 0 ? 'error' : 'warning', code: 'MORE', path: [], message };
+};

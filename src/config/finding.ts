@@ -1,0 +1,54 @@
+/** What the passes over a config report to each other; `compile` turns findings into diagnostics with lines and columns. */
+
+/** Where something stands: keys and indices from the root of the file. */
+export type Path = readonly (string | number)[];
+
+/** A mapping of the file. Without a prototype, so that a key such as `__proto__` is a key like any other. */
+export type Mapping = { [key: string]: unknown };
+
+export interface Finding {
+  readonly severity: 'error' | 'warning';
+  readonly code: string;
+  readonly path: Path;
+  readonly message: string;
+  /** Which of the two a diagnostic points at; the value where not said. */
+  readonly at?: 'key' | 'value';
+  /** Offset in the text, where it is known better than by the path. */
+  readonly offset?: number;
+  /** The application whose files are concerned (`FILE_MISSING`). */
+  readonly application?: string;
+}
+
+/** The mistakes of one application's files: the others can serve in spite of them. */
+export const FILE_MISSING = 'FILE_MISSING';
+
+/** `['applications', 0, 'deployments', 1, 'name']` → `applications[0].deployments[1].name`. */
+export const pathText = (path: Path): string => {
+  let text = '';
+  for (const part of path) {
+    if (typeof part === 'number') text += `[${part}]`;
+    else if (/^[\w$-]+$/.test(part)) text += text === '' ? part : `.${part}`;
+    else text += `[${shorten(JSON.stringify(part))}]`;
+  }
+  return text;
+};
+
+/** What must not reach a terminal, or would break a line. */
+export const CONTROL = /[\p{Cc}\u2028\u2029]/gu;
+
+const MAX_SHOWN = 80;
+
+/** Keeps messages readable whatever stands in the file. */
+export const shorten = (text: string): string => (text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN - 1)}…` : text);
+
+/** Text of the file for a message: on one line, without control characters, not too long. */
+export const quote = (text: string): string => {
+  const visible = text.replace(CONTROL, (character) => JSON.stringify(character).slice(1, -1));
+  return `\`${shorten(visible)}\``;
+};
+
+export const isMapping = (value: unknown): value is Mapping =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+export const mappingOf = (value: unknown): Mapping | undefined => (isMapping(value) ? value : undefined);
+export const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
+export const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);

@@ -1,0 +1,154 @@
+/** Turns a checked config into the desired state: every default filled in, every unit converted, every path absolute. */
+import type { ApplicationSpec, BatchingSpec, DeploymentSpec, DesiredState, LoggingSpec, Runnable } from '../domain/desired.ts';
+import type { Json } from '../domain/json.ts';
+import type { Graphs } from './check-graph.ts';
+import type { Mapping } from './finding.ts';
+import { absolute, type Files, locateModule } from './locate.ts';
+import { Section } from './section.ts';
+
+/**
+ * @param data   passed every check, but for files that are missing
+ * @param graphs what the check had compiled
+ * @param onRead see `Section`
+ */
+export const resolve = (data: Mapping, graphs: Graphs, files: Files, onRead?: (field: string) => void): DesiredState => {
+  const file = new Section(data, onRead);
+  const http = file.section('http_options');
+  const admin = file.section('admin_options');
+  const logging = loggingOf(file.section('logging_config'));
+  return {
+    proxy: {
+      enabled: file.text('proxy_location') !== 'Disabled',
+      host: http.text('host'),
+      port: http.number('port'),
+      rootPath: http.text('root_path'),
+      requestTimeoutMs: http.millisOrNull('request_timeout_s'),
+      keepAliveTimeoutMs: http.millis('keep_alive_timeout_s'),
+      maxRequestBodyBytes: http.bytes('max_request_body'),
+      maxBufferedBytes: http.bytes('max_buffered_bytes'),
+      maxHeaderBytes: http.bytes('max_header_size'),
+      server: http.text<'auto' | 'uws' | 'node'>('server'),
+      drainGraceMs: http.millis('drain_grace_s'),
+    },
+    admin: { host: admin.text('host'), port: admin.number('port'), token: admin.textOrNull('token') },
+    logging,
+    shutdownTimeoutMs: file.millis('shutdown_timeout_s'),
+    applications: file
+      .sections('applications')
+      .map((section, index) => applicationOf(section, graphs.get(index), logging, files)),
+  };
+};
+
+/** Ray Serve takes the names and numbers of Python's levels. */
+const LEVELS: readonly { readonly says: readonly Json[]; readonly means: LoggingSpec['level'] }[] = [
+  { says: ['NOTSET', 0, 'DEBUG', 10], means: 'debug' },
+  { says: ['INFO', 20], means: 'info' },
+  { says: ['WARN', 'WARNING', 30], means: 'warn' },
+  { says: ['ERROR', 40], means: 'error' },
+  { says: ['CRITICAL', 'FATAL', 50], means: 'fatal' },
+];
+
+const loggingOf = (section: Section): LoggingSpec => {
+  const said = section.json('log_level');
+  const level = typeof said === 'string' ? said.toUpperCase() : said;
+  return {
+    encoding: section.textOrNull<'TEXT' | 'JSON'>('encoding'),
+    level: LEVELS.find(({ says }) => says.includes(level))?.means ?? 'info',
+    accessLog: section.flag('enable_access_log'),
+  };
+};
+
+const applicationOf = (section: Section, wired: WiredOrNone, logging: LoggingSpec, files: Files): ApplicationSpec => {
+  section.json('graph');
+  if (wired === undefined) throw new Error('an application without an ingress is an error that the check reports');
+  const env = section.section('runtime_env');
+  return {
+    name: section.text('name'),
+    routePrefix: section.nullableText('route_prefix'),
+    deployments: section.sections('deployments').map((deployment) => deploymentOf(deployment, env, files)),
+    ingress: wired.ingress,
+    calls: wired.calls,
+    accessLog: section.section('logging_config').flagOrNull('enable_access_log') ?? logging.accessLog,
+  };
+};
+
+type WiredOrNone = ReturnType<Graphs['get']>;
+
+const deploymentOf = (section: Section, applicationEnv: Section, files: Files): DeploymentSpec => {
+  const runs = runsOf(section, files);
+  const batching = batchingOf(section);
+  const options = section.section(section.has('replica_options') ? 'replica_options' : 'ray_actor_options');
+  const env = options.section('runtime_env');
+  const workingDir = env.textOrNull('working_dir') ?? applicationEnv.textOrNull('working_dir');
+  const backpressure = section.section('backpressure_config');
+  return {
+    name: section.text('name'),
+    runs,
+    initArgs: section.json('init_args') as Readonly<Record<string, Json>>,
+    userConfig: section.json('user_config') ?? undefined,
+    numReplicas: section.number('num_replicas'),
+    maxOngoingRequests: maxOngoingOf(section, batching),
+    maxQueuedRequests: section.number('max_queued_requests'),
+    backpressure: {
+      statusCode: backpressure.number('status_code') as 503 | 429,
+      retryAfterS: backpressure.number('retry_after_s'),
+    },
+    requestTimeoutMs: section.millisOrNull('request_timeout_s'),
+    retry: retryOf(section.section('retry'), runs),
+    batching,
+    health: {
+      periodMs: section.millis('health_check_period_s'),
+      timeoutMs: section.millis('health_check_timeout_s'),
+      failureThreshold: section.number('health_check_failure_threshold'),
+    },
+    unresponsiveTimeoutMs: section.millis('unresponsive_timeout_s'),
+    startupTimeoutMs: section.millis('startup_timeout_s'),
+    maxConstructorRetryCount: section.number('max_constructor_retry_count'),
+    gracefulShutdownTimeoutMs: section.millis('graceful_shutdown_timeout_s'),
+    numCpus: options.numberOrNull('num_cpus'),
+    // Without a prototype, as names of variables are the user's.
+    env: Object.assign(Object.create(null), applicationEnv.json('env_vars'), env.json('env_vars')),
+    workingDir: workingDir === null ? null : absolute(workingDir, files),
+  };
+};
+
+const runsOf = (section: Section, files: Files): Runnable => {
+  if (section.has('model')) {
+    const model = section.json('model');
+    const path = typeof model === 'string' ? model : section.section('model').text('path');
+    return { kind: 'model', path: absolute(path, files) };
+  }
+  const module = locateModule(section.text('import_path'), files);
+  if (typeof module === 'string') throw new Error(`the check let an import path pass: ${module}`);
+  return { kind: 'module', file: module.file, export: module.export };
+};
+
+const batchingOf = (section: Section): BatchingSpec | null => {
+  if (!section.has('batching')) return null;
+  const batching = section.section('batching');
+  return {
+    maxBatchSize: batching.number('max_batch_size'),
+    waitMs: batching.millis('batch_wait_timeout_s'),
+    maxConcurrentBatches: batching.number('max_concurrent_batches'),
+    method: batching.text('method'),
+  };
+};
+
+/** With batching, room for the next batch to gather while one is worked on. */
+const maxOngoingOf = (section: Section, batching: BatchingSpec | null): number => {
+  const factor = section.other('max_ongoing_requests', 'x-default-batching-factor');
+  if (section.has('max_ongoing_requests') || batching === null) return section.number('max_ongoing_requests');
+  return batching.maxBatchSize * Number(factor);
+};
+
+/** A model gives the same answer to the same input, so it may run again. */
+const retryOf = (section: Section, runs: Runnable): DeploymentSpec['retry'] => {
+  const ofModel = !section.has('idempotent') && runs.kind === 'model';
+  const idempotent = ofModel ? section.other('idempotent', 'x-default-model') === true : section.flag('idempotent');
+  const isDefault = !section.has('max_attempts') && idempotent;
+  return {
+    maxAttempts: isDefault ? Number(section.other('max_attempts', 'x-default-idempotent')) : section.number('max_attempts'),
+    backoffMs: section.millis('backoff_s'),
+    idempotent,
+  };
+};

@@ -1,0 +1,110 @@
+import { readFileSync } from 'node:fs';
+import t from 'tap';
+import { codes, compiled, withDeployment } from './fixtures/rig.ts';
+
+const deployment = (extra: string) => {
+  const { desired, diagnostics } = compiled(withDeployment(extra));
+  const found = desired?.applications[0]?.deployments[0];
+  if (found === undefined) throw new Error(JSON.stringify(diagnostics));
+  return found;
+};
+
+t.test('a minimal file gets every default', async (t) => {
+  const { desired } = compiled(readFileSync(new URL('fixtures/minimal.good.yaml', import.meta.url)));
+  t.match(desired, {
+    proxy: {
+      enabled: true,
+      host: '127.0.0.1',
+      port: 8000,
+      requestTimeoutMs: null,
+      keepAliveTimeoutMs: 90_000,
+      maxRequestBodyBytes: 64 * 2 ** 20,
+    },
+    admin: { host: '127.0.0.1', port: 8265, token: null },
+    logging: { encoding: null, level: 'info', accessLog: true },
+    shutdownTimeoutMs: 30_000,
+    applications: [{ name: 'default', routePrefix: '/', ingress: { kind: 'deployment', deployment: 'Echo' }, accessLog: true }],
+  });
+  t.match(desired?.applications[0]?.deployments[0], {
+    runs: { kind: 'module', file: '/srv/echo.ts', export: 'Echo' },
+    initArgs: {},
+    userConfig: undefined,
+    numReplicas: 1,
+    maxOngoingRequests: 5,
+    maxQueuedRequests: -1,
+    backpressure: { statusCode: 503, retryAfterS: 1 },
+    retry: { maxAttempts: 1, backoffMs: 0, idempotent: false },
+    batching: null,
+    health: { periodMs: 10_000, timeoutMs: 30_000, failureThreshold: 3 },
+    numCpus: null,
+    workingDir: null,
+  });
+});
+
+t.test('a full file is converted to milliseconds, bytes and absolute paths', async (t) => {
+  const text = readFileSync(new URL('fixtures/full.good.yaml', import.meta.url));
+  const { desired } = compiled(text, { HTTP_PORT: '8100', TOKEN: '0123' });
+  t.same(desired?.proxy, {
+    enabled: true,
+    host: '0.0.0.0',
+    port: 8100,
+    rootPath: '/api',
+    requestTimeoutMs: 12_500,
+    keepAliveTimeoutMs: 5_000,
+    maxRequestBodyBytes: 1e9,
+    maxBufferedBytes: 2 * 2 ** 30,
+    maxHeaderBytes: 32_768,
+    server: 'node',
+    drainGraceMs: 500,
+  });
+  t.equal(desired?.admin.token, '0123', 'in quotes a token of digits stays text');
+  t.same(desired?.logging, { encoding: 'JSON', level: 'warn', accessLog: false });
+  const [texts, flow] = desired?.applications ?? [];
+  const [front, back] = texts?.deployments ?? [];
+  t.equal(texts?.accessLog, true);
+  t.match(front, { batching: { maxBatchSize: 8, waitMs: 5, maxConcurrentBatches: 2, method: 'many' }, workingDir: '/abs' });
+  t.same({ ...front?.env }, { LANGUAGE: 'en', MODE: 'slow' }, "the deployment's variables win");
+  t.match(back, { runs: { kind: 'model', path: '/srv/models/back.onnx' }, numCpus: 2, workingDir: '/srv/code' });
+  t.match(texts?.calls, { Front: { back: { application: 'texts', deployment: 'Back' } } });
+  t.equal(flow?.routePrefix, null);
+  t.match(flow?.ingress, { kind: 'graph', graph: { steps: [{ name: 'first', timeoutMs: 1500 }] } });
+});
+
+t.test('with batching and nothing said, a replica takes two batches of requests', async (t) => {
+  t.equal(deployment('batching: {max_batch_size: 7}').maxOngoingRequests, 14);
+  t.equal(deployment('batching: {max_batch_size: 7}, max_ongoing_requests: 9').maxOngoingRequests, 9);
+});
+
+t.test('idempotent code is tried twice, unless the file says how often', async (t) => {
+  t.match(deployment('retry: {idempotent: true}').retry, { maxAttempts: 2, idempotent: true });
+  t.match(deployment('retry: {idempotent: true, max_attempts: 1}').retry, { maxAttempts: 1 });
+});
+
+t.test('a model is idempotent unless the file says otherwise', async (t) => {
+  const retryOf = (retry: string) =>
+    compiled(`applications: [{deployments: [{name: M, model: m.onnx, retry: ${retry}}]}]`).desired?.applications[0]
+      ?.deployments[0]?.retry;
+  t.match(retryOf('{}'), { maxAttempts: 2, idempotent: true });
+  t.match(retryOf('{idempotent: false}'), { maxAttempts: 1, idempotent: false });
+});
+
+t.test('null is as good as nothing where a section or a default is meant', async (t) => {
+  const result = compiled(
+    withDeployment('retry: null, num_replicas: null, user_config: null', 'http_options:\nlogging_config:\n'),
+  );
+  t.same(codes(result), []);
+  t.equal(result.desired?.proxy.port, 8000);
+  t.equal(deployment('user_config: null').userConfig, undefined);
+  t.equal(deployment('user_config: false').userConfig, false);
+});
+
+t.test("Python's names and numbers of log levels are known", async (t) => {
+  const level = (said: string) => compiled(`logging_config: {log_level: ${said}}\napplications: []`).desired?.logging.level;
+  t.same(['DEBUG', 'info', '30', 'ERROR', 'CRITICAL', '50'].map(level), ['debug', 'info', 'warn', 'error', 'fatal', 'fatal']);
+});
+
+t.test('keys such as __proto__ in free-form values stay data', async (t) => {
+  const { initArgs } = deployment('init_args: {__proto__: {polluted: true}, constructor: 1}');
+  t.same(Object.keys(initArgs), ['__proto__', 'constructor']);
+  t.equal(({} as { polluted?: boolean }).polluted, undefined);
+});
