@@ -1,0 +1,42 @@
+/** The `graph` section as it stands in the file, and what can be said about it. */
+
+/** The section as it stands in the file; its shape was checked before. */
+export interface GraphSource {
+  ingress?: string;
+  /** Caller → name of the handle → whom it calls. */
+  calls?: Record<string, Record<string, string>>;
+  steps?: Record<string, StepSource>;
+  output?: unknown;
+}
+
+export interface StepSource {
+  call: string;
+  input?: unknown;
+  for_each?: unknown;
+  timeout_s?: number;
+  on_error?: 'fail' | { value: unknown };
+  max_concurrency?: number;
+}
+
+export interface KnownApplication {
+  name: string;
+  deployments: readonly string[];
+  /** Its own graph section, so that a deployment that only another application uses is not called unused. */
+  graph?: GraphSource | undefined;
+}
+
+/** A mistake, with the path inside the graph section (`['steps','read','input','x']`), so that config can give it a position. */
+export interface GraphMistake {
+  severity: 'error' | 'warning';
+  code: string;
+  path: Path;
+  message: string;
+  /** The deployment that the mistake is about, where it is about one rather than about a place in the section. */
+  deployment?: string;
+}
+
+/** Where something stands inside the graph section. */
+export type Path = readonly (string | number)[];
+
+/** Takes down a mistake; compiling goes on, so that all are found at once. */
+export type Report = (code: string, path: Path, message: string, severity?: 'error' | 'warning') => void;

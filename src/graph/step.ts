@@ -1,0 +1,98 @@
+/**
+ * The run of a graph for one request, as values: which steps may run now, and what the answer is. Whoever executes it calls the
+ * deployments, keeps the time and bounds how many calls are out at once.
+ */
+import { type ErrorCode, ServeError } from '../domain/errors.ts';
+import type { Graph, GraphStep } from '../domain/graph.ts';
+import { type Segment, segmentIndex, type ValueNode } from '../protocol/value.ts';
+import { describe, evaluate, type RequestScope, type Scope } from './evaluate.ts';
+import { referencesIn } from './expression.ts';
+
+export interface RunState {
+  readonly graph: Graph;
+  /** Values of the steps that are done. */
+  readonly results: ReadonlyMap<string, ValueNode>;
+  /** Steps that the last transition made ready; each step of the graph stands here in exactly one state of a run. */
+  readonly ready: readonly string[];
+}
+
+export const start = (graph: Graph): RunState => ({
+  graph,
+  results: new Map(),
+  ready: graph.steps.filter((step) => step.needs.length === 0).map((step) => step.name),
+});
+
+/** The steps to begin now, all at the same time: those that the last transition made ready. Ask once after each transition. */
+export const ready = (state: RunState): readonly string[] => state.ready;
+
+/**
+ * Takes the value of a step: its answer, the list of its answers with `for_each`, or what `on_error` says.
+ * @throws Error when the step is not of this graph, not ready yet, or done already
+ */
+export const finish = (state: RunState, name: string, result: ValueNode): RunState => {
+  const { graph } = state;
+  const step = graph.steps.find((known) => known.name === name);
+  if (step === undefined) throw new Error(`the graph has no step ${name}`);
+  if (state.results.has(name)) throw new Error(`the step ${name} was done already`);
+  if (!step.needs.every((need) => state.results.has(need))) throw new Error(`the step ${name} was not ready`);
+  const results = new Map(state.results).set(name, result);
+  const freed = graph.steps.filter((later) => later.needs.includes(name) && later.needs.every((need) => results.has(need)));
+  return { graph, results, ready: freed.map((later) => later.name) };
+};
+
+/** Whether every step has its value; also those that `output` does not need, as they were asked for. */
+export const isDone = (state: RunState): boolean => state.results.size === state.graph.steps.length;
+
+/** What the graph answers. @throws Error when it is not done; ServeError as `evaluate` */
+export const outputOf = (state: RunState, request: RequestScope): ValueNode => {
+  if (!isDone(state)) throw new Error('the graph is not done');
+  return evaluate(state.graph.output, { request, steps: state.results });
+};
+
+/**
+ * What the calls of a step get: one value, or with `for_each` one for each item, in the order of the list.
+ * @throws ServeError as `evaluate`, and as `items` when `for_each` gives no list
+ */
+export const inputsOf = (state: RunState, step: GraphStep, request: RequestScope): readonly ValueNode[] => {
+  const scope: Scope = { request, steps: state.results };
+  if (step.forEach === undefined) return [evaluate(step.input, scope)];
+  const itemError = blame(step);
+  return items(step, evaluate(step.forEach, scope)).map((item, index) =>
+    evaluate(step.input, { ...scope, item, index, itemError }),
+  );
+};
+
+/**
+ * The items of the list that `for_each` gave, each with its own segments only.
+ * @throws ServeError naming the step when it is no list: INVALID_INPUT where it came from the request, else USER_ERROR
+ */
+export const items = (step: GraphStep, list: ValueNode): readonly ValueNode[] => {
+  if (Array.isArray(list.json)) return list.json.map((json: unknown) => narrow({ json, segments: list.segments }));
+  throw new ServeError(blame(step), `\`for_each\` of the step \`${step.name}\`: expected a list, got ${describe(list)}`);
+};
+
+/** Whose mistake a wrong list or item is: the client's, where the list comes from nothing but the request. */
+const blame = ({ forEach }: GraphStep): ErrorCode => {
+  const references = forEach === undefined ? [] : referencesIn(forEach);
+  const fromRequest = references.length > 0 && references.every((reference) => reference.root === 'request');
+  return fromRequest ? 'INVALID_INPUT' : 'USER_ERROR';
+};
+
+/** Drops the segments that a value does not use: else every call of a fan-out would drag along the segments of all items. */
+const narrow = ({ json, segments }: ValueNode): ValueNode => {
+  if (segments.length === 0) return { json, segments };
+  const kept: Segment[] = [];
+  const places = new Map<number, number>();
+  const renumber = (inner: unknown): unknown => {
+    if (typeof inner !== 'object' || inner === null) return inner;
+    if (Array.isArray(inner)) return inner.map(renumber);
+    const index = segmentIndex(inner);
+    if (index === undefined) return Object.fromEntries(Object.entries(inner).map(([key, value]) => [key, renumber(value)]));
+    const segment = segments[index];
+    if (segment === undefined) throw new RangeError(`a value refers to segment ${index} of ${segments.length}`);
+    const place = places.get(index) ?? kept.push(segment) - 1;
+    places.set(index, place);
+    return { $seg: place };
+  };
+  return { json: renumber(json), segments: kept };
+};

@@ -1,0 +1,107 @@
+import t from 'tap';
+import { compileGraph, type GraphSource } from '../../src/graph/compile.ts';
+import { jsonNode, listNode, type RequestScope } from '../../src/graph/evaluate.ts';
+import { finish, inputsOf, isDone, items, outputOf, ready, start } from '../../src/graph/step.ts';
+import type { Segment } from '../../src/protocol/value.ts';
+
+const segment = (byte: number): Segment => ({ dtype: 'bytes', shape: null, bytes: new Uint8Array([byte]) });
+const segments = [segment(0), segment(1), segment(2)];
+
+const request: RequestScope = {
+  json: jsonNode({ list: [1, 'two'], text: 'x' }),
+  body: { json: { $seg: 0 }, segments: [segment(9)] },
+  path: jsonNode('/'),
+  query: () => jsonNode(null),
+  header: () => jsonNode(null),
+};
+
+const graphOf = (source: GraphSource) => {
+  const { ingress, mistakes } = compileGraph(source, { name: 'app', deployments: ['A'] }, []);
+  if (ingress?.kind !== 'graph') throw new Error(JSON.stringify(mistakes));
+  return ingress.graph;
+};
+
+const only = (step: object) => {
+  const graph = graphOf({ steps: { read: { call: 'A', ...step } } });
+  const [read] = graph.steps;
+  if (read === undefined) throw new Error('expected a step');
+  return { run: start(graph), read };
+};
+
+t.test('a run goes from step to step to the output', async (t) => {
+  const graph = graphOf({
+    steps: {
+      a: { call: 'A', input: '$request.json.text' },
+      b: { call: 'A', input: null },
+      c: { call: 'A', input: ['$a', '$b'] },
+    },
+    output: { answer: '$c', first: '$a' },
+  });
+  const begun = start(graph);
+  t.same(ready(begun), ['a', 'b']);
+  const one = finish(begun, 'b', jsonNode(2));
+  t.same(ready(one), []);
+  const two = finish(one, 'a', jsonNode(1));
+  t.same(ready(two), ['c']);
+  t.notOk(isDone(two));
+  const [step] = graph.steps.filter(({ name }) => name === 'c');
+  t.same(step && inputsOf(two, step, request), [{ json: [1, 2], segments: [] }]);
+  const three = finish(two, 'c', jsonNode(3));
+  t.ok(isDone(three));
+  t.same(outputOf(three, request).json, { answer: 3, first: 1 });
+  t.same([...begun.results.keys()], [], 'a state is never changed');
+});
+
+t.test('what an executor must not do throws', async (t) => {
+  const graph = graphOf({ steps: { a: { call: 'A', input: 1 }, b: { call: 'A', input: '$a' } } });
+  const run = start(graph);
+  t.throws(() => finish(run, 'b', jsonNode(1)), /not ready/);
+  t.throws(() => finish(run, 'x', jsonNode(1)), /no step x/);
+  t.throws(() => finish(finish(run, 'a', jsonNode(1)), 'a', jsonNode(1)), /done already/);
+  t.throws(() => outputOf(run, request), /not done/);
+});
+
+t.test('for_each gives one input for each item, in the order of the list, with $item and $index', async (t) => {
+  const { run, read } = only({
+    for_each: '$request.json.list',
+    input: { at: '$index', value: '$item', all: '$request.json.list' },
+  });
+  t.same(
+    inputsOf(run, read, request).map((input) => input.json),
+    [
+      { at: 0, value: 1, all: [1, 'two'] },
+      { at: 1, value: 'two', all: [1, 'two'] },
+    ],
+  );
+  t.same(inputsOf(run, only({ for_each: [] }).read, request), []);
+});
+
+t.test('an item carries its own segments only', async (t) => {
+  const { read } = only({ for_each: '$request.json.list' });
+  const list = { json: [{ image: { $seg: 2 }, again: [{ $seg: 2 }], also: { $seg: 0 } }, { $seg: 1 }, 5], segments };
+  t.same(items(read, list), [
+    { json: { image: { $seg: 0 }, again: [{ $seg: 0 }], also: { $seg: 1 } }, segments: [segments[2], segments[0]] },
+    { json: { $seg: 0 }, segments: [segments[1]] },
+    { json: 5, segments: [] },
+  ]);
+  t.same(listNode(items(read, { json: [{ $seg: 2 }, { $seg: 0 }], segments })).json, [{ $seg: 0 }, { $seg: 1 }]);
+});
+
+t.test('for_each over something that is no list is an error that names the step', async (t) => {
+  const text = only({ for_each: '$request.json.text' });
+  const message = '`for_each` of the step `read`: expected a list, got a text';
+  t.throws(() => inputsOf(text.run, text.read, request), { code: 'INVALID_INPUT', message });
+  const body = only({ for_each: '$request.body' });
+  t.throws(() => inputsOf(body.run, body.read, request), { code: 'INVALID_INPUT', message: /got bytes/ });
+  const graph = graphOf({ steps: { a: { call: 'A', input: 1 }, read: { call: 'A', for_each: '$a' } } });
+  const read = graph.steps[1];
+  const run = finish(start(graph), 'a', jsonNode(null));
+  t.throws(() => read && inputsOf(run, read, request), { code: 'USER_ERROR', message: /expected a list, got null/ });
+});
+
+t.test('an item of the wrong kind is the mistake of whoever gave the list', async (t) => {
+  const client = only({ for_each: '$request.json.list', input: '$item.x' });
+  t.throws(() => inputsOf(client.run, client.read, request), { code: 'INVALID_INPUT' });
+  const file = only({ for_each: [1], input: '$item.x' });
+  t.throws(() => inputsOf(file.run, file.read, request), { code: 'USER_ERROR' });
+});
