@@ -1,0 +1,308 @@
+/** Calls deployments: knows the generations, the queues and the links, and runs every call — from HTTP, from a graph, from code — through them. */
+import type { Socket } from 'node:net';
+import { ServeError } from '../domain/errors.ts';
+import type { CallTarget } from '../domain/graph.ts';
+import type { DataPlaneLoad, FromDataPlane, RoutingSnapshot } from '../domain/snapshot.ts';
+import type { CallMeta, HttpHead } from '../protocol/messages.ts';
+import type { FrameReader } from '../protocol/reader.ts';
+import type { WireValue } from '../protocol/value.ts';
+import { Generation } from './generation.ts';
+import { Link, type LinkOwner } from './link.ts';
+import { type CallTrace, PendingCall, type Sink } from './pending.ts';
+import { DeploymentQueue } from './queue.ts';
+
+/** Calls that one replica may have under way at once: beyond it something is wrong in its code. */
+const MAX_CHILD_CALLS = 10_000;
+
+export interface CallRequest {
+  readonly generation: Generation;
+  readonly target: CallTarget;
+  readonly requestId: string;
+  readonly value: WireValue;
+  readonly spread?: boolean;
+  readonly http?: HttpHead;
+  /** Monotonic milliseconds; Infinity: none. The deployment's own limit is applied besides. */
+  readonly deadlineAt: number;
+  readonly sink: Sink;
+  readonly parent?: PendingCall;
+  /** An ingress request: goes on with the next generation as long as nothing has begun it. */
+  readonly movable?: boolean;
+  /** Not refused for `max_queued_requests`: an item of a fan-out whose first item was let in. */
+  readonly exempt?: boolean;
+  /** Where what this call cost is written down for the access log of the request that it serves. */
+  readonly traces?: CallTrace[];
+}
+
+/** Calls noted for one request in the access log; further ones are served all the same. */
+const MAX_TRACES = 512;
+
+export class Dispatcher implements LinkOwner {
+  readonly #now: () => number;
+  readonly #post: (message: FromDataPlane) => void;
+  readonly #generations = new Map<string, Generation>();
+  readonly #queues = new Map<string, DeploymentQueue>();
+  readonly #links = new Map<string, Link>();
+  /** Calls made by replicas: link → the replica's id → the call. */
+  readonly #children = new Map<Link, Map<number, PendingCall>>();
+  #replicas: ReadonlyMap<string, { deployment: string; version: string }> = new Map();
+  #maxBufferedBytes = Number.POSITIVE_INFINITY;
+  #bufferedBytes = 0;
+
+  constructor(now: () => number, post: (message: FromDataPlane) => void) {
+    this.#now = now;
+    this.#post = post;
+  }
+
+  /** Takes over a snapshot as a whole. */
+  apply(snapshot: RoutingSnapshot): void {
+    this.#maxBufferedBytes = snapshot.proxy.maxBufferedBytes;
+    const replaced: [Generation, Generation][] = [];
+    const names = new Set<string>();
+    const known = new Set<string>();
+    for (const routing of snapshot.applications) {
+      names.add(routing.name);
+      const before = this.#generations.get(routing.name);
+      for (const deployment of routing.deployments) {
+        const key = `${routing.name}/${deployment.name}`;
+        known.add(key);
+        const queue = this.#queues.get(key);
+        if (queue === undefined) this.#queues.set(key, new DeploymentQueue(key, deployment, this.#now, this.#buffered));
+        else queue.configure(deployment);
+      }
+      if (before?.number === routing.generation) {
+        before.update(routing);
+        continue;
+      }
+      const generation = new Generation(routing, this.#generationIdle);
+      this.#generations.set(routing.name, generation);
+      if (before !== undefined) replaced.push([before, generation]);
+    }
+    for (const [name, generation] of this.#generations) {
+      if (names.has(name)) continue;
+      this.#generations.delete(name);
+      generation.retire();
+    }
+    for (const [key, queue] of this.#queues) if (queue.unused && !known.has(key)) this.#queues.delete(key);
+    this.#listReplicas(snapshot);
+    for (const [before, generation] of replaced) {
+      this.#move(before, generation);
+      before.retire();
+    }
+    for (const queue of this.#queues.values()) queue.pump();
+  }
+
+  generation(application: string): Generation | undefined {
+    return this.#generations.get(application);
+  }
+
+  /**
+   * Begins a call; its answer goes to the sink. Refusals at the door come to the sink too, before this returns.
+   * @returns the call; undefined when it was refused
+   */
+  call(request: CallRequest): PendingCall | undefined {
+    const { generation, target, sink } = request;
+    const routing = generation.deployment(target.deployment);
+    const queue = this.#queues.get(`${target.application}/${target.deployment}`);
+    if (routing === undefined || queue === undefined) {
+      sink.error(new ServeError('CALL_REFUSED', `Application ${target.application} has no deployment ${target.deployment}.`));
+      return undefined;
+    }
+    const now = this.#now();
+    const own = routing.requestTimeoutMs === null ? Number.POSITIVE_INFINITY : now + routing.requestTimeoutMs;
+    const call = new PendingCall({
+      requestId: request.requestId,
+      generation,
+      queue,
+      version: routing.version,
+      method: target.method,
+      value: request.value,
+      spread: request.spread ?? false,
+      http: request.http,
+      deadlineAt: Math.min(request.deadlineAt, own),
+      sink,
+      parent: request.parent,
+      now,
+    });
+    call.movable = request.movable ?? false;
+    call.traces = request.traces;
+    if (request.traces !== undefined && request.traces.length < MAX_TRACES) request.traces.push(call.trace);
+    if (call.parent !== undefined) {
+      call.parent.children ??= new Set();
+      call.parent.children.add(call);
+    }
+    if (call.deadlineAt !== Number.POSITIVE_INFINITY) {
+      const leftMs = call.deadlineAt - now;
+      if (leftMs <= 0) {
+        call.fail(timedOut());
+        return undefined;
+      }
+      call.timer = setTimeout(() => call.abandon(timedOut()), Math.min(leftMs, MAX_TIMER_MS));
+    }
+    try {
+      if (this.#bufferedBytes > this.#maxBufferedBytes) {
+        throw new ServeError('QUEUE_FULL', 'Request dropped: the requests that wait hold as many bytes as http_options.max_buffered_bytes allows.', { retryAfterS: 1 });
+      }
+      queue.enqueue(call, request.exempt ?? false);
+    } catch (error) {
+      call.fail(error as ServeError);
+      return undefined;
+    }
+    return call;
+  }
+
+  /** Requests that the replicas of a deployment may work on at once. */
+  slots(generation: Generation, target: CallTarget): number {
+    const version = generation.deployment(target.deployment)?.version;
+    return version === undefined ? 0 : (this.#queues.get(`${target.application}/${target.deployment}`)?.slots(version) ?? 0);
+  }
+
+  /** Says hello to a replica that has proven who it is. */
+  connect(identity: { replica: string; deployment: string; version: string }, socket: Socket, reader: FrameReader): void {
+    this.#links.get(identity.replica)?.close('it connected a second time');
+    const link = new Link(identity, socket, reader, this, this.#now);
+    link.accepting = this.#replicas.has(identity.replica);
+    this.#links.set(identity.replica, link);
+    this.#queues.get(identity.deployment)?.attach(link);
+    link.welcome();
+    this.#post({ type: 'link-up', replica: identity.replica });
+  }
+
+  load(): DataPlaneLoad {
+    const deployments: Record<string, { queued: number; ongoing: number }> = {};
+    for (const [key, queue] of this.#queues) deployments[key] = { queued: queue.queued, ongoing: queue.ongoing };
+    const replicas: Record<string, { ongoing: number }> = {};
+    for (const [id, link] of this.#links) replicas[id] = { ongoing: link.ongoing };
+    return { ongoing: Object.values(deployments).reduce((sum, each) => sum + each.queued + each.ongoing, 0), deployments, replicas };
+  }
+
+  /** Tells the controller of replicas whose loop is stuck, or all of whose slots are held by requests that nobody waits for. */
+  checkLinks(): void {
+    for (const [replica, link] of this.#links) {
+      const queue = this.#queues.get(link.deployment);
+      const limitMs = queue?.routing.unresponsiveTimeoutMs ?? Number.POSITIVE_INFINITY;
+      if (link.lateMs > limitMs) this.#post({ type: 'unresponsive', replica });
+    }
+  }
+
+  destroy(error: ServeError): void {
+    for (const queue of this.#queues.values()) queue.destroy(error);
+    for (const link of [...this.#links.values()]) link.close('the daemon is stopping');
+  }
+
+  // What links tell.
+
+  childCall(link: Link, id: number, meta: CallMeta, value: WireValue): void {
+    let children = this.#children.get(link);
+    if (children === undefined) this.#children.set(link, (children = new Map()));
+    const refuse = (message: string) => link.answerError(id, new ServeError('CALL_REFUSED', message));
+    if (children.size >= MAX_CHILD_CALLS) return refuse(`a replica may have ${MAX_CHILD_CALLS} calls under way, and has`);
+    const [application = '', caller = ''] = link.deployment.split('/');
+    const parent = typeof meta.parent === 'number' ? link.call(meta.parent) : undefined;
+    // A call of its own accord (from a constructor, a timer) has no parent; one whose parent was cancelled must not begin.
+    if (parent === undefined && typeof meta.parent === 'number') return refuse('the call in whose work this one was made is over');
+    const from = parent?.generation ?? this.#generations.get(application);
+    if (from === undefined) return refuse(`application ${application} does not serve yet`);
+    const handle = String(meta.handle);
+    const calls = from.routing.calls[caller];
+    const declared = calls !== undefined && Object.hasOwn(calls, handle) ? calls[handle] : undefined;
+    if (declared === undefined) {
+      return refuse(
+        `${link.deployment} calls \`${handle}\`, which the graph of application ${application} does not declare: add \`${caller}: {${handle}: <Deployment>}\` under graph.calls`,
+      );
+    }
+    const generation = declared.application === application ? from : this.#generations.get(declared.application);
+    if (generation === undefined) return refuse(`there is no application ${declared.application}`);
+    const own = typeof meta.timeoutMs === 'number' ? this.#now() + meta.timeoutMs : Number.POSITIVE_INFINITY;
+    const over = () => children.delete(id);
+    const call = this.call({
+      generation,
+      target: { ...declared, method: meta.method },
+      requestId: parent?.requestId ?? link.replica,
+      value,
+      spread: meta.spread === true,
+      deadlineAt: Math.min(parent?.deadlineAt ?? Number.POSITIVE_INFINITY, own),
+      parent,
+      traces: parent?.traces,
+      sink: {
+        result: (result) => {
+          over();
+          link.answer(id, result);
+        },
+        error: (error) => {
+          over();
+          link.answerError(id, error);
+        },
+        open: () => link.answerOpen(id),
+        chunk: (chunk) => link.answerChunk(id, chunk),
+        end: () => {
+          over();
+          link.answerEnd(id);
+        },
+      },
+    });
+    if (call !== undefined && call.state !== 'done') children.set(id, call);
+  }
+
+  childCancelled(link: Link, id: number): void {
+    const children = this.#children.get(link);
+    children?.get(id)?.abandon(undefined);
+    children?.delete(id);
+  }
+
+  childCredit(link: Link, id: number, bytes: number): void {
+    const call = this.#children.get(link)?.get(id);
+    if (call?.state === 'sent') call.link?.credit(call, bytes);
+  }
+
+  freed(link: Link): void {
+    if (!link.accepting && link.ongoing === 0) this.#post({ type: 'replica-idle', replica: link.replica });
+    this.#queues.get(link.deployment)?.pump();
+  }
+
+  down(link: Link, reason: string): void {
+    if (this.#links.get(link.replica) === link) this.#links.delete(link.replica);
+    this.#queues.get(link.deployment)?.detach(link);
+    for (const call of this.#children.get(link)?.values() ?? []) call.abandon(undefined);
+    this.#children.delete(link);
+    this.#post({ type: 'link-down', replica: link.replica, reason });
+  }
+
+  #listReplicas(snapshot: RoutingSnapshot): void {
+    this.#replicas = new Map(snapshot.replicas.map((replica) => [replica.id, replica]));
+    for (const [id, link] of this.#links) {
+      const listed = this.#replicas.has(id);
+      const was = link.accepting;
+      link.accepting = listed;
+      if (was && !listed && link.ongoing === 0) this.#post({ type: 'replica-idle', replica: id });
+      // A queue may have come into being after its replica connected.
+      this.#queues.get(link.deployment)?.attach(link);
+    }
+  }
+
+  #move(before: Generation, after: Generation): void {
+    for (const deployment of after.routing.deployments) {
+      const old = before.deployment(deployment.name);
+      if (old === undefined) continue;
+      this.#queues.get(`${after.application}/${deployment.name}`)?.move(old.version, (call) => {
+        if (call.generation !== before) return false;
+        after.enter();
+        before.leave();
+        call.generation = after;
+        return true;
+      });
+    }
+  }
+
+  readonly #buffered = (bytes: number): void => {
+    this.#bufferedBytes += bytes;
+  };
+
+  readonly #generationIdle = (generation: Generation): void => {
+    this.#post({ type: 'generation-idle', application: generation.application, generation: generation.number });
+  };
+}
+
+/** The longest delay that a timer takes. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+const timedOut = (): ServeError => new ServeError('DEADLINE_EXCEEDED', 'The request was not answered in time.');

@@ -1,0 +1,95 @@
+/** Requests of one deployment that may run together: same version, same shape. First in, first out, with cheap removal from the middle. */
+import type { PendingCall } from './pending.ts';
+
+/** How the members of a lane are sent. */
+export type LaneForm = 'one' | 'items' | 'rows';
+
+export class Lane {
+  readonly key: string;
+  readonly version: string;
+  readonly form: LaneForm;
+  #calls: PendingCall[] = [];
+  #head = 0;
+  #size = 0;
+  /** When to look again at a batch that is held for company. */
+  timer: NodeJS.Timeout | undefined;
+
+  constructor(key: string, version: string, form: LaneForm) {
+    this.key = key;
+    this.version = version;
+    this.form = form;
+  }
+
+  /** Requests that wait; cancelled ones do not count. */
+  get size(): number {
+    return this.#size;
+  }
+
+  push(call: PendingCall): void {
+    this.#calls.push(call);
+    this.#size += 1;
+  }
+
+  /** Puts requests that were handed back before all others, in their order. */
+  unshift(calls: readonly PendingCall[]): void {
+    this.#calls.splice(0, this.#head, ...calls);
+    this.#head = 0;
+    this.#size += calls.length;
+  }
+
+  /** A request left the lane without being taken: it is marked done, and skipped from now on. */
+  forget(): void {
+    this.#size -= 1;
+    if (this.#calls.length > 64 && this.#calls.length > 4 * this.#size) {
+      this.#calls = [...this];
+      this.#head = 0;
+    }
+  }
+
+  /** Not for one that was cancelled, or that has moved to another lane. */
+  #holds(call: PendingCall): boolean {
+    return call.state === 'queued' && call.lane === this.key;
+  }
+
+  /** Arrival of the oldest; Infinity when empty. */
+  get oldest(): number {
+    for (const call of this) return call.arrivedAt;
+    return Number.POSITIVE_INFINITY;
+  }
+
+  *[Symbol.iterator](): Generator<PendingCall> {
+    for (let index = this.#head; index < this.#calls.length; index++) {
+      const call = this.#calls[index] as PendingCall;
+      if (this.#holds(call)) yield call;
+    }
+  }
+
+  /** Removes the first. Undefined when empty. */
+  shift(): PendingCall | undefined {
+    while (this.#head < this.#calls.length) {
+      const call = this.#calls[this.#head] as PendingCall;
+      this.#head += 1;
+      if (this.#head > 1024 && this.#head * 2 > this.#calls.length) {
+        this.#calls.splice(0, this.#head);
+        this.#head = 0;
+      }
+      if (this.#holds(call)) {
+        this.#size -= 1;
+        return call;
+      }
+    }
+    this.#calls = [];
+    this.#head = 0;
+    return undefined;
+  }
+
+  take(count: number): PendingCall[] {
+    const taken: PendingCall[] = [];
+    while (taken.length < count) {
+      const call = this.shift();
+      if (call === undefined) break;
+      taken.push(call);
+    }
+    return taken;
+  }
+}

@@ -1,0 +1,333 @@
+/** The data-plane end of one replica's socket: sends calls, takes answers, and trusts nothing that comes back. */
+import type { Socket } from 'node:net';
+import { errorFromShape, type ErrorShape, ServeError, shapeOfError } from '../domain/errors.ts';
+import type { DeploymentRouting } from '../domain/snapshot.ts';
+import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
+import type { CallMember, CallMeta, HttpAnswerHead } from '../protocol/messages.ts';
+import { FrameReader } from '../protocol/reader.ts';
+import type { WireValue } from '../protocol/value.ts';
+import { FrameWriter } from '../protocol/writer.ts';
+import type { LaneForm } from './lane.ts';
+import type { PendingCall } from './pending.ts';
+import { stack } from './stack.ts';
+
+/** What the link tells the rest of the data plane. */
+export interface LinkOwner {
+  /** The replica makes a call of its own, through a handle. */
+  childCall(link: Link, id: number, meta: CallMeta, value: WireValue): void;
+  childCancelled(link: Link, id: number): void;
+  /** The caller in the replica has taken so many bytes of a streamed answer. */
+  childCredit(link: Link, id: number, bytes: number): void;
+  /** A slot became free. */
+  freed(link: Link): void;
+  down(link: Link, reason: string): void;
+}
+
+/** One CALL frame under way: its members finish singly or together. */
+interface Batch {
+  open: number;
+}
+
+interface Outgoing {
+  readonly call: PendingCall;
+  readonly batch: Batch;
+}
+
+const HEARTBEAT_MS = 500;
+/** A replica whose loop is later than this with its answer to a heartbeat is out of choice until it answers. */
+const LATE_MS = 1000;
+
+export class Link {
+  readonly replica: string;
+  readonly deployment: string;
+  readonly version: string;
+  /** False once the snapshot no longer lists it: it finishes what it has. */
+  accepting = true;
+  readonly #socket: Socket;
+  readonly #writer: FrameWriter;
+  readonly #owner: LinkOwner;
+  readonly #now: () => number;
+  readonly #outgoing = new Map<number, Outgoing>();
+  #nextId = 1;
+  #batches = 0;
+  #closed = false;
+  #pingedAt: number | undefined;
+  readonly #heartbeat: NodeJS.Timeout;
+
+  constructor(identity: { replica: string; deployment: string; version: string }, socket: Socket, reader: FrameReader, owner: LinkOwner, now: () => number) {
+    this.replica = identity.replica;
+    this.deployment = identity.deployment;
+    this.version = identity.version;
+    this.#socket = socket;
+    this.#writer = new FrameWriter(socket);
+    this.#owner = owner;
+    this.#now = now;
+    const take = (frame: Frame) => this.#take(frame);
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        reader.push(chunk, take);
+      } catch (error) {
+        if (!(error instanceof ProtocolError)) throw error;
+        this.close(`it broke the replica protocol: ${error.message}`);
+      }
+    });
+    socket.on('close', () => this.close('its connection closed'));
+    socket.on('error', (error) => this.close(`its connection failed: ${error.message}`));
+    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
+  }
+
+  /** Requests that it was given and has not answered, those that nobody waits for any more included. */
+  get ongoing(): number {
+    return this.#outgoing.size;
+  }
+
+  /** A call that it works on, by id. */
+  call(id: number): PendingCall | undefined {
+    const call = this.#outgoing.get(id)?.call;
+    return call?.state === 'done' ? undefined : call;
+  }
+
+  /** How long it has owed the answer to a heartbeat. */
+  get lateMs(): number {
+    return this.#pingedAt === undefined ? 0 : this.#now() - this.#pingedAt;
+  }
+
+  /** True when every request it holds was cancelled or is past its time. */
+  get onlyGhosts(): boolean {
+    if (this.#outgoing.size === 0) return false;
+    for (const { call } of this.#outgoing.values()) if (call.state !== 'done') return false;
+    return true;
+  }
+
+  /** How many more requests it may be given now. */
+  room(routing: DeploymentRouting, batched: boolean): number {
+    if (!this.accepting || this.#closed || this.lateMs > LATE_MS) return 0;
+    if (batched && routing.batching !== null && this.#batches >= routing.batching.maxConcurrentBatches) return 0;
+    return routing.maxOngoingRequests - this.#outgoing.size;
+  }
+
+  welcome(): void {
+    this.#writer.write(encodeFrame(FRAME.WELCOME, {}));
+  }
+
+  send(calls: readonly PendingCall[], form: LaneForm, now: number): void {
+    const batch: Batch = { open: calls.length };
+    this.#batches += 1;
+    const members = calls.map((call): CallMember => {
+      call.link = this;
+      call.id = this.#nextId++;
+      call.trace.replica = this.replica;
+      this.#outgoing.set(call.id, { call, batch });
+      return {
+        id: call.id,
+        requestId: call.requestId,
+        leftMs: call.deadlineAt === Number.POSITIVE_INFINITY ? undefined : Math.max(0, call.deadlineAt - now),
+        sk: form === 'items' ? skeletonBytes(call.value) : undefined,
+        n: form === 'items' ? call.value.segments.length : undefined,
+        rows: form === 'rows' ? call.rows : undefined,
+        http: call.http,
+      };
+    });
+    const first = calls[0] as PendingCall;
+    const meta: CallMeta = { method: first.method, calls: members, form, spread: first.spread || undefined };
+    this.#writer.write(
+      form === 'rows'
+        ? encodeFrame(FRAME.CALL, meta as unknown as Record<string, unknown>, [first.value.skeleton], stack(calls.map((call) => call.value)))
+        : encodeFrame(
+            FRAME.CALL,
+            meta as unknown as Record<string, unknown>,
+            calls.map((call) => call.value.skeleton),
+            calls.flatMap((call) => call.value.segments.map(outgoing)),
+          ),
+    );
+  }
+
+  /** Tells the replica that nobody waits for a call any more. Its slot is free when the replica has answered. */
+  cancel(call: PendingCall): void {
+    this.#writer.write(encodeFrame(FRAME.CANCEL, { ids: [call.id] }));
+  }
+
+  credit(call: PendingCall, bytes: number): void {
+    this.#writer.write(encodeFrame(FRAME.CREDIT, { id: call.id, bytes }));
+  }
+
+  /** The answer to a call that the replica made. */
+  answer(id: number, value: WireValue): void {
+    this.#writer.write(encodeFrame(FRAME.RESULT, { ids: [id] }, [value.skeleton], value.segments.map(outgoing)));
+  }
+
+  answerError(id: number, error: ServeError): void {
+    this.#writer.write(encodeFrame(FRAME.ERROR, { ids: [id], error: { ...shapeOfError(error), stack: undefined } }));
+  }
+
+  answerOpen(id: number): void {
+    this.#writer.write(encodeFrame(FRAME.OPEN, { id }));
+  }
+
+  answerChunk(id: number, value: WireValue): void {
+    this.#writer.write(encodeFrame(FRAME.CHUNK, { id }, [value.skeleton], value.segments.map(outgoing)));
+  }
+
+  answerEnd(id: number): void {
+    this.#writer.write(encodeFrame(FRAME.END, { id }));
+  }
+
+  close(reason: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#heartbeat);
+    this.#socket.destroy();
+    const batches = new Map<Batch, PendingCall[]>();
+    for (const { call, batch } of this.#outgoing.values()) {
+      if (call.state === 'done') continue;
+      const members = batches.get(batch);
+      if (members === undefined) batches.set(batch, [call]);
+      else members.push(call);
+    }
+    const ongoing = this.#outgoing.size;
+    this.#outgoing.clear();
+    this.#owner.down(this, reason);
+    const all = [...batches.values()].flat();
+    if (all.length > 0) (all[0] as PendingCall).queue.died(all, reason, ongoing === 1);
+  }
+
+  #beat(): void {
+    if (this.#pingedAt !== undefined) return;
+    this.#pingedAt = this.#now();
+    this.#writer.write(encodeFrame(FRAME.PING, {}));
+  }
+
+  #take(frame: Frame): void {
+    if (this.#closed) return;
+    const { meta } = frame;
+    switch (frame.type) {
+      case FRAME.RESULT:
+        return this.#result(frame);
+      case FRAME.BEGUN:
+        for (const id of idsOf(meta)) {
+          const entry = this.#outgoing.get(id);
+          if (entry !== undefined) entry.call.begun = true;
+        }
+        return;
+      case FRAME.ERROR: {
+        const calls = this.#finish(idsOf(meta), meta);
+        const shape = meta['error'];
+        if (typeof shape !== 'object' || shape === null) throw new ProtocolError('an ERROR frame without an error');
+        const error = errorFromShape(shape as ErrorShape);
+        error.source ??= this.deployment;
+        if (calls.length > 0) (calls[0] as PendingCall).queue.fail(calls, error);
+        return this.#owner.freed(this);
+      }
+      case FRAME.OPEN: {
+        const call = this.#live(meta);
+        if (call !== undefined) {
+          call.open(answerHeadOf(meta));
+        }
+        return;
+      }
+      case FRAME.CHUNK: {
+        const call = this.#live(meta);
+        if (call?.streaming) {
+          const value = valueOfFrame(frame);
+          call.chunk(value, bytesOf(value));
+        }
+        return;
+      }
+      case FRAME.END: {
+        for (const call of this.#finish([idOf(meta)], meta)) {
+          if (call.streaming) call.end();
+          else call.fail(new ServeError('INTERNAL', 'the replica ended a stream that it had not begun'));
+        }
+        return this.#owner.freed(this);
+      }
+      case FRAME.CALL: {
+        const call = meta as unknown as CallMeta;
+        const id = Array.isArray(call.calls) ? call.calls[0]?.id : undefined;
+        if (typeof id !== 'number' || typeof call.method !== 'string') throw new ProtocolError('a CALL frame without id or method');
+        return this.#owner.childCall(this, id, call, valueOfFrame(frame));
+      }
+      case FRAME.CANCEL:
+        for (const id of idsOf(meta)) this.#owner.childCancelled(this, id);
+        return;
+      case FRAME.CREDIT: {
+        const bytes = meta['bytes'];
+        if (typeof bytes === 'number' && bytes > 0) this.#owner.childCredit(this, idOf(meta), bytes);
+        return;
+      }
+      case FRAME.PONG: {
+        const wasLate = this.lateMs > LATE_MS;
+        this.#pingedAt = undefined;
+        if (wasLate) this.#owner.freed(this);
+        return;
+      }
+      default:
+        throw new ProtocolError(`a frame of type ${frame.type} has no place on a data link`);
+    }
+  }
+
+  #result(frame: Frame): void {
+    const { meta } = frame;
+    const calls = this.#finish(idsOf(meta), meta);
+    if (calls.length > 0) {
+      const rows = meta['rows'];
+      const first = calls[0] as PendingCall;
+      first.queue.settle(calls, Array.isArray(rows) && rows.length === calls.length ? (rows as number[]) : undefined, valueOfFrame(frame), answerHeadOf(meta));
+    }
+    this.#owner.freed(this);
+  }
+
+  /** The call of an id that is still waited for. */
+  #live(meta: Frame['meta']): PendingCall | undefined {
+    const call = this.#outgoing.get(idOf(meta))?.call;
+    return call === undefined || call.state === 'done' ? undefined : call;
+  }
+
+  /** Frees the slots of answered calls. Returns those that somebody still waits for. An unknown id is a late answer: ignored. */
+  #finish(ids: readonly number[], meta: Frame['meta']): PendingCall[] {
+    const workMs = meta['workMs'];
+    const calls: PendingCall[] = [];
+    for (const id of ids) {
+      const entry = this.#outgoing.get(id);
+      if (entry === undefined) continue;
+      this.#outgoing.delete(id);
+      entry.batch.open -= 1;
+      if (entry.batch.open === 0) this.#batches -= 1;
+      const { call } = entry;
+      call.trace.workMs += typeof workMs === 'number' ? workMs : this.#now() - call.sentAt;
+      if (call.state !== 'done') calls.push(call);
+    }
+    return calls;
+  }
+}
+
+const skeletonBytes = (value: WireValue): number => (typeof value.skeleton === 'string' ? Buffer.byteLength(value.skeleton) : value.skeleton.byteLength);
+
+const valueOfFrame = (frame: Frame): WireValue => ({ skeleton: frame.skeletons, segments: frame.segments });
+
+const bytesOf = (value: WireValue): number => {
+  let sum = value.skeleton.length;
+  for (const segment of value.segments) sum += segment.bytes.byteLength;
+  return sum;
+};
+
+const idsOf = (meta: Frame['meta']): readonly number[] => {
+  const ids = meta['ids'];
+  if (!Array.isArray(ids)) throw new ProtocolError('a frame without ids');
+  return ids as number[];
+};
+
+const idOf = (meta: Frame['meta']): number => {
+  const id = meta['id'];
+  if (typeof id !== 'number') throw new ProtocolError('a frame without an id');
+  return id;
+};
+
+/** Status and headers of an answer, checked: a replica is an untrusted peer. */
+const answerHeadOf = (meta: Frame['meta']): HttpAnswerHead | undefined => {
+  const http = meta['http'] as Partial<HttpAnswerHead> | undefined;
+  if (http === undefined || http === null) return undefined;
+  const { status, headers } = http;
+  if (!Number.isInteger(status) || (status as number) < 200 || (status as number) > 599) throw new ProtocolError('an HTTP answer without a status from 200 to 599');
+  if (!Array.isArray(headers) || headers.some((each) => typeof each !== 'string')) throw new ProtocolError('the headers of an HTTP answer are not a flat list of strings');
+  return { status: status as number, headers: headers as string[] };
+};

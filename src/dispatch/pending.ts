@@ -1,0 +1,155 @@
+/** One call under way in the data plane: from the queue's door to its answer. */
+import type { ServeError } from '../domain/errors.ts';
+import type { HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
+import type { WireValue } from '../protocol/value.ts';
+import type { Generation } from './generation.ts';
+import type { Link } from './link.ts';
+import type { DeploymentQueue } from './queue.ts';
+
+/** Who waits for the answer. After `result`, `error` or a stream's `end` nothing more is called. */
+export interface Sink {
+  result(value: WireValue, http: HttpAnswerHead | undefined): void;
+  error(error: ServeError): void;
+  /** A streamed answer begins; `chunk`s follow, then `end` or `error`. */
+  open(http: HttpAnswerHead | undefined): void;
+  chunk(value: WireValue, bytes: number): void;
+  end(): void;
+}
+
+/** What one call cost, for the access log. */
+export interface CallTrace {
+  readonly deployment: string;
+  replica: string;
+  batchSize: number;
+  queueMs: number;
+  workMs: number;
+}
+
+export class PendingCall {
+  readonly requestId: string;
+  /** Changed only while `movable` and queued. */
+  generation: Generation;
+  readonly queue: DeploymentQueue;
+  readonly method: string;
+  readonly value: WireValue;
+  readonly spread: boolean;
+  readonly http: HttpHead | undefined;
+  /** Monotonic milliseconds; Infinity: none. */
+  readonly deadlineAt: number;
+  readonly #sink: Sink;
+  /** The call in whose work this one was made; its children are cancelled with it. */
+  readonly parent: PendingCall | undefined;
+  readonly trace: CallTrace;
+
+  state: 'queued' | 'sent' | 'done' = 'queued';
+  /** An ingress request: moves to the next generation as long as no replica has begun it. */
+  movable = false;
+  version: string;
+  lane = '';
+  rows = 1;
+  maxCompany = Number.POSITIVE_INFINITY;
+  arrivedAt: number;
+  sentAt = 0;
+  begun = false;
+  streaming = false;
+  link: Link | undefined;
+  /** Id on its link. */
+  id = 0;
+  attempts = 0;
+  /** Deaths of replicas on which it was the only request in work. */
+  deathsAlone = 0;
+  children: Set<PendingCall> | undefined;
+  /** Of the whole request that this call serves. */
+  traces: CallTrace[] | undefined;
+  timer: NodeJS.Timeout | undefined;
+  #finished = false;
+
+  constructor(init: {
+    requestId: string;
+    generation: Generation;
+    queue: DeploymentQueue;
+    version: string;
+    method: string;
+    value: WireValue;
+    spread: boolean;
+    http: HttpHead | undefined;
+    deadlineAt: number;
+    sink: Sink;
+    parent: PendingCall | undefined;
+    now: number;
+  }) {
+    this.requestId = init.requestId;
+    this.generation = init.generation;
+    this.queue = init.queue;
+    this.version = init.version;
+    this.method = init.method;
+    this.value = init.value;
+    this.spread = init.spread;
+    this.http = init.http;
+    this.deadlineAt = init.deadlineAt;
+    this.#sink = init.sink;
+    init.generation.enter();
+    this.parent = init.parent;
+    this.arrivedAt = init.now;
+    this.trace = { deployment: init.queue.key, replica: '', batchSize: 0, queueMs: 0, workMs: 0 };
+  }
+
+  complete(value: WireValue, http: HttpAnswerHead | undefined): void {
+    if (this.#finish()) this.#sink.result(value, http);
+  }
+
+  /** Its children end with it: nobody is left to take their answers. */
+  fail(error: ServeError): void {
+    if (!this.#finish()) return;
+    this.cancelChildren();
+    this.#sink.error(error);
+  }
+
+  open(http: HttpAnswerHead | undefined): void {
+    this.streaming = true;
+    this.#sink.open(http);
+  }
+
+  chunk(value: WireValue, bytes: number): void {
+    this.#sink.chunk(value, bytes);
+  }
+
+  end(): void {
+    if (this.#finish()) this.#sink.end();
+  }
+
+  /**
+   * Nobody waits for it any more, or its time is over: it leaves the queue, or its replica is told and its slot is freed when the
+   * replica has answered; everything that it called is cancelled too. `error` goes to who waits, if anybody does.
+   */
+  abandon(error: ServeError | undefined): void {
+    if (this.state === 'done') return;
+    if (this.state === 'queued') this.queue.remove(this);
+    else this.link?.cancel(this);
+    this.#finish(true);
+    this.cancelChildren();
+    if (error !== undefined) this.#sink.error(error);
+  }
+
+  cancelChildren(): void {
+    if (this.children === undefined) return;
+    for (const child of this.children) child.abandon(undefined);
+  }
+
+  #finish(abandoned = false): boolean {
+    if (this.#finished || (this.state === 'done' && !abandoned)) return false;
+    this.#finished = true;
+    this.state = 'done';
+    clearTimeout(this.timer);
+    this.parent?.children?.delete(this);
+    this.generation.leave();
+    return true;
+  }
+
+  /** Bytes that it holds in memory while it waits. */
+  get bytes(): number {
+    let sum = this.value.skeleton.length;
+    for (const segment of this.value.segments) sum += segment.bytes.byteLength;
+    return sum;
+  }
+}

@@ -1,0 +1,319 @@
+/**
+ * The queue of one deployment: the one bound and the one order of arrival in front of its replicas. Requests wait in lanes (version,
+ * shape); a lane that cannot run never blocks another. A replica pulls work by having a free slot.
+ */
+import { ServeError } from '../domain/errors.ts';
+import type { DeploymentRouting } from '../domain/snapshot.ts';
+import type { HttpAnswerHead } from '../protocol/messages.ts';
+import type { WireValue } from '../protocol/value.ts';
+import { decideBatch } from './batch.ts';
+import { chooseLeastLoaded } from './choose.ts';
+import { Lane, type LaneForm } from './lane.ts';
+import type { Link } from './link.ts';
+import type { PendingCall } from './pending.ts';
+import { split, stackableOf } from './stack.ts';
+
+/** A request whose replica died twice while it was alone in work is not tried again: it would go on killing. */
+const MAX_DEATHS_ALONE = 2;
+
+export class DeploymentQueue {
+  /** `application/Deployment`. */
+  readonly key: string;
+  readonly #now: () => number;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #links: Link[] = [];
+  #routing: DeploymentRouting;
+  #queued = 0;
+  #lastChosen = -1;
+  #pumpScheduled = false;
+  readonly #onBuffered: (bytes: number) => void;
+
+  /** @param onBuffered told of bytes that come to wait (positive) and that no longer do (negative) */
+  constructor(key: string, routing: DeploymentRouting, now: () => number, onBuffered: (bytes: number) => void) {
+    this.key = key;
+    this.#routing = routing;
+    this.#now = now;
+    this.#onBuffered = onBuffered;
+  }
+
+  get routing(): DeploymentRouting {
+    return this.#routing;
+  }
+
+  get queued(): number {
+    return this.#queued;
+  }
+
+  get ongoing(): number {
+    return this.#links.reduce((sum, link) => sum + link.ongoing, 0);
+  }
+
+  /** Nothing waits and no replica is connected. */
+  get unused(): boolean {
+    return this.#queued === 0 && this.#links.length === 0;
+  }
+
+  /** New limits are in force at once; what waits stays, except where nothing will ever come. */
+  configure(routing: DeploymentRouting): void {
+    this.#routing = routing;
+    if (routing.refuse !== null) this.#refuseAll(routing.version, routing.refuse);
+    this.pump();
+  }
+
+  attach(link: Link): void {
+    if (this.#links.includes(link)) return;
+    this.#links.push(link);
+    this.pump();
+  }
+
+  detach(link: Link): void {
+    const index = this.#links.indexOf(link);
+    if (index >= 0) this.#links.splice(index, 1);
+  }
+
+  /** @throws ServeError QUEUE_FULL or UNAVAILABLE: refused at the door */
+  enqueue(call: PendingCall, exempt: boolean): void {
+    const { maxQueuedRequests, refuse, backpressure } = this.#routing;
+    if (refuse !== null && call.version === this.#routing.version) throw new ServeError('UNAVAILABLE', refuse, { retryAfterS: 1 });
+    if (!exempt && maxQueuedRequests >= 0 && this.#queued >= maxQueuedRequests + this.#room(call.version)) {
+      throw new ServeError(
+        'QUEUE_FULL',
+        `Request dropped due to backpressure (num_queued_requests=${this.#queued}, max_queued_requests=${maxQueuedRequests}).`,
+        { status: backpressure.statusCode, retryAfterS: backpressure.retryAfterS },
+      );
+    }
+    this.#place(call);
+    this.#pushed(call);
+    // Requests that arrive in one turn may share a batch; where nothing is batched there is nothing to wait for.
+    if (this.#routing.batching === null) this.pump();
+    else this.#pumpSoon();
+  }
+
+  /** Takes a queued request out, for good: it was cancelled or its time is over. The caller marks it done. */
+  remove(call: PendingCall): void {
+    this.#lanes.get(call.lane)?.forget();
+    this.#left(call);
+  }
+
+  /** Requests that no replica has begun: they go back to the head, in their order, and wait no longer for company. */
+  giveBack(calls: readonly PendingCall[]): void {
+    for (let index = calls.length - 1; index >= 0; index--) {
+      const call = calls[index] as PendingCall;
+      call.state = 'queued';
+      call.link = undefined;
+      call.begun = false;
+      this.#place(call);
+      this.#queued += 1;
+      this.#onBuffered(call.bytes);
+      this.#lane(call).unshift([call]);
+    }
+    this.pump();
+  }
+
+  /** Ingress requests that still wait move to the generation that has just come into force. */
+  move(from: string, to: (call: PendingCall) => boolean): void {
+    const moved: PendingCall[] = [];
+    for (const lane of this.#lanes.values()) {
+      if (lane.version !== from) continue;
+      for (const call of lane) if (call.movable && to(call)) moved.push(call);
+    }
+    for (const call of moved) {
+      const left = this.#lanes.get(call.lane);
+      call.version = call.generation.deployment(this.#routing.name)?.version ?? call.version;
+      this.#place(call);
+      this.#lane(call).push(call);
+      left?.forget();
+    }
+    this.#sweep();
+    this.pump();
+  }
+
+  /** Hands what waits to replicas that have room. Called whenever either may have changed. */
+  pump(): void {
+    if (this.#queued === 0 || this.#links.length === 0) return;
+    const lanes = this.#lanes.size === 1 ? this.#lanes.values() : [...this.#lanes.values()].sort((a, b) => a.oldest - b.oldest);
+    for (const lane of lanes) this.#pumpLane(lane);
+  }
+
+  #pumpLane(lane: Lane): void {
+    const { batching } = this.#routing;
+    while (lane.size > 0) {
+      const candidates = this.#links.map((link) => ({
+        ongoing: link.ongoing,
+        room: link.version === lane.version ? link.room(this.#routing, lane.form !== 'one') : 0,
+      }));
+      const chosen = chooseLeastLoaded(candidates, this.#lastChosen);
+      if (chosen === undefined) return;
+      const link = this.#links[chosen] as Link;
+      const now = this.#now();
+      let take = 1;
+      if (lane.form !== 'one' && batching !== null) {
+        const decision = decideBatch(lane, batching, candidates[chosen]?.room ?? 1, now);
+        if ('until' in decision) {
+          this.#lookAgain(lane, decision.until - now);
+          return;
+        }
+        take = decision.take;
+      }
+      this.#lastChosen = chosen;
+      const calls = lane.take(take);
+      let rows = 0;
+      for (const call of calls) {
+        this.#left(call);
+        call.state = 'sent';
+        call.attempts += 1;
+        call.sentAt = now;
+        call.trace.queueMs += now - call.arrivedAt;
+        rows += call.rows;
+      }
+      for (const call of calls) call.trace.batchSize = lane.form === 'rows' ? rows : calls.length;
+      link.send(calls, lane.form, now);
+    }
+    if (lane.size === 0 && lane.timer === undefined) this.#lanes.delete(lane.key);
+  }
+
+  /** A result for one or, split by rows, for all members of a batch. */
+  settle(calls: readonly PendingCall[], rows: readonly number[] | undefined, value: WireValue, http: HttpAnswerHead | undefined): void {
+    if (calls.length === 1) return void calls[0]?.complete(value, http);
+    let values: WireValue[];
+    try {
+      values = split(value, rows ?? calls.map((call) => call.rows));
+    } catch (error) {
+      return this.fail(calls, error as ServeError);
+    }
+    calls.forEach((call, index) => call.complete(values[index] as WireValue, http));
+  }
+
+  /** A batch failed as a whole: where its members may run again they do, in halves, so that the poisonous ones fail alone. */
+  fail(calls: readonly PendingCall[], error: ServeError): void {
+    if (calls.length > 1 && this.#routing.retry.idempotent) {
+      const company = Math.ceil(calls.length / 2);
+      for (const call of calls) call.maxCompany = Math.min(call.maxCompany, company);
+      return this.giveBack(calls.map((call) => this.#again(call)));
+    }
+    for (const call of calls) call.fail(error);
+  }
+
+  /**
+   * What becomes of the requests that a dead replica had.
+   * @param alone it had this one only: so this one may be what killed it
+   */
+  died(calls: readonly PendingCall[], reason: string, alone: boolean): void {
+    const again: PendingCall[] = [];
+    const lost: PendingCall[] = [];
+    for (const call of calls) {
+      if (alone) call.deathsAlone += 1;
+      const { idempotent, maxAttempts } = this.#routing.retry;
+      const mayRun = !call.streaming && call.deathsAlone < MAX_DEATHS_ALONE && (!call.begun || (idempotent && call.attempts < Math.max(maxAttempts, 2)));
+      if (call.begun) call.maxCompany = 1;
+      if (mayRun) again.push(this.#again(call));
+      else lost.push(call);
+    }
+    this.giveBack(again);
+    for (const call of lost) {
+      call.fail(new ServeError('REPLICA_DIED', `The replica of ${this.key} that worked on this request died (${reason}).`, { retryAfterS: 1 }));
+    }
+  }
+
+  destroy(error: ServeError): void {
+    for (const lane of this.#lanes.values()) {
+      clearTimeout(lane.timer);
+      for (const call of [...lane]) {
+        this.remove(call);
+        call.fail(error);
+      }
+    }
+    this.#lanes.clear();
+  }
+
+  #again(call: PendingCall): PendingCall {
+    if (!call.begun) call.attempts -= 1;
+    call.arrivedAt = this.#now();
+    return call;
+  }
+
+  #refuseAll(version: string, message: string): void {
+    for (const lane of this.#lanes.values()) {
+      if (lane.version !== version) continue;
+      for (const call of [...lane]) {
+        this.remove(call);
+        call.fail(new ServeError('UNAVAILABLE', message, { retryAfterS: 1 }));
+      }
+    }
+  }
+
+  /** How many more requests of a version the replicas could take at this moment. */
+  #room(version: string): number {
+    let room = 0;
+    const batched = this.#routing.batching !== null;
+    for (const link of this.#links) if (link.version === version) room += link.room(this.#routing, batched);
+    return room;
+  }
+
+  /** Requests that the replicas of a version may work on at once. */
+  slots(version: string): number {
+    return this.#links.filter((link) => link.version === version && link.accepting).length * this.#routing.maxOngoingRequests;
+  }
+
+  /** Finds the lane a call belongs to. */
+  #place(call: PendingCall): void {
+    const { batching, kind } = this.#routing;
+    let form: LaneForm = 'one';
+    let shape = '';
+    if (batching !== null) {
+      if (kind === 'model' && call.http === undefined) {
+        const stackable = call.spread || batching.maxBatchSize === 1 ? undefined : stackableOf(call.value);
+        if (stackable !== undefined) {
+          form = 'rows';
+          shape = stackable.key;
+          call.rows = stackable.rows;
+        }
+      } else if (kind === 'model' ? call.http?.method === 'POST' : call.method === batching.method && !call.spread) {
+        // Code that is written for arrays gets one even where it is of one.
+        form = 'items';
+      }
+    }
+    call.lane = `${call.version}\n${form}\n${shape}`;
+    if (!this.#lanes.has(call.lane)) this.#lanes.set(call.lane, new Lane(call.lane, call.version, form));
+  }
+
+  #lane(call: PendingCall): Lane {
+    return this.#lanes.get(call.lane) as Lane;
+  }
+
+  #pushed(call: PendingCall): void {
+    this.#lane(call).push(call);
+    this.#queued += 1;
+    this.#onBuffered(call.bytes);
+  }
+
+  #left(call: PendingCall): void {
+    this.#queued -= 1;
+    this.#onBuffered(-call.bytes);
+  }
+
+  #sweep(): void {
+    for (const lane of this.#lanes.values()) {
+      if (lane.size > 0) continue;
+      clearTimeout(lane.timer);
+      this.#lanes.delete(lane.key);
+    }
+  }
+
+  #pumpSoon(): void {
+    if (this.#pumpScheduled) return;
+    this.#pumpScheduled = true;
+    setImmediate(() => {
+      this.#pumpScheduled = false;
+      this.pump();
+    });
+  }
+
+  #lookAgain(lane: Lane, delayMs: number): void {
+    if (lane.timer !== undefined) return;
+    lane.timer = setTimeout(() => {
+      lane.timer = undefined;
+      this.pump();
+    }, delayMs);
+  }
+}

@@ -1,0 +1,66 @@
+/** Stacking values on axis 0 into one, and splitting a stacked result back. Pure; segments are never copied. */
+import { ServeError } from '../domain/errors.ts';
+import type { OutgoingSegment } from '../protocol/frame.ts';
+import { type Segment, skeletonText, type WireValue } from '../protocol/value.ts';
+
+export interface Stackable {
+  /** Equal keys may be stacked: same skeleton, dtypes and shapes behind axis 0. */
+  readonly key: string;
+  /** Size of axis 0, the same in every segment. */
+  readonly rows: number;
+}
+
+/** How a value stacks; undefined when it cannot (no tensors, scalars, strings, or tensors of different rows). */
+export const stackableOf = (value: WireValue): Stackable | undefined => {
+  const { segments } = value;
+  const rows = segments[0]?.shape?.[0];
+  if (rows === undefined) return undefined;
+  let key = skeletonText(value);
+  for (const { dtype, shape } of segments) {
+    if (shape === null || shape[0] !== rows || dtype === 'bytes' || dtype === 'string') return undefined;
+    key += `|${dtype}:${shape.slice(1).join(',')}`;
+  }
+  return { key, rows };
+};
+
+/** Segment k of the stack is segment k of every value, one after the other. All values have the same stack key. */
+export const stack = (values: readonly WireValue[]): OutgoingSegment[] => {
+  const first = (values[0] as WireValue).segments;
+  return first.map(({ dtype, shape }, index) => {
+    let rows = 0;
+    const parts: Uint8Array[] = [];
+    for (const value of values) {
+      const segment = value.segments[index] as Segment;
+      rows += segment.shape?.[0] ?? 0;
+      parts.push(segment.bytes);
+    }
+    return { dtype, shape: [rows, ...(shape ?? []).slice(1)], parts };
+  });
+};
+
+/**
+ * Splits a stacked result into one value for each member.
+ * @param rows rows of each member, in order
+ * @throws ServeError USER_ERROR when a segment does not have as many rows as all members together
+ */
+export const split = (result: WireValue, rows: readonly number[]): WireValue[] => {
+  if (rows.length === 1) return [result];
+  const total = rows.reduce((sum, each) => sum + each, 0);
+  for (const { shape } of result.segments) {
+    if (shape?.[0] !== total) {
+      throw new ServeError('USER_ERROR', `expected ${total} rows for a batch of ${rows.length} requests, got a result of shape [${shape?.join(', ') ?? ''}]`);
+    }
+  }
+  let from = 0;
+  return rows.map((count) => {
+    const start = from;
+    from += count;
+    return {
+      skeleton: result.skeleton,
+      segments: result.segments.map(({ dtype, shape, bytes }) => {
+        const bytesPerRow = total === 0 ? 0 : bytes.byteLength / total;
+        return { dtype, shape: [count, ...(shape as readonly number[]).slice(1)], bytes: bytes.subarray(start * bytesPerRow, from * bytesPerRow) };
+      }),
+    };
+  });
+};
