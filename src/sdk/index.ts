@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 
 export { HttpError } from './http-error.ts';
-export { Tensor, type TensorData } from './tensor.ts';
+export { Tensor, type TensorData } from '../protocol/tensor.ts';
 export type { Dtype } from '../protocol/value.ts';
 
 /** What a constructor gets as its second argument. */

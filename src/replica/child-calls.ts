@@ -1,0 +1,195 @@
+/** Calls that this replica makes of other deployments, through the daemon's queues; handles are built on it. */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { errorFromShape, type ErrorShape, ServeError } from '../domain/errors.ts';
+import { decodeValue, encodeValue } from '../protocol/codec.ts';
+import { encodeFrame, FRAME, type Frame, outgoing } from '../protocol/frame.ts';
+import type { Call, CallOptions } from '../sdk/index.ts';
+
+/** Credit is given back when so many bytes of a stream were taken. */
+const CREDIT_PORTION = 65_536;
+
+/** The id of the call in whose work this code runs; its children are cancelled with it and inherit its deadline. */
+const currentCall = new AsyncLocalStorage<number>();
+
+interface Waiting {
+  result(value: unknown): void;
+  error(error: ServeError): void;
+  open(): void;
+  chunk(value: unknown, bytes: number): void;
+  end(): void;
+}
+
+export class ChildCalls {
+  readonly #waiting = new Map<number, Waiting>();
+  #nextId = 1;
+  #write: (buffers: Uint8Array[]) => void = () => {};
+
+  connect(write: (buffers: Uint8Array[]) => void): void {
+    this.#write = write;
+  }
+
+  /** Runs the work of a call so that the calls made in it are its children. */
+  within<T>(callId: number, work: () => T): T {
+    return currentCall.run(callId, work);
+  }
+
+  /** Sends a call at once; its answer comes to the `Call`. */
+  call(handle: string, method: string, args: readonly unknown[], options: CallOptions): Call<unknown> {
+    const id = this.#nextId++;
+    const outcome = new PendingChild(
+      () => this.#cancel(id),
+      (bytes) => this.#write(encodeFrame(FRAME.CREDIT, { id, bytes })),
+    );
+    try {
+      const value = args.length === 1 ? encodeValue(args[0]) : encodeValue(args.length === 0 ? null : args);
+      const meta = {
+        calls: [{ id, requestId: '' }],
+        form: 'one',
+        method,
+        handle,
+        parent: currentCall.getStore(),
+        spread: args.length > 1 || undefined,
+        timeoutMs: options.timeoutS === undefined ? undefined : options.timeoutS * 1000,
+      };
+      this.#write(encodeFrame(FRAME.CALL, meta, [value.skeleton], value.segments.map(outgoing)));
+    } catch (error) {
+      outcome.error(error as ServeError);
+      return outcome;
+    }
+    this.#waiting.set(id, outcome);
+    const { signal } = options;
+    if (signal?.aborted) outcome.cancel();
+    else signal?.addEventListener('abort', () => outcome.cancel(), { once: true });
+    return outcome;
+  }
+
+  /** A frame that answers one of these calls; answers to calls that were given up are dropped. */
+  take(frame: Frame): void {
+    const { meta } = frame;
+    const id = (Array.isArray(meta['ids']) ? meta['ids'][0] : meta['id']) as number;
+    const waiting = this.#waiting.get(id);
+    if (waiting === undefined) return;
+    const value = { skeleton: frame.skeletons, segments: frame.segments };
+    switch (frame.type) {
+      case FRAME.OPEN:
+        return waiting.open();
+      case FRAME.CHUNK:
+        return waiting.chunk(decodeValue(value), frame.skeletons.byteLength + frame.segments.reduce((sum, each) => sum + each.bytes.byteLength, 0));
+      case FRAME.END:
+        this.#waiting.delete(id);
+        return waiting.end();
+      case FRAME.ERROR:
+        this.#waiting.delete(id);
+        return waiting.error(errorFromShape(meta['error'] as ErrorShape));
+      default:
+        this.#waiting.delete(id);
+        try {
+          return waiting.result(decodeValue(value));
+        } catch (error) {
+          return waiting.error(error as ServeError);
+        }
+    }
+  }
+
+  #cancel(id: number): void {
+    if (!this.#waiting.delete(id)) return;
+    this.#write(encodeFrame(FRAME.CANCEL, { ids: [id] }));
+  }
+}
+
+/** A call under way, as user code sees it: awaitable, async-iterable, cancellable. */
+class PendingChild implements Call<unknown>, Waiting {
+  readonly #promise: Promise<unknown>;
+  readonly #cancel: () => void;
+  readonly #giveCredit: (bytes: number) => void;
+  readonly #items: { value: unknown; bytes: number }[] = [];
+  #settle!: { resolve: (value: unknown) => void; reject: (error: unknown) => void };
+  #error: ServeError | undefined;
+  #over = false;
+  #streamed = false;
+  #iterated = false;
+  #owed = 0;
+  #wake: (() => void) | undefined;
+
+  constructor(cancel: () => void, giveCredit: (bytes: number) => void) {
+    this.#cancel = cancel;
+    this.#giveCredit = giveCredit;
+    this.#promise = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    // A call that nobody awaits must not end the process when it fails.
+    this.#promise.catch(() => {});
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: a call is awaited like a promise; that is what the SDK promises.
+  then<A, B>(fulfilled?: ((value: never) => A | PromiseLike<A>) | null, rejected?: ((reason: unknown) => B | PromiseLike<B>) | null): PromiseLike<A | B> {
+    return this.#promise.then(fulfilled as (value: unknown) => A | PromiseLike<A>, rejected);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<never> {
+    this.#iterated = true;
+    try {
+      while (true) {
+        const item = this.#items.shift();
+        if (item !== undefined) {
+          this.#taken(item.bytes);
+          yield item.value as never;
+        } else if (this.#error !== undefined) throw this.#error;
+        else if (this.#over) {
+          if (!this.#streamed) throw new TypeError('the called method is no generator: await it instead of iterating over it');
+          return;
+        } else {
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve;
+          });
+        }
+      }
+    } finally {
+      if (!this.#over) this.cancel();
+    }
+  }
+
+  cancel(): void {
+    if (this.#over) return;
+    this.#cancel();
+    this.error(new ServeError('CLIENT_CLOSED', 'the call was cancelled by its caller'));
+  }
+
+  result(value: unknown): void {
+    this.#over = true;
+    this.#settle.resolve(value);
+    this.#wake?.();
+  }
+
+  error(error: ServeError): void {
+    this.#over = true;
+    this.#error = error;
+    this.#settle.reject(error);
+    this.#wake?.();
+  }
+
+  open(): void {
+    this.#streamed = true;
+  }
+
+  chunk(value: unknown, bytes: number): void {
+    // Whoever awaits the whole takes everything at once; what an iterator takes is counted when it is taken.
+    this.#items.push({ value, bytes: this.#iterated ? bytes : 0 });
+    if (!this.#iterated) this.#taken(bytes);
+    this.#wake?.();
+  }
+
+  end(): void {
+    this.#over = true;
+    if (!this.#iterated) this.#settle.resolve(this.#items.map((item) => item.value));
+    else this.#settle.resolve([]);
+    this.#wake?.();
+  }
+
+  #taken(bytes: number): void {
+    this.#owed += bytes;
+    if (this.#owed < CREDIT_PORTION || this.#over) return;
+    this.#giveCredit(this.#owed);
+    this.#owed = 0;
+  }
+}

@@ -1,0 +1,119 @@
+/** What user code gets beside its input; costly parts are built on first use. */
+import { createRequire } from 'node:module';
+import type { Logger } from 'pino';
+import { headerOf } from '../protocol/http-value.ts';
+import type { HttpHead } from '../protocol/messages.ts';
+import type { CallContext, DeploymentContext, RequestInfo } from '../sdk/index.ts';
+import type { IncomingCall } from './engine.ts';
+
+export class ReplicaContext implements DeploymentContext {
+  readonly application: string;
+  readonly deployment: string;
+  readonly replicaId: string;
+  readonly #stop = new AbortController();
+  #log: Logger | undefined;
+
+  constructor(application: string, deployment: string, replicaId: string) {
+    this.application = application;
+    this.deployment = deployment;
+    this.replicaId = replicaId;
+  }
+
+  /** JSON lines on stdout, which the daemon collects. Loaded on first use: most replicas never log. */
+  get log(): Logger {
+    if (this.#log === undefined) {
+      const { pino } = createRequire(import.meta.url)('pino') as typeof import('pino');
+      this.#log = pino({ base: null }, pino.destination({ fd: 1, sync: true }));
+    }
+    return this.#log;
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  stop(): void {
+    this.#stop.abort();
+  }
+}
+
+export class RunningCall implements CallContext {
+  readonly #replica: ReplicaContext;
+  readonly #call: IncomingCall;
+  #request: RequestInfo | undefined;
+
+  constructor(replica: ReplicaContext, call: IncomingCall) {
+    this.#replica = replica;
+    this.#call = call;
+  }
+
+  get application(): string {
+    return this.#replica.application;
+  }
+
+  get deployment(): string {
+    return this.#replica.deployment;
+  }
+
+  get replicaId(): string {
+    return this.#replica.replicaId;
+  }
+
+  get log(): Logger {
+    return this.#replica.log.child({ requestId: this.#call.requestId });
+  }
+
+  get requestId(): string {
+    return this.#call.requestId;
+  }
+
+  get deadline(): number | undefined {
+    return this.#call.deadline;
+  }
+
+  get signal(): AbortSignal {
+    return this.#call.signal;
+  }
+
+  get request(): RequestInfo | undefined {
+    const { http } = this.#call;
+    if (http !== undefined) this.#request ??= infoOf(http);
+    return this.#request;
+  }
+}
+
+const infoOf = (head: HttpHead): RequestInfo => {
+  let query: URLSearchParams | undefined;
+  let headers: Headers | undefined;
+  return {
+    method: head.method,
+    path: head.path,
+    get query() {
+      query ??= new URLSearchParams(head.query);
+      return query;
+    },
+    get headers() {
+      headers ??= headersOf(head);
+      return headers;
+    },
+  };
+};
+
+const headersOf = (head: HttpHead): Headers => {
+  const headers = new Headers();
+  for (let index = 0; index + 1 < head.headers.length; index += 2) headers.append(head.headers[index] as string, head.headers[index + 1] as string);
+  return headers;
+};
+
+/** The web-standard request, for code that has `fetch`. */
+export const requestOf = (head: HttpHead, body: Uint8Array, signal: AbortSignal): Request => {
+  const host = headerOf(head.headers, 'host') ?? 'localhost';
+  const query = head.query === '' ? '' : `?${head.query}`;
+  const hasBody = head.method !== 'GET' && head.method !== 'HEAD' && body.byteLength > 0;
+  return new Request(`http://${host}${head.path}${query}`, {
+    method: head.method,
+    headers: headersOf(head),
+    body: hasBody ? (body as Uint8Array<ArrayBuffer>) : undefined,
+    signal,
+  });
+};

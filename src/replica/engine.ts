@@ -1,0 +1,47 @@
+/** What an engine is to the runner: it takes calls that have begun and answers each through its reply. */
+import type { Json } from '../domain/json.ts';
+import type { HttpAnswerHead, HttpHead, MethodShape } from '../protocol/messages.ts';
+import type { WireValue } from '../protocol/value.ts';
+
+export interface IncomingCall {
+  readonly id: number;
+  readonly requestId: string;
+  /** Milliseconds since the epoch; undefined: none. */
+  readonly deadline: number | undefined;
+  /** Of a stacked batch: the same for all members, their rows one after the other. */
+  readonly value: WireValue;
+  readonly spread: boolean;
+  readonly rows: number;
+  readonly http: HttpHead | undefined;
+  /** Nobody waits for its answer any more. */
+  readonly cancelled: boolean;
+  /** Built on first use. */
+  readonly signal: AbortSignal;
+}
+
+export interface IncomingBatch {
+  readonly method: string;
+  readonly form: 'one' | 'items' | 'rows';
+  readonly calls: readonly IncomingCall[];
+}
+
+/** How an engine answers. Each call is answered exactly once: by a result, an error, or an opened stream's end. */
+export interface Reply {
+  result(calls: readonly IncomingCall[], value: WireValue, http?: HttpAnswerHead): void;
+  error(calls: readonly IncomingCall[], error: unknown): void;
+  open(call: IncomingCall, http?: HttpAnswerHead): void;
+  /** Resolves when the consumer has room for more; rejects when the call was cancelled. */
+  chunk(call: IncomingCall, value: WireValue): Promise<void>;
+  end(call: IncomingCall): void;
+}
+
+export interface Engine {
+  readonly methods: Readonly<Record<string, MethodShape>>;
+  readonly describes: Json | undefined;
+  run(batch: IncomingBatch): void;
+  reconfigure(userConfig: Json): Promise<void>;
+  /** @throws when it is not healthy */
+  check(): Promise<void>;
+  close(): Promise<void>;
+}
+

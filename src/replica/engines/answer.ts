@@ -1,0 +1,62 @@
+/** What code returned, as the answer to an HTTP call: whole where it is whole, streamed where it comes in pieces. */
+import { encodeValue } from '../../protocol/codec.ts';
+import { answerOf, jsonOf } from '../../protocol/http-value.ts';
+import type { WireValue } from '../../protocol/value.ts';
+import type { IncomingCall, Reply } from '../engine.ts';
+
+export const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
+  typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
+
+const bytesValue = (bytes: Uint8Array): WireValue => ({ skeleton: '{"$seg":0}', segments: [{ dtype: 'bytes', shape: null, bytes }] });
+
+/** Any value but a `Response` of its own making: see `answerOf`; an async iterable is streamed. */
+export const sendHttp = async (reply: Reply, call: IncomingCall, result: unknown): Promise<void> => {
+  if (result instanceof Response) return sendResponse(reply, call, result);
+  if (isAsyncIterable(result)) return sendItems(reply, call, result);
+  const { contentType, body } = answerOf(result);
+  const bytes = typeof body === 'string' ? Buffer.from(body, 'utf8') : body;
+  reply.result([call], bytesValue(bytes), { status: 200, headers: contentType === null ? [] : ['content-type', contentType] });
+};
+
+/** Strings as text, bytes as they are, other items as lines of JSON; the first item decides the content type. */
+const sendItems = async (reply: Reply, call: IncomingCall, items: AsyncIterable<unknown>): Promise<void> => {
+  let opened = false;
+  const open = (first: unknown) => {
+    opened = true;
+    const contentType = typeof first === 'string' ? 'text/plain; charset=utf-8' : first instanceof Uint8Array ? 'application/octet-stream' : 'application/x-ndjson';
+    reply.open(call, { status: 200, headers: ['content-type', contentType] });
+  };
+  for await (const item of items) {
+    if (!opened) open(item);
+    const bytes = item instanceof Uint8Array ? item : Buffer.from(typeof item === 'string' ? item : `${jsonOf(item)}\n`, 'utf8');
+    await reply.chunk(call, bytesValue(bytes));
+  }
+  if (!opened) open('');
+  reply.end(call);
+};
+
+/** A body that is there in one piece goes as a whole answer; one that comes in pieces is streamed. */
+export const sendResponse = async (reply: Reply, call: IncomingCall, response: Response): Promise<void> => {
+  const headers: string[] = [];
+  response.headers.forEach((value, name) => {
+    if (name !== 'set-cookie') headers.push(name, value);
+  });
+  for (const cookie of response.headers.getSetCookie()) headers.push('set-cookie', cookie);
+  const head = { status: response.status, headers };
+  if (response.body === null) return reply.result([call], encodeValue(null), head);
+  const reader = response.body.getReader();
+  try {
+    const first = await reader.read();
+    if (first.done) return reply.result([call], encodeValue(null), head);
+    const second = reader.read();
+    const settled = await Promise.race([second, new Promise<undefined>((resolve) => setImmediate(resolve, undefined))]);
+    if (settled?.done) return reply.result([call], bytesValue(first.value), head);
+    reply.open(call, head);
+    await reply.chunk(call, bytesValue(first.value));
+    for (let next = await second; !next.done; next = await reader.read()) await reply.chunk(call, bytesValue(next.value));
+    reply.end(call);
+  } catch (error) {
+    await reader.cancel(error).catch(() => {});
+    throw error;
+  }
+};

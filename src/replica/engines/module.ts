@@ -1,0 +1,175 @@
+/** Runs TypeScript and JavaScript: a class, a function, or an object with `fetch`. */
+import { pathToFileURL } from 'node:url';
+import { ServeError } from '../../domain/errors.ts';
+import type { Json } from '../../domain/json.ts';
+import { decodeValue, encodeValue } from '../../protocol/codec.ts';
+import { inputOfBody } from '../../protocol/http-value.ts';
+import type { MethodShape } from '../../protocol/messages.ts';
+import type { DeploymentRun } from '../../protocol/start.ts';
+import type { ChildCalls } from '../child-calls.ts';
+import { type ReplicaContext, requestOf, RunningCall } from '../context.ts';
+import type { Engine, IncomingBatch, IncomingCall, Reply } from '../engine.ts';
+import { makeHandle } from '../handle.ts';
+import { isAsyncIterable, sendHttp, sendResponse } from './answer.ts';
+
+type Method = (...args: unknown[]) => unknown;
+type Instance = Record<string, unknown>;
+
+/** Called by the daemon at their times, not by handles and steps. */
+const LIFECYCLE = new Set(['constructor', 'fetch', 'websocket', 'reconfigure', 'checkHealth', 'close', 'loadModel', 'unloadModel']);
+
+/**
+ * Imports the module, builds the instance, and calls `reconfigure` where a user config is given.
+ * @throws whatever the module or the constructor throws; ServeError when the export is nothing that can be deployed
+ */
+export const startModule = async (run: DeploymentRun, context: ReplicaContext, calls: ChildCalls, reply: Reply): Promise<Engine> => {
+  if (run.runs.kind !== 'module') throw new TypeError('expected a module');
+  const { entry, source, export: name } = run.runs;
+  const namespace = (await import(pathToFileURL(entry).href)) as Record<string, unknown>;
+  const exported = namespace[name];
+  if (exported === undefined) throw new ServeError('INVALID_INPUT', `${source} has no export \`${name}\`; it has ${Object.keys(namespace).join(', ') || 'none'}`);
+  const instance = await instantiate(exported, name, run, context, calls);
+  const engine = new ModuleEngine(instance, run, context, calls, reply);
+  if (run.userConfig !== undefined) await engine.reconfigure(run.userConfig);
+  return engine;
+};
+
+const instantiate = async (exported: unknown, name: string, run: DeploymentRun, context: ReplicaContext, calls: ChildCalls): Promise<Instance> => {
+  if (typeof exported === 'function') {
+    if (!/^class\b/.test(Function.prototype.toString.call(exported))) return { call: exported };
+    const args: Record<string, unknown> = { ...run.initArgs };
+    for (const handle of run.handles) args[handle] = makeHandle(calls, handle);
+    const Class = exported as new (args: unknown, context: unknown) => Instance;
+    return await new Class(args, context);
+  }
+  if (typeof exported === 'object' && exported !== null && typeof (exported as Instance)['fetch'] === 'function') return exported as Instance;
+  throw new ServeError('INVALID_INPUT', `expected the export \`${name}\` to be a class, a function or an object with \`fetch\`, got ${typeof exported}`);
+};
+
+const GENERATORS = new Set(['AsyncGeneratorFunction', 'GeneratorFunction']);
+
+const methodsOf = (instance: Instance): Record<string, MethodShape> => {
+  const methods: Record<string, MethodShape> = {};
+  for (let level: object | null = instance; level !== null && level !== Object.prototype; level = Object.getPrototypeOf(level) as object | null) {
+    for (const key of Object.getOwnPropertyNames(level)) {
+      if (LIFECYCLE.has(key) || key.startsWith('_') || Object.hasOwn(methods, key)) continue;
+      const value = Object.getOwnPropertyDescriptor(level, key)?.value as unknown;
+      if (typeof value === 'function') methods[key] = { input: 'whole', output: GENERATORS.has(value.constructor.name) ? 'stream' : 'whole' };
+    }
+  }
+  return methods;
+};
+
+class ModuleEngine implements Engine {
+  readonly methods: Readonly<Record<string, MethodShape>>;
+  readonly describes = undefined;
+  readonly #instance: Instance;
+  readonly #run: DeploymentRun;
+  readonly #context: ReplicaContext;
+  readonly #calls: ChildCalls;
+  readonly #reply: Reply;
+  readonly #fetch: Method | undefined;
+
+  constructor(instance: Instance, run: DeploymentRun, context: ReplicaContext, calls: ChildCalls, reply: Reply) {
+    this.#instance = instance;
+    this.#run = run;
+    this.#context = context;
+    this.#calls = calls;
+    this.#reply = reply;
+    this.methods = methodsOf(instance);
+    this.#fetch = typeof instance['fetch'] === 'function' ? (instance['fetch'] as Method) : undefined;
+    if (this.#fetch === undefined && Object.keys(this.methods).length === 0) {
+      throw new ServeError('INVALID_INPUT', `${run.deployment} has no method to call: add \`call(input)\` or \`fetch(request)\``);
+    }
+  }
+
+  run(batch: IncomingBatch): void {
+    const work = batch.form === 'items' ? () => this.#runItems(batch) : () => this.#runOne(batch.method, batch.calls[0] as IncomingCall);
+    // The context of the call is kept only where code can make calls of its own.
+    const done = this.#run.handles.length === 0 ? work() : this.#calls.within((batch.calls[0] as IncomingCall).id, work);
+    done.catch((error: unknown) => this.#reply.error(batch.calls, error));
+  }
+
+  async #runOne(name: string, call: IncomingCall): Promise<void> {
+    const context = new RunningCall(this.#context, call);
+    if (call.http !== undefined && this.#fetch !== undefined) {
+      const response = await this.#fetch.call(this.#instance, requestOf(call.http, bodyOf(call), call.signal), context);
+      if (!(response instanceof Response)) throw new TypeError(`expected fetch to return a Response, got ${response === null ? 'null' : typeof response}`);
+      return sendResponse(this.#reply, call, response);
+    }
+    const method = this.#method(name);
+    const args = call.spread ? (decodeValue(call.value) as unknown[]) : [inputOf(call)];
+    const result: unknown = await (method.call(this.#instance, ...args, context) as Promise<unknown>);
+    if (call.http !== undefined) return sendHttp(this.#reply, call, result);
+    if (!isAsyncIterable(result)) return this.#reply.result([call], encodeValue(result));
+    this.#reply.open(call);
+    for await (const item of result) await this.#reply.chunk(call, encodeValue(item));
+    this.#reply.end(call);
+  }
+
+  async #runItems({ method: name, calls }: IncomingBatch): Promise<void> {
+    const ready: { call: IncomingCall; input: unknown }[] = [];
+    for (const call of calls) {
+      try {
+        ready.push({ call, input: inputOf(call) });
+      } catch (error) {
+        this.#reply.error([call], error);
+      }
+    }
+    if (ready.length === 0) return;
+    let results: unknown;
+    try {
+      results = await (this.#method(name).call(
+        this.#instance,
+        ready.map(({ input }) => input),
+        ready.map(({ call }) => new RunningCall(this.#context, call)),
+      ) as Promise<unknown>);
+      if (!Array.isArray(results) || results.length !== ready.length) throw wrongCount(name, ready.length, results);
+    } catch (error) {
+      this.#reply.error(ready.map(({ call }) => call), error);
+      return;
+    }
+    for (const [index, { call }] of ready.entries()) {
+      const result: unknown = (results as unknown[])[index];
+      try {
+        if (result instanceof Error) this.#reply.error([call], result);
+        else if (call.http !== undefined) await sendHttp(this.#reply, call, result);
+        else this.#reply.result([call], encodeValue(result));
+      } catch (error) {
+        this.#reply.error([call], error);
+      }
+    }
+  }
+
+  #method(name: string): Method {
+    const method = Object.hasOwn(this.methods, name) ? this.#instance[name] : undefined;
+    if (typeof method !== 'function') {
+      const known = Object.keys(this.methods).join(', ');
+      throw new ServeError('CALL_REFUSED', `${this.#context.application}/${this.#context.deployment} has no method \`${name}\`; it has ${known || '`fetch` only, for HTTP'}`);
+    }
+    return method as Method;
+  }
+
+  async reconfigure(userConfig: Json): Promise<void> {
+    const method = this.#instance['reconfigure'];
+    if (typeof method !== 'function') throw new ServeError('INVALID_INPUT', `user_config is given, but ${this.#run.deployment} has no method \`reconfigure\``);
+    await (method as Method).call(this.#instance, userConfig);
+  }
+
+  async check(): Promise<void> {
+    const method = this.#instance['checkHealth'];
+    if (typeof method === 'function') await (method as Method).call(this.#instance);
+  }
+
+  async close(): Promise<void> {
+    const method = this.#instance['close'] ?? (this.#instance as { [Symbol.asyncDispose]?: unknown })[Symbol.asyncDispose];
+    if (typeof method === 'function') await (method as Method).call(this.#instance);
+  }
+}
+
+const bodyOf = (call: IncomingCall): Uint8Array => call.value.segments[0]?.bytes ?? new Uint8Array(0);
+
+const inputOf = (call: IncomingCall): unknown => (call.http === undefined ? decodeValue(call.value) : inputOfBody(call.http, bodyOf(call)));
+
+const wrongCount = (name: string, expected: number, got: unknown): ServeError =>
+  new ServeError('USER_ERROR', `expected \`${name}\` to return an array of ${expected} (one result for each input), got ${Array.isArray(got) ? `an array of ${got.length}` : typeof got}`);

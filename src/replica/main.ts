@@ -1,0 +1,134 @@
+/** Entry of a replica process: connects to the daemon, builds what it is told to run, and serves until it is told to stop — or the daemon is gone. */
+import { connect, type Socket } from 'node:net';
+import { shapeOfError } from '../domain/errors.ts';
+import type { Json } from '../domain/json.ts';
+import { encodeFrame, FRAME, type Frame, type FrameType, PROTOCOL_VERSION } from '../protocol/frame.ts';
+import type { ReadyMeta, StartMeta } from '../protocol/messages.ts';
+import { FrameReader } from '../protocol/reader.ts';
+import { ChildCalls } from './child-calls.ts';
+import { ReplicaContext } from './context.ts';
+import type { Engine } from './engine.ts';
+import { startModule } from './engines/module.ts';
+import { startOnnx } from './engines/onnx.ts';
+import { Runner } from './runner.ts';
+
+const MAX_CONTROL_FRAME_BYTES = 64 * 1024 * 1024;
+
+/** What the launcher puts into the environment; taken out again, so that user code does not see it. */
+const take = (name: string): string => {
+  const value = process.env[name];
+  delete process.env[name];
+  if (value === undefined) throw new Error(`${name} is not set: a replica is started by the daemon`);
+  return value;
+};
+
+const open = (path: string): Promise<Socket> =>
+  new Promise((resolve, reject) => {
+    const socket = connect(path);
+    socket.once('error', reject);
+    socket.once('connect', () => {
+      socket.off('error', reject);
+      resolve(socket);
+    });
+  });
+
+/** At once and whatever threads are doing: an ordered end would wait for a model that is running. */
+const vanish = (): never => {
+  process.kill(process.pid, 'SIGKILL');
+  throw new Error('unreachable');
+};
+
+class Replica {
+  readonly #control: Socket;
+  readonly #dataPath: string;
+  readonly #hello: Readonly<Record<string, unknown>>;
+  #context: ReplicaContext | undefined;
+  #engine: Engine | undefined;
+  #runner: Runner | undefined;
+
+  constructor(control: Socket, dataPath: string, token: string, replica: string) {
+    this.#control = control;
+    this.#dataPath = dataPath;
+    this.#hello = { protocol: PROTOCOL_VERSION, token, replica, runtime: `node ${process.versions.node}` };
+  }
+
+  begin(): void {
+    const reader = new FrameReader(MAX_CONTROL_FRAME_BYTES);
+    this.#control.on('data', (chunk: Buffer) => reader.push(chunk, (frame) => void this.#take(frame)));
+    // The daemon owns its replicas: without it there is nothing to do here.
+    this.#control.on('close', vanish);
+    this.#control.on('error', vanish);
+    this.#send(FRAME.HELLO, this.#hello);
+  }
+
+  #send(type: FrameType, meta: Readonly<Record<string, unknown>>): void {
+    this.#control.cork();
+    for (const buffer of encodeFrame(type, meta)) this.#control.write(buffer);
+    this.#control.uncork();
+  }
+
+  async #take(frame: Frame): Promise<void> {
+    switch (frame.type) {
+      case FRAME.START:
+        return this.#start(frame.meta as unknown as StartMeta);
+      case FRAME.RECONFIGURE:
+        return this.#answer(FRAME.RECONFIGURED, frame, () => this.#engine?.reconfigure(frame.meta['userConfig'] as Json));
+      case FRAME.CHECK:
+        return this.#answer(FRAME.CHECKED, frame, () => this.#engine?.check());
+      case FRAME.STOP:
+        return this.#stop();
+      default:
+        return;
+    }
+  }
+
+  async #start(run: StartMeta): Promise<void> {
+    try {
+      const context = new ReplicaContext(run.application, run.deployment, String(this.#hello['replica']));
+      this.#context = context;
+      const calls = new ChildCalls();
+      const data = await open(this.#dataPath);
+      data.on('error', vanish);
+      const runner = new Runner(data, calls);
+      this.#runner = runner;
+      await runner.begin(this.#hello);
+      data.on('close', vanish);
+      const engine = run.runs.kind === 'model' ? await startOnnx(run, runner) : await startModule(run, context, calls, runner);
+      this.#engine = engine;
+      runner.serve(engine);
+      const ready: ReadyMeta = { methods: engine.methods, describes: engine.describes };
+      this.#send(FRAME.READY, ready as unknown as Record<string, unknown>);
+    } catch (error) {
+      this.#send(FRAME.FAILED, { error: shapeOfError(error) });
+      this.#control.end(() => process.exit(1));
+    }
+  }
+
+  async #answer(type: FrameType, frame: Frame, work: () => Promise<void> | undefined): Promise<void> {
+    const id = frame.meta['id'];
+    try {
+      await work();
+      this.#send(type, { id });
+    } catch (error) {
+      this.#send(type, { id, error: shapeOfError(error) });
+    }
+  }
+
+  async #stop(): Promise<void> {
+    this.#context?.stop();
+    try {
+      await this.#engine?.close();
+    } catch (error) {
+      console.error('close() failed:', error);
+    }
+    this.#runner?.flush();
+    process.exit(0);
+  }
+}
+
+// Ctrl-C reaches a whole terminal; what becomes of a replica is for the daemon to say.
+process.on('SIGINT', () => {});
+process.setSourceMapsEnabled(true);
+process.title = `serve-daemon replica ${process.env['SERVE_REPLICA_ID'] ?? ''}`;
+const [controlPath, dataPath, token, replica] = [take('SERVE_CONTROL_SOCKET'), take('SERVE_DATA_SOCKET'), take('SERVE_REPLICA_TOKEN'), take('SERVE_REPLICA_ID')];
+new Replica(await open(controlPath), dataPath, token, replica).begin();

@@ -1,0 +1,210 @@
+/** The data link of a replica: takes calls, says what has begun before anything runs, hands them to the engine, and carries answers and streams back. */
+import type { Socket } from 'node:net';
+import { ServeError, shapeOfError } from '../domain/errors.ts';
+import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
+import { type CallMeta, type HttpAnswerHead, INITIAL_CREDIT_BYTES } from '../protocol/messages.ts';
+import { FrameReader } from '../protocol/reader.ts';
+import type { WireValue } from '../protocol/value.ts';
+import { FrameWriter } from '../protocol/writer.ts';
+import type { ChildCalls } from './child-calls.ts';
+import type { Engine, IncomingBatch, IncomingCall, Reply } from './engine.ts';
+
+const MAX_FRAME_BYTES = 2 ** 32 - 8;
+
+class Incoming implements IncomingCall {
+  readonly id: number;
+  readonly requestId: string;
+  readonly deadline: number | undefined;
+  readonly value: WireValue;
+  readonly spread: boolean;
+  readonly rows: number;
+  readonly http: IncomingCall['http'];
+  readonly startedAt = performance.now();
+  cancelled = false;
+  credit = INITIAL_CREDIT_BYTES;
+  /** Wakes the producer of a stream that has used up its credit. */
+  resume: (() => void) | undefined;
+  #abort: AbortController | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(member: CallMeta['calls'][number], value: WireValue, spread: boolean) {
+    this.id = member.id;
+    this.requestId = member.requestId;
+    this.deadline = member.leftMs === undefined ? undefined : Date.now() + member.leftMs;
+    this.value = value;
+    this.spread = spread;
+    this.rows = member.rows ?? 1;
+    this.http = member.http;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.cancelled) this.#abort.abort(gone());
+      else if (this.deadline !== undefined) this.#timer = setTimeout(() => this.cancel(), Math.max(0, this.deadline - Date.now()));
+    }
+    return this.#abort.signal;
+  }
+
+  cancel(): void {
+    if (this.cancelled) return;
+    this.cancelled = true;
+    this.#abort?.abort(gone());
+    this.resume?.();
+  }
+
+  /** Answered: nothing of it is left running in the daemon's eyes. */
+  close(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+const gone = (): ServeError => new ServeError('CLIENT_CLOSED', 'the caller has gone, or the deadline has passed');
+
+export class Runner implements Reply {
+  readonly #socket: Socket;
+  readonly #writer: FrameWriter;
+  readonly #childCalls: ChildCalls;
+  readonly #calls = new Map<number, Incoming>();
+  #engine: Engine | undefined;
+
+  constructor(socket: Socket, childCalls: ChildCalls) {
+    this.#socket = socket;
+    this.#writer = new FrameWriter(socket);
+    this.#childCalls = childCalls;
+    childCalls.connect((buffers) => this.#writer.write(buffers));
+  }
+
+  /** Says hello; resolves when the daemon has let this replica in. From then on handles work. */
+  async begin(hello: Readonly<Record<string, unknown>>): Promise<void> {
+    const reader = new FrameReader(MAX_FRAME_BYTES);
+    await new Promise<void>((resolve, reject) => {
+      this.#socket.once('close', () => reject(new Error('the daemon closed the data link')));
+      this.#socket.on('data', (chunk: Buffer) => {
+        const batches: IncomingBatch[] = [];
+        reader.push(chunk, (frame) => {
+          if (frame.type === FRAME.WELCOME) resolve();
+          else this.#take(frame, batches);
+        });
+        this.#run(batches);
+      });
+      this.#writer.write(encodeFrame(FRAME.HELLO, hello));
+    });
+  }
+
+  /** From now on calls may come. */
+  serve(engine: Engine): void {
+    this.#engine = engine;
+  }
+
+  /** Sends what is queued: for the moment before the process ends. */
+  flush(): void {
+    this.#writer.flush();
+  }
+
+  #run(batches: readonly IncomingBatch[]): void {
+    if (batches.length === 0 || this.#engine === undefined) return;
+    // In the kernel before anything runs: were this process to die now, the daemon knows what it must not repeat.
+    this.#writer.write(encodeFrame(FRAME.BEGUN, { ids: batches.flatMap((batch) => batch.calls.map((call) => call.id)) }));
+    this.#writer.flush();
+    for (const batch of batches) this.#engine.run(batch);
+  }
+
+  #take(frame: Frame, batches: IncomingBatch[]): void {
+    const { meta } = frame;
+    switch (frame.type) {
+      case FRAME.CALL:
+        batches.push(this.#batchOf(frame));
+        return;
+      case FRAME.CANCEL:
+        for (const id of meta['ids'] as number[]) this.#calls.get(id)?.cancel();
+        return;
+      case FRAME.CREDIT: {
+        const call = this.#calls.get(meta['id'] as number);
+        if (call === undefined) return;
+        call.credit += meta['bytes'] as number;
+        if (call.credit > 0) call.resume?.();
+        return;
+      }
+      case FRAME.PING:
+        this.#writer.write(encodeFrame(FRAME.PONG, {}));
+        return;
+      case FRAME.RESULT:
+      case FRAME.ERROR:
+      case FRAME.OPEN:
+      case FRAME.CHUNK:
+      case FRAME.END:
+        return this.#childCalls.take(frame);
+      default:
+        throw new ProtocolError(`a frame of type ${frame.type} has no place on a data link`);
+    }
+  }
+
+  #batchOf(frame: Frame): IncomingBatch {
+    const meta = frame.meta as unknown as CallMeta;
+    let skeletonAt = 0;
+    let segmentAt = 0;
+    const calls = meta.calls.map((member) => {
+      let value: WireValue = { skeleton: frame.skeletons, segments: frame.segments };
+      if (member.sk !== undefined) {
+        value = {
+          skeleton: frame.skeletons.subarray(skeletonAt, skeletonAt + member.sk),
+          segments: frame.segments.slice(segmentAt, segmentAt + (member.n ?? 0)),
+        };
+        skeletonAt += member.sk;
+        segmentAt += member.n ?? 0;
+      }
+      const call = new Incoming(member, value, meta.spread === true);
+      this.#calls.set(call.id, call);
+      return call;
+    });
+    return { method: meta.method, form: meta.form, calls };
+  }
+
+  // What the engine says.
+
+  result(calls: readonly IncomingCall[], value: WireValue, http?: HttpAnswerHead): void {
+    const ids = this.#close(calls);
+    const workMs = this.#workMs(calls);
+    const rows = calls.length > 1 ? calls.map((call) => call.rows) : undefined;
+    this.#writer.write(encodeFrame(FRAME.RESULT, { ids, rows, http, workMs }, [value.skeleton], value.segments.map(outgoing)));
+  }
+
+  error(calls: readonly IncomingCall[], error: unknown): void {
+    const ids = this.#close(calls);
+    this.#writer.write(encodeFrame(FRAME.ERROR, { ids, error: shapeOfError(error), workMs: this.#workMs(calls) }));
+  }
+
+  open(call: IncomingCall, http?: HttpAnswerHead): void {
+    this.#writer.write(encodeFrame(FRAME.OPEN, { id: call.id, http }));
+  }
+
+  async chunk(call: IncomingCall, value: WireValue): Promise<void> {
+    const incoming = call as Incoming;
+    while (incoming.credit <= 0 && !incoming.cancelled) {
+      await new Promise<void>((resolve) => {
+        incoming.resume = resolve;
+      });
+    }
+    if (incoming.cancelled) throw gone();
+    incoming.credit -= value.skeleton.length + value.segments.reduce((sum, segment) => sum + segment.bytes.byteLength, 0);
+    this.#writer.write(encodeFrame(FRAME.CHUNK, { id: call.id }, [value.skeleton], value.segments.map(outgoing)));
+  }
+
+  end(call: IncomingCall): void {
+    this.#close([call]);
+    this.#writer.write(encodeFrame(FRAME.END, { id: call.id, workMs: this.#workMs([call]) }));
+  }
+
+  #workMs(calls: readonly IncomingCall[]): number {
+    return Math.round((performance.now() - (calls[0] as Incoming).startedAt) * 1000) / 1000;
+  }
+
+  #close(calls: readonly IncomingCall[]): number[] {
+    return calls.map((call) => {
+      (call as Incoming).close();
+      this.#calls.delete(call.id);
+      return call.id;
+    });
+  }
+}
