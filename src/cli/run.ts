@@ -1,0 +1,90 @@
+/** `run`: the daemon in the foreground, until SIGTERM or Ctrl-C. */
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { startDaemon, StartError } from '../main.ts';
+import { type Command, readArgs, UsageError } from './command.ts';
+
+const LEVELS = ['debug', 'info', 'warn', 'error', 'fatal'] as const;
+
+export const run: Command = {
+  summary: 'serve a config file in the foreground (the default)',
+  help: `serve-daemon run <config> [options]      the same as: serve-daemon --config <config>
+
+Serves the applications of a config file. Saving the file applies it; a file with mistakes is reported and changes nothing.
+Ctrl-C or SIGTERM finishes what was accepted and exits with 0; a second one stops at once. SIGHUP reloads.
+
+  --config FILE      the config (./config.yaml)
+  --no-watch-code    do not reload when code or models change, only when the config does
+  --log-level LEVEL  debug, info, warn, error or fatal, over what the config says
+  --state-dir DIR    where compiled code is kept (below $XDG_STATE_HOME or ~/.local/state)
+`,
+  run: async (args) => {
+    const { values, positionals } = readArgs(args, {
+      config: { type: 'string' },
+      'no-watch-code': { type: 'boolean' },
+      'log-level': { type: 'string' },
+      'state-dir': { type: 'string' },
+    });
+    if (positionals.length > 1 || (positionals.length === 1 && values.config !== undefined)) throw new UsageError(`expected one config file, got ${[...positionals, values.config].join(', ')}`);
+    const level = LEVELS.find((each) => each === values['log-level']);
+    if (values['log-level'] !== undefined && level === undefined) throw new UsageError(`expected --log-level to be one of ${LEVELS.join(', ')}, got ${values['log-level']}`);
+    const config = resolve(values.config ?? positionals[0] ?? 'config.yaml');
+    if (values.config === undefined && positionals.length === 0 && !existsSync(config)) throw new UsageError('there is no config.yaml here: name one with --config FILE');
+    return serve({ config, watchCode: values['no-watch-code'] !== true, logLevel: level, stateDir: values['state-dir'] === undefined ? undefined : resolve(values['state-dir']) });
+  },
+};
+
+export interface ServeOptions {
+  readonly config: string;
+  readonly watchCode?: boolean;
+  readonly logLevel?: (typeof LEVELS)[number] | undefined;
+  readonly stateDir?: string | undefined;
+  /** Called once when every application is ready or has failed. */
+  readonly onReady?: (url: string | undefined) => void;
+}
+
+/** Serves until a signal says stop. @returns the exit code */
+export const serve = async (options: ServeOptions): Promise<number> => {
+  const { config, watchCode = true, logLevel, stateDir, onReady } = options;
+  let finish!: (code: number) => void;
+  const finished = new Promise<number>((resolveCode) => {
+    finish = resolveCode;
+  });
+  let asked = 0;
+  let starting: Promise<Awaited<ReturnType<typeof startDaemon>>> | undefined;
+  const stop = async () => {
+    asked += 1;
+    const daemon = await starting?.catch(() => undefined);
+    if (daemon === undefined) return;
+    if (asked > 1) {
+      await daemon.destroy();
+      return finish(1);
+    }
+    await daemon.stop();
+    finish(0);
+  };
+  process.on('SIGINT', () => void stop());
+  process.on('SIGTERM', () => void stop());
+  const lastResort = async (error: unknown) => {
+    const daemon = await starting?.catch(() => undefined);
+    daemon?.log.logger.fatal({ err: error }, 'an error that nothing expected: stopping');
+    if (daemon === undefined) process.stderr.write(`serve-daemon: ${error instanceof Error ? error.stack : String(error)}\n`);
+    await daemon?.destroy();
+    finish(1);
+  };
+  process.on('uncaughtException', (error) => void lastResort(error));
+  process.on('unhandledRejection', (error) => void lastResort(error));
+  try {
+    starting = startDaemon({ config, env: process.env, stateDir, terminal: process.stdout.isTTY === true, watchCode, logLevel });
+    const daemon = await starting;
+    process.on('SIGHUP', () => daemon.reload());
+    void daemon.ready.then(() => {
+      if (asked === 0) onReady?.(daemon.url);
+    });
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    process.stderr.write(`serve-daemon could not start:\n${error.message}\n`);
+    return 1;
+  }
+  return finished;
+};

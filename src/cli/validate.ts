@@ -1,0 +1,34 @@
+/** `validate`: all that is wrong with a config file, without a daemon. */
+import { existsSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { compile } from '../config/compile.ts';
+import { formatDiagnostics } from '../config/format.ts';
+import { type Command, readArgs, UsageError } from './command.ts';
+
+export const validate: Command = {
+  summary: 'tell all errors and warnings of a config file',
+  help: `serve-daemon validate <config> [--json]
+
+Prints every error and warning with line, column and excerpt. Exits with 1 when there is an error, with 0 otherwise.
+
+  --json    an array of diagnostics
+`,
+  run: async (args) => {
+    const { values, positionals } = readArgs(args, { json: { type: 'boolean' } });
+    const [path] = positionals;
+    if (path === undefined || positionals.length > 1) throw new UsageError('expected one config file');
+    const file = resolve(path);
+    let text: Uint8Array;
+    try {
+      text = readFileSync(file);
+    } catch (error) {
+      process.stderr.write(`serve-daemon: ${file} cannot be read: ${(error as Error).message}\n`);
+      return 1;
+    }
+    const { diagnostics } = compile(text, { file, env: process.env, exists: existsSync });
+    const errors = diagnostics.filter(({ severity }) => severity === 'error').length;
+    if (values.json) process.stdout.write(`${JSON.stringify(diagnostics, undefined, 2)}\n`);
+    else process.stdout.write(`${diagnostics.length === 0 ? '' : `${formatDiagnostics(diagnostics)}\n`}${path}: ${errors} errors, ${diagnostics.length - errors} warnings\n`);
+    return errors > 0 ? 1 : 0;
+  },
+};

@@ -1,0 +1,109 @@
+/**
+ * Compiles user code once per change into a file named by its content: replicas start from that, which is faster and smaller than
+ * compiling in each, and pins the version that a deployment runs.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname, extname, join, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import type { Loader, Message, Plugin } from 'esbuild';
+
+export interface CompiledCode {
+  readonly entry: string;
+  readonly fingerprint: string;
+  readonly exports: readonly string[];
+  /** The source files that went in; packages are not among them. */
+  readonly files: readonly string[];
+}
+
+/** The code does not compile; the message has file, line and column. */
+export class CodeError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'CodeError';
+  }
+}
+
+const SDK = fileURLToPath(new URL('../sdk/index.js', import.meta.url));
+const LOADERS: Readonly<Record<string, Loader>> = { '.ts': 'ts', '.mts': 'ts', '.cts': 'ts', '.tsx': 'tsx', '.js': 'js', '.mjs': 'js', '.cjs': 'js', '.jsx': 'jsx' };
+
+/** What `import.meta` and CommonJS know of a file stays what it was, although the file has moved into a bundle. */
+const ORIGINS = {
+  'import.meta.url': '__serve_url',
+  'import.meta.filename': '__serve_file',
+  'import.meta.dirname': '__serve_dir',
+  __filename: '__serve_file',
+  __dirname: '__serve_dir',
+};
+
+const origins: Plugin = {
+  name: 'origins',
+  setup: (build) => {
+    build.onLoad({ filter: /\.[cm]?[jt]sx?$/ }, async ({ path }) => {
+      const text = await readFile(path, 'utf8');
+      // On the first line, so that positions in errors stay true.
+      const head = `const __serve_url = ${JSON.stringify(pathToFileURL(path).href)}, __serve_file = ${JSON.stringify(path)}, __serve_dir = ${JSON.stringify(dirname(path))};`;
+      return { contents: text.startsWith('#!') ? `//${text}`.replace('\n', `\n${head}`) : head + text, loader: LOADERS[extname(path)] ?? 'ts', resolveDir: dirname(path) };
+    });
+  },
+};
+
+/** Packages stay where they are: each import of one becomes the file that it means from where it stands. */
+const packages: Plugin = {
+  name: 'packages',
+  setup: (build) => {
+    build.onResolve({ filter: /^[^./]/ }, async ({ path, kind, resolveDir, pluginData }) => {
+      if (pluginData === 'seen' || kind === 'entry-point' || path.startsWith('node:')) return undefined;
+      if (path === 'serve-daemon') return { path: pathToFileURL(SDK).href, external: true };
+      const found = await build.resolve(path, { kind, resolveDir, pluginData: 'seen' });
+      if (found.errors.length > 0 || found.external) return found.errors.length > 0 ? { errors: found.errors } : found;
+      // A path alias of a tsconfig leads to the user's own file, which is part of the bundle.
+      if (!found.path.includes('/node_modules/')) return { path: found.path };
+      return { path: pathToFileURL(found.path).href, external: true };
+    });
+  },
+};
+
+/** @throws CodeError */
+export const compileCode = async (file: string, cacheDir: string): Promise<CompiledCode> => {
+  // Loaded when there is code to compile: a daemon that serves models alone never pays for it.
+  const esbuild = await import('esbuild');
+  const result = await esbuild
+    .build({
+      entryPoints: [file],
+      bundle: true,
+      write: false,
+      metafile: true,
+      format: 'esm',
+      platform: 'node',
+      target: 'node20',
+      outdir: cacheDir,
+      sourcemap: 'inline',
+      sourcesContent: false,
+      sourceRoot: dirname(file),
+      keepNames: true,
+      logLevel: 'silent',
+      define: ORIGINS,
+      loader: { '.json': 'json' },
+      plugins: [origins, packages],
+      banner: { js: `import { createRequire as __serve_require } from 'node:module'; const require = __serve_require(${JSON.stringify(pathToFileURL(file).href)});` },
+    })
+    .catch((error: { errors?: Message[]; message: string }) => {
+      throw new CodeError(error.errors === undefined ? error.message : error.errors.slice(0, 5).map(messageText).join('; '));
+    });
+  const output = Object.values(result.metafile.outputs)[0];
+  const text = result.outputFiles?.[0]?.text;
+  if (output === undefined || text === undefined) throw new CodeError(`${file} compiles to nothing`);
+  const fingerprint = createHash('sha256').update(text).digest('hex').slice(0, 16);
+  const entry = join(cacheDir, `${fingerprint}.mjs`);
+  if (!existsSync(entry)) {
+    await mkdir(cacheDir, { recursive: true, mode: 0o700 });
+    const draft = `${entry}.${process.pid}.tmp`;
+    await writeFile(draft, text, { mode: 0o600 });
+    await rename(draft, entry);
+  }
+  return { entry, fingerprint, exports: output.exports, files: Object.keys(result.metafile.inputs).map((input) => resolve(input)) };
+};
+
+const messageText = ({ text, location }: Message): string => (location === null ? text : `${location.file}:${location.line}:${location.column + 1}: ${text}`);

@@ -1,0 +1,370 @@
+/**
+ * Turns desired into actual: keeps the replicas, plans whenever anything has changed, does what the plan says, and publishes the routing
+ * snapshot. It knows no files and no HTTP.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import PQueue from 'p-queue';
+import type { ProxySpec } from '../domain/desired.ts';
+import type { FromDataPlane, RoutingSnapshot } from '../domain/snapshot.ts';
+import type { FrameReader } from '../protocol/reader.ts';
+import { makeToken } from '../protocol/token.ts';
+import { type DeathRecord, Managed, type ReplicaView } from './managed.ts';
+import { type Action, type ActualState, failedDeployments, plan, restartKey, type Serving } from './plan.ts';
+import { type Death, deathText, ReplicaProcess } from './replica-process.ts';
+import { afterDeath, NO_FAILURES, type RestartMemory } from './restart.ts';
+import { buildSnapshot, type Retiring } from './snapshot.ts';
+import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
+
+export interface Log {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export interface ControllerOptions {
+  readonly log: Log;
+  /** The program of replicas. */
+  readonly replicaEntry: string;
+  readonly controlSocket: string;
+  readonly dataSocket: string;
+  readonly key: string;
+  /** Environment that replicas inherit. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly configDir: () => string;
+  readonly publish: (snapshot: RoutingSnapshot) => void;
+  /** Processes that come up at the same time. */
+  readonly concurrentStarts: number;
+  readonly onReplicaLine: (replica: ReplicaView, stream: 'stdout' | 'stderr', line: string) => void;
+  readonly onChange: () => void;
+}
+
+/** How long a process may take to connect before its place among the concurrent starts is given to the next. */
+const BOOT_MS = 10_000;
+
+export class Controller {
+  readonly #options: ControllerOptions;
+  readonly #replicas = new Map<string, Managed>();
+  readonly #serving = new Map<string, Serving>();
+  readonly #restarts = new Map<string, RestartMemory>();
+  readonly #deaths = new Map<string, DeathRecord>();
+  readonly #starts: PQueue;
+  #targets: readonly TargetApplication[] = [];
+  #broken: readonly BrokenApplication[] = [];
+  #proxy: ProxySpec | undefined;
+  #retiring: Retiring[] = [];
+  #generation = 0;
+  #revision = 0;
+  #published = '';
+  #order = 0;
+  #everReady = false;
+  #scheduled = false;
+  #stopping: (() => void) | undefined;
+  #wake: NodeJS.Timeout | undefined;
+
+  constructor(options: ControllerOptions) {
+    this.#options = options;
+    this.#starts = new PQueue({ concurrency: options.concurrentStarts });
+  }
+
+  /** A new goal. What had been given up is tried again if its version changed, or always with `retry`. */
+  want(targets: readonly TargetApplication[], broken: readonly BrokenApplication[], proxy: ProxySpec, retry: boolean): void {
+    this.#targets = targets;
+    this.#broken = broken;
+    this.#proxy = proxy;
+    const wanted = new Set(targets.flatMap(({ spec, deployments }) => deployments.map((each) => restartKey(spec.name, each.spec.name, each.version))));
+    for (const [key, memory] of this.#restarts) {
+      if (!wanted.has(key) || retry) this.#restarts.delete(key);
+      else if (memory.failures > 0) this.#restarts.set(key, { ...memory, notBefore: 0 });
+    }
+    for (const replica of this.#replicas.values()) {
+      const target = targets.find(({ spec }) => spec.name === replica.application)?.deployments.find(({ spec }) => spec.name === replica.target.spec.name);
+      if (target?.version === replica.target.version) replica.target = target;
+    }
+    this.#reconcileSoon();
+  }
+
+  get targets(): readonly TargetApplication[] {
+    return this.#targets;
+  }
+
+  get broken(): readonly BrokenApplication[] {
+    return this.#broken;
+  }
+
+  get replicas(): readonly ReplicaView[] {
+    return [...this.#replicas.values()].map((replica) => replica.view);
+  }
+
+  deathsOf(application: string, deployment: string): DeathRecord | undefined {
+    return this.#deaths.get(`${application}/${deployment}`);
+  }
+
+  get actual(): ActualState {
+    return { replicas: [...this.#replicas.values()].map((replica) => replica.actual), serving: this.#serving, restarts: this.#restarts };
+  }
+
+  /** Every application of the config serves or has failed. */
+  get settled(): boolean {
+    return this.#targets.every((target) => this.#serving.has(target.spec.name) || failedDeployments(target, this.actual).length > 0);
+  }
+
+  /** A replica has connected to the control socket and proven who it is. */
+  attach(replicaId: string, socket: Socket, reader: FrameReader): void {
+    const replica = this.#replicas.get(replicaId);
+    if (replica?.process === undefined) socket.destroy();
+    else replica.process.attach(socket, reader);
+  }
+
+  /** What the data plane tells about generations and replicas. */
+  observe(message: FromDataPlane): void {
+    switch (message.type) {
+      case 'generation-idle':
+        this.#retiring = this.#retiring.filter((each) => each.application !== message.application || each.generation !== message.generation);
+        return this.#reconcileSoon();
+      case 'replica-idle': {
+        const replica = this.#replicas.get(message.replica);
+        if (replica?.state !== 'DRAINING') return;
+        replica.idle = true;
+        return this.#reconcileSoon();
+      }
+      case 'unresponsive': {
+        const replica = this.#replicas.get(message.replica);
+        // A constructor may be busy as long as `startup_timeout_s` allows.
+        if (replica === undefined || replica.state === 'STARTING' || replica.state === 'STOPPING') return;
+        replica.process?.kill('unresponsive', `its loop did not answer for ${replica.target.spec.unresponsiveTimeoutMs / 1000} s`);
+        return;
+      }
+      default:
+        return;
+    }
+  }
+
+  /** Stops every replica; resolves when the last is gone. */
+  async stop(): Promise<void> {
+    this.#targets = [];
+    this.#broken = [];
+    this.#serving.clear();
+    this.#starts.clear();
+    clearTimeout(this.#wake);
+    if (this.#replicas.size === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#stopping = resolve;
+      for (const replica of this.#replicas.values()) this.#stopReplica(replica, replica.target.spec.gracefulShutdownTimeoutMs);
+      if (this.#replicas.size === 0) resolve();
+    });
+  }
+
+  /** Kills every replica now, without waiting. */
+  destroy(): void {
+    for (const replica of this.#replicas.values()) replica.process?.kill('stopped');
+  }
+
+  #reconcileSoon(): void {
+    if (this.#scheduled || this.#stopping !== undefined) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#reconcile();
+    });
+  }
+
+  #reconcile(): void {
+    if (this.#stopping !== undefined) return;
+    clearTimeout(this.#wake);
+    const now = performance.now();
+    let wakeAt = Number.POSITIVE_INFINITY;
+    let moved = false;
+    for (const action of plan(this.#targets, this.actual, now)) {
+      if (action.type === 'wakeAt') wakeAt = Math.min(wakeAt, action.at);
+      else {
+        this.#apply(action);
+        moved ||= action.type === 'serve' || action.type === 'remove';
+      }
+    }
+    this.#publish();
+    if (wakeAt !== Number.POSITIVE_INFINITY) this.#wake = setTimeout(() => this.#reconcileSoon(), Math.max(1, wakeAt - now));
+    // What served until now is no longer wanted: the next plan sends it home.
+    if (moved) this.#reconcileSoon();
+    this.#options.onChange();
+  }
+
+  #apply(action: Exclude<Action, { type: 'wakeAt' }>): void {
+    switch (action.type) {
+      case 'start':
+        for (let count = 0; count < action.count; count++) this.#start(action.application, action.deployment);
+        return;
+      case 'reconfigure':
+        return void this.#reconfigure(action.replica, action.deployment);
+      case 'drain': {
+        const replica = this.#replicas.get(action.replica);
+        replica?.become('DRAINING');
+        if (replica !== undefined) replica.drainBy = action.by;
+        return;
+      }
+      case 'stop': {
+        const replica = this.#replicas.get(action.replica);
+        if (replica !== undefined) this.#stopReplica(replica, action.withinMs);
+        return;
+      }
+      case 'serve':
+        return this.#serve(action.target);
+      case 'remove':
+        this.#retire(action.application);
+        this.#serving.delete(action.application);
+        this.#options.log.info({ application: action.application }, 'application removed');
+        return;
+      default:
+        return action satisfies never;
+    }
+  }
+
+  #serve(target: TargetApplication): void {
+    const { name, routePrefix } = target.spec;
+    this.#retire(name);
+    this.#generation += 1;
+    const first = !this.#serving.has(name);
+    this.#serving.set(name, { target, generation: this.#generation });
+    this.#options.log.info({ application: name, route: routePrefix, generation: this.#generation }, first ? 'application is serving' : 'application updated');
+  }
+
+  #retire(application: string): void {
+    const serving = this.#serving.get(application);
+    if (serving !== undefined) this.#retiring.push({ application, generation: serving.generation, target: serving.target });
+  }
+
+  #start(application: string, target: TargetDeployment): void {
+    const { spec, run, version } = target;
+    const id = `${application}/${spec.name}/${randomBytes(3).toString('hex')}`;
+    const { log, key, controlSocket, dataSocket, env, replicaEntry, configDir } = this.#options;
+    this.#order += 1;
+    const replica = new Managed(id, application, target, this.#order);
+    this.#replicas.set(id, replica);
+    void this.#starts.add(
+      () =>
+        new Promise<void>((booted) => {
+          // Stopped before its turn came.
+          if (!this.#replicas.has(id)) return booted();
+          const slot = setTimeout(booted, BOOT_MS);
+          replica.process = new ReplicaProcess(
+            {
+              entry: replicaEntry,
+              cwd: spec.workingDir ?? configDir(),
+              env: {
+                ...env,
+                ...spec.env,
+                SERVE_CONTROL_SOCKET: controlSocket,
+                SERVE_DATA_SOCKET: dataSocket,
+                SERVE_REPLICA_TOKEN: makeToken(key, { replica: id, deployment: `${application}/${spec.name}`, version }),
+                SERVE_REPLICA_ID: id,
+              },
+              run,
+              startupTimeoutMs: spec.startupTimeoutMs,
+            },
+            {
+              onHello: () => {
+                clearTimeout(slot);
+                booted();
+              },
+              onReady: (ready) => {
+                replica.describes = ready.describes;
+                replica.become('RUNNING');
+                const memoryKey = restartKey(application, spec.name, version);
+                this.#restarts.set(memoryKey, { ...(this.#restarts.get(memoryKey) ?? NO_FAILURES), everReady: true });
+                log.info({ replica: id, pid: replica.process?.pid, ms: replica.ageMs }, 'replica is ready');
+                replica.watchHealth((error) => log.warn({ replica: id, error }, 'health check failed'));
+                this.#reconcileSoon();
+              },
+              onLine: (stream, line) => this.#options.onReplicaLine(replica.view, stream, line),
+              onDeath: (death) => {
+                clearTimeout(slot);
+                booted();
+                this.#died(replica, death);
+              },
+            },
+          );
+        }),
+    );
+  }
+
+  #stopReplica(replica: Managed, withinMs: number): void {
+    const ready = replica.state !== 'STARTING';
+    replica.become('STOPPING');
+    if (replica.process === undefined) this.#forget(replica);
+    else replica.process.stop(ready ? withinMs : 0);
+  }
+
+  #died(replica: Managed, death: Death): void {
+    const { application, target } = replica;
+    const expected = replica.state === 'STOPPING';
+    const readyForMs = replica.readyForMs;
+    this.#forget(replica);
+    if (expected) {
+      this.#options.log.debug({ replica: replica.id }, 'replica stopped');
+    } else {
+      const key = restartKey(application, target.spec.name, target.version);
+      const text = deathText(death);
+      this.#options.log.error({ replica: replica.id, cause: death.cause, exitCode: death.exitCode, signal: death.signal, error: text }, 'replica died');
+      const name = `${application}/${target.spec.name}`;
+      this.#deaths.set(name, { count: (this.#deaths.get(name)?.count ?? 0) + 1, last: death, at: Date.now() });
+      if (replica.state !== 'DRAINING') {
+        this.#restarts.set(key, afterDeath(this.#restarts.get(key) ?? NO_FAILURES, readyForMs, text, performance.now(), Math.random()));
+      }
+    }
+    this.#reconcileSoon();
+  }
+
+  #forget(replica: Managed): void {
+    replica.close();
+    this.#replicas.delete(replica.id);
+    if (this.#stopping !== undefined && this.#replicas.size === 0) this.#stopping();
+  }
+
+  async #reconfigure(id: string, target: TargetDeployment): Promise<void> {
+    const replica = this.#replicas.get(id);
+    if (replica?.process === undefined) return;
+    replica.become('UPDATING');
+    try {
+      await replica.process.reconfigure(target.spec.userConfig);
+      replica.userConfigHash = target.userConfigHash;
+      replica.refusedConfig = undefined;
+      this.#options.log.info({ replica: id }, 'replica reconfigured');
+    } catch (error) {
+      replica.refusedConfig = { hash: target.userConfigHash, error: (error as Error).message };
+      this.#options.log.error({ replica: id, error: (error as Error).message }, 'reconfigure failed: the old user_config stays in force');
+    }
+    if (replica.state === 'UPDATING') replica.become('RUNNING');
+    this.#reconcileSoon();
+  }
+
+  #publish(): void {
+    if (this.#proxy === undefined) return;
+    this.#everReady ||= this.#targets.length + this.#broken.length > 0 && this.settled;
+    const snapshot = buildSnapshot({
+      revision: this.#revision,
+      proxy: this.#proxy,
+      ready: this.#everReady || this.settled,
+      targets: this.#targets,
+      broken: this.#broken,
+      actual: this.actual,
+      retiring: this.#retiring,
+      failure: (application) => this.failure(application),
+    });
+    const text = JSON.stringify(snapshot);
+    if (text === this.#published) return;
+    this.#revision += 1;
+    const numbered = { ...snapshot, revision: this.#revision };
+    this.#published = JSON.stringify({ ...numbered, revision: this.#revision });
+    this.#options.publish(numbered);
+  }
+
+  /** Why an application's target was given up; undefined: it was not. */
+  failure(application: string): string | undefined {
+    const target = this.#targets.find((each) => each.spec.name === application);
+    if (target === undefined) return this.#broken.find((each) => each.spec.name === application)?.problem;
+    const failed = failedDeployments(target, this.actual);
+    if (failed.length === 0) return undefined;
+    return failed.map(({ spec, version }) => `${spec.name}: ${this.#restarts.get(restartKey(application, spec.name, version))?.error ?? ''}`).join('; ');
+  }
+}

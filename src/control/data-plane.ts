@@ -1,0 +1,111 @@
+/** The main thread's end of the data plane: starts the worker thread, speaks to it, and gets it closed before the process may end. */
+import { Worker } from 'node:worker_threads';
+import type { DataPlaneLoad, FromDataPlane, RoutingSnapshot, ToDataPlane } from '../domain/snapshot.ts';
+
+export interface DataPlaneSettings {
+  readonly socket: string;
+  readonly key: string;
+  readonly accessLog: 'TEXT' | 'JSON';
+}
+
+/** How long the worker may take to close before the process is ended without it. */
+const CLOSE_WITHIN_MS = 1000;
+const REPORT_WITHIN_MS = 1000;
+const NO_LOAD: DataPlaneLoad = { ongoing: 0, deployments: {}, replicas: {} };
+
+export class DataPlane {
+  readonly #worker: Worker;
+  readonly #reports = new Map<number, (load: DataPlaneLoad) => void>();
+  readonly #onMessage: (message: FromDataPlane) => void;
+  #nextReport = 1;
+  #drained: (() => void) | undefined;
+  #closed: (() => void) | undefined;
+  #isClosed = false;
+
+  private constructor(worker: Worker, onMessage: (message: FromDataPlane) => void) {
+    this.#worker = worker;
+    this.#onMessage = onMessage;
+  }
+
+  /** @param onEnd the worker ended without having been asked: nothing can be served any more */
+  static async start(entry: URL, settings: DataPlaneSettings, onMessage: (message: FromDataPlane) => void, onEnd: (error: Error | undefined) => void): Promise<DataPlane> {
+    const worker = new Worker(entry, { workerData: settings, name: 'data-plane' });
+    const plane = new DataPlane(worker, onMessage);
+    await new Promise<void>((resolve, reject) => {
+      worker.once('error', reject);
+      worker.on('message', (message: FromDataPlane) => {
+        if (message.type === 'started') resolve();
+        else plane.#take(message);
+      });
+    });
+    let error: Error | undefined;
+    worker.on('error', (thrown) => {
+      error = thrown as Error;
+    });
+    worker.on('exit', () => {
+      if (!plane.#isClosed) onEnd(error);
+    });
+    return plane;
+  }
+
+  publish(snapshot: RoutingSnapshot): void {
+    this.#post({ type: 'snapshot', snapshot });
+  }
+
+  /** What is under way; nothing when the data plane is too busy to say. */
+  load(): Promise<DataPlaneLoad> {
+    const id = this.#nextReport++;
+    return new Promise((resolve) => {
+      const give = (load: DataPlaneLoad) => {
+        clearTimeout(timer);
+        this.#reports.delete(id);
+        resolve(load);
+      };
+      const timer = setTimeout(() => give(NO_LOAD), REPORT_WITHIN_MS);
+      this.#reports.set(id, give);
+      this.#post({ type: 'report', id });
+    });
+  }
+
+  /** Stops accepting, and resolves when every request was answered. */
+  drain(graceMs: number, timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#drained = resolve;
+      this.#post({ type: 'drain', graceMs, timeoutMs });
+    });
+  }
+
+  /** @returns false when the worker did not confirm: the process must then end by SIGKILL, any other end would abort it */
+  async close(): Promise<boolean> {
+    if (this.#isClosed) return true;
+    const confirmed = await new Promise<boolean>((resolve) => {
+      const timer = setTimeout(() => resolve(false), CLOSE_WITHIN_MS);
+      this.#closed = () => {
+        clearTimeout(timer);
+        resolve(true);
+      };
+      this.#post({ type: 'close' });
+    });
+    if (confirmed) await this.#worker.terminate();
+    return confirmed;
+  }
+
+  #post(message: ToDataPlane): void {
+    this.#worker.postMessage(message);
+  }
+
+  #take(message: FromDataPlane): void {
+    switch (message.type) {
+      case 'report':
+        return this.#reports.get(message.id)?.(message.load);
+      case 'drained':
+        return this.#drained?.();
+      case 'closed':
+        this.#isClosed = true;
+        this.#onMessage(message);
+        return this.#closed?.();
+      default:
+        return this.#onMessage(message);
+    }
+  }
+}

@@ -1,0 +1,51 @@
+/** Where a daemon keeps things on disk: its state by config file, and a short-lived folder for sockets. */
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export class Folders {
+  /** Compiled code; kept between runs. */
+  readonly code: string;
+  /** Sockets of this process; gone when it ends. */
+  readonly run: string;
+
+  /** Makes them, for this user alone, and sweeps the socket folders of daemons that were killed. */
+  constructor(config: string, stateDir: string | undefined, env: Readonly<Record<string, string | undefined>>) {
+    const state = stateDir ?? join(env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'serve-daemon', createHash('sha256').update(config).digest('hex').slice(0, 16));
+    this.code = join(state, 'code');
+    mkdirSync(this.code, { recursive: true, mode: 0o700 });
+    // A path to a socket has 108 bytes at most, so it begins in a short folder.
+    const base = env['XDG_RUNTIME_DIR'] !== undefined && existsSync(env['XDG_RUNTIME_DIR']) && env['XDG_RUNTIME_DIR'].length < 50 ? env['XDG_RUNTIME_DIR'] : tmpdir();
+    sweep(base);
+    this.run = join(base, `${PREFIX}${process.pid}`);
+    rmSync(this.run, { recursive: true, force: true });
+    mkdirSync(this.run, { mode: 0o700 });
+  }
+
+  get controlSocket(): string {
+    return join(this.run, 'control');
+  }
+
+  get dataSocket(): string {
+    return join(this.run, 'data');
+  }
+
+  remove(): void {
+    rmSync(this.run, { recursive: true, force: true });
+  }
+}
+
+const PREFIX = 'serve-daemon-';
+
+const sweep = (base: string): void => {
+  for (const name of readdirSync(base)) {
+    const pid = name.startsWith(PREFIX) ? Number(name.slice(PREFIX.length)) : Number.NaN;
+    if (!Number.isInteger(pid) || existsSync(`/proc/${pid}`) || !existsSync('/proc/self')) continue;
+    try {
+      rmSync(join(base, name), { recursive: true, force: true });
+    } catch {
+      // Another user's: theirs to sweep.
+    }
+  }
+};

@@ -1,0 +1,102 @@
+/** From the config file to targets: reads, compiles, looks at code and models. One reload at a time; a burst of changes is one more. */
+import { readFile } from 'node:fs/promises';
+import type { ApplicationSpec, DesiredState } from '../domain/desired.ts';
+import type { Diagnostic } from '../domain/diagnostic.ts';
+import { type Artifacts, findArtifacts } from './artifacts.ts';
+import type { CompiledCode } from './code.ts';
+import { type BrokenApplication, makeTarget, type TargetApplication } from './target.ts';
+
+/** What a text of the config comes to; given by the composition root, so that control and config meet in the domain only. */
+export type CompileConfig = (text: Uint8Array) => { desired: DesiredState | undefined; diagnostics: readonly Diagnostic[]; hash: string };
+
+export type Outcome =
+  /** There is something to apply (or to apply again). */
+  | { readonly type: 'goal'; readonly desired: DesiredState; readonly targets: readonly TargetApplication[]; readonly broken: readonly BrokenApplication[]; readonly warnings: readonly Diagnostic[]; readonly hash: string; readonly changed: boolean }
+  /** What served goes on serving. */
+  | { readonly type: 'rejected'; readonly diagnostics: readonly Diagnostic[]; readonly problems: ReadonlyMap<string, string> };
+
+export class Goal {
+  readonly #config: string;
+  readonly #codeCache: string;
+  readonly #compile: CompileConfig;
+  #previous: readonly TargetApplication[] = [];
+  #codeFiles: readonly string[] = [];
+  #identity = '';
+
+  constructor(config: string, codeCache: string, compile: CompileConfig) {
+    this.#config = config;
+    this.#codeCache = codeCache;
+    this.#compile = compile;
+  }
+
+  /** Files whose change may change the goal. */
+  get files(): { readonly config: string; readonly code: readonly string[] } {
+    return { config: this.#config, code: this.#codeFiles };
+  }
+
+  /** @param first at a cold start an application whose files are broken fails alone; later nothing moves until everything can */
+  async read(first: boolean): Promise<Outcome> {
+    let text: Uint8Array;
+    try {
+      text = await readFile(this.#config);
+    } catch (error) {
+      return { type: 'rejected', diagnostics: [unreadable(this.#config, error as NodeJS.ErrnoException)], problems: new Map() };
+    }
+    const { desired, diagnostics, hash } = this.#compile(text);
+    const warnings = diagnostics.filter(({ severity }) => severity === 'warning');
+    if (desired === undefined) return { type: 'rejected', diagnostics, problems: new Map() };
+    const compiled = new Map<string, Promise<CompiledCode>>();
+    const applications = await Promise.all(desired.applications.map(async (spec) => ({ spec, artifacts: await findArtifacts(spec, this.#codeCache, compiled) })));
+    if (compiled.size > 0) await (await import('esbuild')).stop();
+    this.#codeFiles = applications.flatMap(({ artifacts }) => artifacts.files);
+    const problems = new Map<string, string>();
+    for (const { spec, artifacts } of applications) {
+      const problem = problemOf(spec, artifacts);
+      if (problem !== undefined) problems.set(spec.name, problem);
+    }
+    if (problems.size > 0 && !first) {
+      const missing = diagnostics.filter(({ severity }) => severity === 'error');
+      const told = [...problems].map(([application, message]) => brokenFile(this.#config, application, message));
+      return { type: 'rejected', diagnostics: missing.length > 0 ? missing : told, problems };
+    }
+    const targets: TargetApplication[] = [];
+    const broken: BrokenApplication[] = [];
+    for (const { spec, artifacts } of applications) {
+      const problem = problems.get(spec.name);
+      if (problem !== undefined) broken.push({ spec, problem });
+      else targets.push(makeTarget(spec, artifacts.found, this.#previous.find((each) => each.spec.name === spec.name)));
+    }
+    const identity = JSON.stringify([desired, targets.map((target) => target.hash), broken.map((each) => each.problem)]);
+    const changed = identity !== this.#identity;
+    this.#identity = identity;
+    this.#previous = targets;
+    return { type: 'goal', desired, targets, broken, warnings, hash, changed };
+  }
+}
+
+const problemOf = (spec: ApplicationSpec, { problems }: Artifacts): string | undefined => {
+  const told = spec.deployments.flatMap(({ name }) => (problems.has(name) ? [`${name}: ${problems.get(name)}`] : []));
+  return told.length === 0 ? undefined : told.join('; ');
+};
+
+const unreadable = (file: string, error: NodeJS.ErrnoException): Diagnostic => ({
+  severity: 'error',
+  code: 'CONFIG_UNREADABLE',
+  path: '',
+  message: error.code === 'ENOENT' ? 'there is no such file: name one with --config' : error.code === 'EISDIR' ? 'expected a file, got a folder' : `it cannot be read: ${error.message}`,
+  file,
+  line: 0,
+  column: 0,
+  excerpt: '',
+});
+
+const brokenFile = (file: string, application: string, message: string): Diagnostic => ({
+  severity: 'error',
+  code: 'APPLICATION_BROKEN',
+  path: `application ${application}`,
+  message,
+  file,
+  line: 0,
+  column: 0,
+  excerpt: '',
+});

@@ -1,0 +1,127 @@
+/** A replica as the controller keeps it: its place in the state machine, its process, and what the status shows of it. */
+import type { Json } from '../domain/json.ts';
+import type { ActualReplica, ReplicaState } from './plan.ts';
+import type { Death, ReplicaProcess } from './replica-process.ts';
+import type { TargetDeployment } from './target.ts';
+
+/** What others may know of a replica. */
+export interface ReplicaView {
+  readonly id: string;
+  readonly application: string;
+  readonly deployment: string;
+  readonly version: string;
+  readonly state: ReplicaState;
+  readonly pid: number | undefined;
+  /** Milliseconds since the epoch. */
+  readonly since: number;
+  readonly refusedConfig: string | undefined;
+}
+
+/** Deaths of one deployment, for the status. */
+export interface DeathRecord {
+  readonly count: number;
+  readonly last: Death;
+  readonly at: number;
+}
+
+export class Managed {
+  readonly id: string;
+  readonly application: string;
+  /** Of the version it was started with; limits that have changed since are those of today. */
+  target: TargetDeployment;
+  readonly order: number;
+  state: ReplicaState = 'STARTING';
+  process: ReplicaProcess | undefined;
+  describes: Json | undefined;
+  userConfigHash: string;
+  refusedConfig: { hash: string; error: string } | undefined;
+  idle = false;
+  drainBy = Number.POSITIVE_INFINITY;
+  #since = Date.now();
+  readonly #startedAt = performance.now();
+  #readyAt: number | undefined;
+  #health: NodeJS.Timeout | undefined;
+
+  constructor(id: string, application: string, target: TargetDeployment, order: number) {
+    this.id = id;
+    this.application = application;
+    this.target = target;
+    this.order = order;
+    this.userConfigHash = target.userConfigHash;
+  }
+
+  become(state: ReplicaState): void {
+    if (state === 'RUNNING') this.#readyAt ??= performance.now();
+    this.state = state;
+    this.#since = Date.now();
+  }
+
+  get ageMs(): number {
+    return Math.round(performance.now() - this.#startedAt);
+  }
+
+  get readyForMs(): number | undefined {
+    return this.#readyAt === undefined ? undefined : performance.now() - this.#readyAt;
+  }
+
+  get actual(): ActualReplica {
+    return {
+      id: this.id,
+      application: this.application,
+      deployment: this.target.spec.name,
+      version: this.target.version,
+      state: this.state,
+      order: this.order,
+      userConfigHash: this.userConfigHash,
+      refusedConfigHash: this.refusedConfig?.hash,
+      idle: this.idle,
+      drainBy: this.drainBy,
+    };
+  }
+
+  get view(): ReplicaView {
+    return {
+      id: this.id,
+      application: this.application,
+      deployment: this.target.spec.name,
+      version: this.target.version,
+      state: this.state,
+      pid: this.process?.pid,
+      since: this.#since,
+      refusedConfig: this.refusedConfig?.error,
+    };
+  }
+
+  /** Asks `checkHealth` in its period; after so many failures in a row the replica is replaced. */
+  watchHealth(failed: (error: string) => void): void {
+    let failures = 0;
+    const next = () => {
+      this.#health = setTimeout(() => void check(), this.target.spec.health.periodMs);
+    };
+    const check = async () => {
+      const { timeoutMs, failureThreshold } = this.target.spec.health;
+      if (this.process === undefined || this.state === 'STOPPING') return;
+      let timer: NodeJS.Timeout | undefined;
+      try {
+        const late = new Promise<never>((_, reject) => {
+          timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
+        });
+        await Promise.race([this.process.check(), late]);
+        failures = 0;
+      } catch (error) {
+        failures += 1;
+        const { message } = error as Error;
+        failed(message);
+        if (failures >= failureThreshold) return this.process.kill('health', `checkHealth failed ${failures} times: ${message}`);
+      } finally {
+        clearTimeout(timer);
+      }
+      next();
+    };
+    next();
+  }
+
+  close(): void {
+    clearTimeout(this.#health);
+  }
+}

@@ -1,0 +1,38 @@
+/** When a dead replica's place is filled again, and when that is given up. Pure. */
+
+/** What is remembered of one version of one deployment. */
+export interface RestartMemory {
+  /** Starts in a row that failed, or died soon after. */
+  readonly failures: number;
+  /** No start before this time (monotonic milliseconds). */
+  readonly notBefore: number;
+  /** A replica of this version was ready once. */
+  readonly everReady: boolean;
+  /** What the last failure said. */
+  readonly error: string;
+}
+
+export const NO_FAILURES: RestartMemory = { failures: 0, notBefore: 0, everReady: false, error: '' };
+
+/** A replica that lived this long after it was ready did not fail to start: it is replaced at once. */
+const SETTLED_MS = 10_000;
+const LONGEST_MS = 60_000;
+
+/**
+ * @param readyForMs how long it had been ready; undefined: it never was
+ * @param rand in [0, 1)
+ */
+export const afterDeath = (memory: RestartMemory, readyForMs: number | undefined, error: string, now: number, rand: number): RestartMemory => {
+  if (readyForMs !== undefined && readyForMs >= SETTLED_MS) return { ...memory, failures: 0, notBefore: now, error };
+  const failures = memory.failures + 1;
+  return { ...memory, failures, notBefore: now + backoffMs(failures, rand), error };
+};
+
+/** 0, 0.5, 1, 2 … 60 s, ±20 %. */
+export const backoffMs = (failures: number, rand: number): number => {
+  if (failures <= 1) return 0;
+  return Math.min(LONGEST_MS, 500 * 2 ** (failures - 2)) * (0.8 + 0.4 * rand);
+};
+
+/** A version that was never ready and has failed so often is not tried again until something changes. A version that was once goes on. */
+export const hasFailed = (memory: RestartMemory, maxRetries: number): boolean => !memory.everReady && memory.failures >= maxRetries;

@@ -1,0 +1,116 @@
+/** What the data plane is told: built from what serves, what is wanted and what runs. Pure. */
+import type { ProxySpec } from '../domain/desired.ts';
+import type { ApplicationRouting, DeploymentRouting, ReplicaRouting, RoutingSnapshot } from '../domain/snapshot.ts';
+import type { ActualReplica, ActualState } from './plan.ts';
+import { restartKey } from './plan.ts';
+import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
+
+/** A generation that was replaced and still has requests alive. */
+export interface Retiring {
+  readonly application: string;
+  readonly generation: number;
+  readonly target: TargetApplication;
+}
+
+export interface SnapshotInput {
+  readonly revision: number;
+  readonly proxy: ProxySpec;
+  readonly ready: boolean;
+  readonly targets: readonly TargetApplication[];
+  readonly broken: readonly BrokenApplication[];
+  readonly actual: ActualState;
+  readonly retiring: readonly Retiring[];
+  /** Why an application that does not serve does not; undefined: it is starting. */
+  readonly failure: (application: string) => string | undefined;
+}
+
+export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
+  const { revision, proxy, ready, targets, broken, actual } = input;
+  const applications = targets.map((target) => routingOf(target, input));
+  for (const { spec, problem } of broken) {
+    if (actual.serving.has(spec.name)) continue;
+    applications.push({
+      name: spec.name,
+      generation: 0,
+      routePrefix: spec.routePrefix,
+      unavailable: `Application ${spec.name} could not be deployed: ${problem}`,
+      ingress: spec.ingress,
+      calls: {},
+      deployments: [],
+      accessLog: spec.accessLog,
+    });
+  }
+  const replicas = actual.replicas.filter((replica) => mayTakeWork(replica, input)).map(({ id, application, deployment, version }): ReplicaRouting => ({ id, deployment: `${application}/${deployment}`, version }));
+  return { revision, proxy, ready, applications, replicas };
+};
+
+const routingOf = (target: TargetApplication, { actual, failure }: SnapshotInput): ApplicationRouting => {
+  const { name } = target.spec;
+  const serving = actual.serving.get(name);
+  if (serving === undefined) {
+    const why = failure(name);
+    return {
+      name,
+      generation: 0,
+      routePrefix: target.spec.routePrefix,
+      unavailable: why === undefined ? `Application ${name} is starting.` : `Application ${name} could not be deployed: ${why}`,
+      ingress: target.spec.ingress,
+      calls: {},
+      deployments: [],
+      accessLog: target.spec.accessLog,
+    };
+  }
+  const { spec, deployments } = serving.target;
+  return {
+    name,
+    generation: serving.generation,
+    routePrefix: spec.routePrefix,
+    unavailable: null,
+    ingress: spec.ingress,
+    calls: spec.calls,
+    deployments: deployments.map((deployment) => limitsOf(name, deployment, actual)),
+    accessLog: spec.accessLog,
+  };
+};
+
+const limitsOf = (application: string, { spec, version }: TargetDeployment, actual: ActualState): DeploymentRouting => {
+  const memory = actual.restarts.get(restartKey(application, spec.name, version));
+  const running = actual.replicas.some(
+    (replica) => replica.application === application && replica.deployment === spec.name && replica.version === version && replica.state !== 'STARTING' && replica.state !== 'STOPPING',
+  );
+  const failing = !running && memory !== undefined && memory.failures > 1;
+  return {
+    name: spec.name,
+    version,
+    kind: spec.runs.kind,
+    maxOngoingRequests: spec.maxOngoingRequests,
+    maxQueuedRequests: spec.maxQueuedRequests,
+    backpressure: spec.backpressure,
+    requestTimeoutMs: spec.requestTimeoutMs,
+    retry: spec.retry,
+    batching: spec.batching,
+    unresponsiveTimeoutMs: spec.unresponsiveTimeoutMs,
+    refuse: failing ? `Deployment ${application}/${spec.name} is UNHEALTHY: its replicas die (${memory.error}).` : null,
+  };
+};
+
+/** Running ones; and those on their way out as long as a generation that needs their version has requests alive. */
+const mayTakeWork = (replica: ActualReplica, { actual, retiring }: SnapshotInput): boolean => {
+  switch (replica.state) {
+    case 'RUNNING':
+    case 'UPDATING':
+      return true;
+    case 'DRAINING': {
+      const uses = (target: TargetApplication) => target.deployments.some((each) => each.spec.name === replica.deployment && each.version === replica.version);
+      const serving = actual.serving.get(replica.application);
+      // Too many of a version that goes on: it only finishes what it has.
+      if (serving !== undefined && uses(serving.target)) return false;
+      return retiring.some((each) => each.application === replica.application && uses(each.target));
+    }
+    case 'STARTING':
+    case 'STOPPING':
+      return false;
+    default:
+      return replica.state satisfies never;
+  }
+};

@@ -1,0 +1,162 @@
+/** What operators are shown: Ray Serve's words and field names, built from desired and actual. Pure. */
+import type { Diagnostic } from '../domain/diagnostic.ts';
+import type { DataPlaneLoad } from '../domain/snapshot.ts';
+import type { DeathRecord, ReplicaView } from './managed.ts';
+import { type ActualState, restartKey } from './plan.ts';
+import { deathText } from './replica-process.ts';
+import { hasFailed } from './restart.ts';
+import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
+
+export interface StatusInput {
+  readonly targets: readonly TargetApplication[];
+  readonly broken: readonly BrokenApplication[];
+  readonly actual: ActualState;
+  readonly replicas: readonly ReplicaView[];
+  readonly load: DataPlaneLoad;
+  readonly deathsOf: (application: string, deployment: string) => DeathRecord | undefined;
+  readonly config: { readonly path: string; readonly hash: string; readonly applied_at: string; readonly errors: readonly Diagnostic[] };
+  /** Applications whose code or model on disk is broken now, while an older version serves. */
+  readonly rejected: ReadonlyMap<string, string>;
+  readonly listeners: { readonly http: string | null; readonly admin: string; readonly http_driver: string | null };
+  readonly pid: number;
+  readonly version: string;
+}
+
+export interface ReplicaStatus {
+  readonly replica_id: string;
+  readonly pid: number | null;
+  readonly state: string;
+  readonly since: string;
+  readonly version: string;
+  readonly ongoing: number;
+}
+
+export interface DeploymentStatus {
+  readonly name: string;
+  readonly status: 'HEALTHY' | 'UPDATING' | 'UPSCALING' | 'DOWNSCALING' | 'UNHEALTHY' | 'DEPLOY_FAILED';
+  readonly message: string;
+  readonly target_num_replicas: number;
+  readonly queued: number;
+  readonly ongoing: number;
+  readonly restarts: number;
+  readonly last_death: object | null;
+  readonly replicas: readonly ReplicaStatus[];
+}
+
+export interface ApplicationStatus {
+  readonly name: string;
+  readonly route_prefix: string | null;
+  readonly status: 'DEPLOYING' | 'RUNNING' | 'DEPLOY_FAILED' | 'UNHEALTHY' | 'DELETING';
+  readonly message: string;
+  readonly deployments: Readonly<Record<string, DeploymentStatus>>;
+}
+
+export interface Status {
+  readonly version: string;
+  readonly pid: number;
+  readonly config: StatusInput['config'];
+  readonly listeners: StatusInput['listeners'];
+  readonly applications: Readonly<Record<string, ApplicationStatus>>;
+}
+
+export const buildStatus = (input: StatusInput): Status => {
+  const applications: Record<string, ApplicationStatus> = {};
+  for (const target of input.targets) applications[target.spec.name] = applicationOf(target, input);
+  for (const { spec, problem } of input.broken) {
+    applications[spec.name] = { name: spec.name, route_prefix: spec.routePrefix, status: 'DEPLOY_FAILED', message: problem, deployments: {} };
+  }
+  for (const { application } of input.replicas) {
+    applications[application] ??= { name: application, route_prefix: null, status: 'DELETING', message: 'its last requests are being answered', deployments: leaving(application, input) };
+  }
+  const { config, listeners, pid, version } = input;
+  return { version, pid, config, listeners, applications };
+};
+
+const applicationOf = (target: TargetApplication, input: StatusInput): ApplicationStatus => {
+  const { name, routePrefix } = target.spec;
+  const deployments: Record<string, DeploymentStatus> = {};
+  for (const deployment of target.deployments) deployments[deployment.spec.name] = deploymentOf(name, deployment, input);
+  const states = Object.values(deployments);
+  const of = (status: DeploymentStatus['status']) => states.filter((each) => each.status === status);
+  const told = (list: readonly DeploymentStatus[]) => list.map((each) => `${each.name}: ${each.message}`).join('; ');
+  const about = { name, route_prefix: routePrefix, deployments };
+  const rejected = input.rejected.get(name);
+  if (rejected !== undefined) return { ...about, status: 'DEPLOY_FAILED', message: `${rejected}; the version before it goes on serving` };
+  const failed = of('DEPLOY_FAILED');
+  if (failed.length > 0) {
+    const serves = input.actual.serving.has(name) ? '; the version before it goes on serving' : '';
+    return { ...about, status: 'DEPLOY_FAILED', message: `${told(failed)}${serves}` };
+  }
+  const unhealthy = of('UNHEALTHY');
+  if (unhealthy.length > 0) return { ...about, status: 'UNHEALTHY', message: told(unhealthy) };
+  const serving = input.actual.serving.get(name);
+  const moving = serving?.target.hash !== target.hash || states.some((each) => each.status !== 'HEALTHY');
+  return { ...about, status: moving ? 'DEPLOYING' : 'RUNNING', message: moving ? told(states.filter((each) => each.message !== '')) : '' };
+};
+
+const deploymentOf = (application: string, { spec, version }: TargetDeployment, input: StatusInput): DeploymentStatus => {
+  const { name, numReplicas } = spec;
+  const mine = input.replicas.filter((replica) => replica.application === application && replica.deployment === name);
+  const current = mine.filter((replica) => replica.version === version);
+  const running = current.filter((replica) => replica.state === 'RUNNING').length;
+  const memory = input.actual.restarts.get(restartKey(application, name, version));
+  const refused = current.find((replica) => replica.refusedConfig !== undefined)?.refusedConfig;
+  const death = input.deathsOf(application, name);
+  const [status, message] = verdict();
+  return {
+    name,
+    status,
+    message,
+    target_num_replicas: numReplicas,
+    queued: input.load.deployments[`${application}/${name}`]?.queued ?? 0,
+    ongoing: input.load.deployments[`${application}/${name}`]?.ongoing ?? 0,
+    restarts: death?.count ?? 0,
+    last_death: death === undefined ? null : deathOf(death),
+    replicas: mine.map((replica) => replicaOf(replica, input.load)),
+  };
+
+  function verdict(): [DeploymentStatus['status'], string] {
+    if (memory !== undefined && hasFailed(memory, spec.maxConstructorRetryCount)) return ['DEPLOY_FAILED', `gave up after ${memory.failures} starts: ${memory.error}`];
+    if (refused !== undefined) return ['DEPLOY_FAILED', `reconfigure failed, the old user_config stays in force: ${refused}`];
+    if (memory !== undefined && memory.failures > 1 && running < numReplicas) return ['UNHEALTHY', `${running} of ${numReplicas} replicas run; the last one died: ${memory.error}`];
+    if (running >= numReplicas) return mine.length > running ? ['DOWNSCALING', 'replicas that are no longer wanted finish their requests'] : ['HEALTHY', ''];
+    const retry = memory !== undefined && memory.failures > 0 ? `; the last start failed: ${memory.error}` : '';
+    return [running === 0 ? 'UPDATING' : 'UPSCALING', `${running} of ${numReplicas} replicas are ready${retry}`];
+  }
+};
+
+const leaving = (application: string, input: StatusInput): Record<string, DeploymentStatus> => {
+  const deployments: Record<string, DeploymentStatus> = {};
+  for (const { deployment } of input.replicas.filter((replica) => replica.application === application)) {
+    deployments[deployment] ??= {
+      name: deployment,
+      status: 'DOWNSCALING',
+      message: '',
+      target_num_replicas: 0,
+      queued: 0,
+      ongoing: 0,
+      restarts: 0,
+      last_death: null,
+      replicas: input.replicas.filter((replica) => replica.application === application && replica.deployment === deployment).map((replica) => replicaOf(replica, input.load)),
+    };
+  }
+  return deployments;
+};
+
+const replicaOf = ({ id, pid, state, since, version }: ReplicaView, load: DataPlaneLoad): ReplicaStatus => ({
+  replica_id: id,
+  pid: pid ?? null,
+  state,
+  since: new Date(since).toISOString(),
+  version,
+  ongoing: load.replicas[id]?.ongoing ?? 0,
+});
+
+const deathOf = ({ last, at }: DeathRecord): object => ({
+  cause: last.cause,
+  exit_code: last.exitCode,
+  signal: last.signal,
+  message: deathText(last),
+  at: new Date(at).toISOString(),
+  stderr: last.stderr,
+});

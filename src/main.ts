@@ -1,0 +1,320 @@
+/** Composition root: builds every part, wires them, starts in order, stops in reverse. */
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { AdminServer } from './admin/server.ts';
+import { compile } from './config/compile.ts';
+import { formatDiagnostics } from './config/format.ts';
+import { FolderWatcher } from './config/watch.ts';
+import { Controller } from './control/controller.ts';
+import { DataPlane } from './control/data-plane.ts';
+import { buildStatus } from './control/status.ts';
+import type { DesiredState } from './domain/desired.ts';
+import type { Diagnostic } from './domain/diagnostic.ts';
+import { Goal } from './control/goal.ts';
+import { listenForReplicas } from './protocol/accept.ts';
+import { Folders } from './control/folders.ts';
+import { type DaemonLog, logReplicaLine, openLog } from './telemetry/log.ts';
+import { VERSION } from './version.ts';
+
+export interface DaemonOptions {
+  /** Absolute. */
+  readonly config: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stateDir: string | undefined;
+  readonly terminal: boolean;
+  readonly watchCode: boolean;
+  readonly logLevel: DesiredState['logging']['level'] | undefined;
+}
+
+/** The daemon could not start; the message says why and what to change. */
+export class StartError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'StartError';
+  }
+}
+
+export interface RunningDaemon {
+  /** `http://host:port` of the data plane; undefined with `proxy_location: Disabled`. */
+  readonly url: string | undefined;
+  readonly adminUrl: string;
+  readonly log: DaemonLog;
+  /** Every application of the first config serves or has failed. */
+  readonly ready: Promise<void>;
+  /** Finishes what was accepted, then stops everything. */
+  stop(): Promise<void>;
+  /** Ends now: the replicas are killed, what is under way is lost. */
+  destroy(): Promise<void>;
+  reload(): void;
+}
+
+const REPLICA = fileURLToPath(new URL('./replica/main.js', import.meta.url));
+const DATA_PLANE = new URL('./proxy/worker.js', import.meta.url);
+
+/** @throws StartError */
+export const startDaemon = async (options: DaemonOptions): Promise<RunningDaemon> => {
+  const folders = new Folders(options.config, options.stateDir, options.env);
+  const daemon = new Daemon(options, folders);
+  try {
+    await daemon.start();
+    return daemon;
+  } catch (error) {
+    await daemon.destroy();
+    throw error;
+  }
+};
+
+class Daemon implements RunningDaemon {
+  readonly #options: DaemonOptions;
+  readonly #folders: Folders;
+  readonly #goal: Goal;
+  readonly #key = randomBytes(32).toString('hex');
+  readonly #listening = { http: undefined as string | undefined, driver: undefined as string | undefined };
+  #log!: DaemonLog;
+  #desired!: DesiredState;
+  #controller: Controller | undefined;
+  #plane: DataPlane | undefined;
+  #admin: AdminServer | undefined;
+  #control: Awaited<ReturnType<typeof listenForReplicas>> | undefined;
+  #watcher: FolderWatcher | undefined;
+  #errors: readonly Diagnostic[] = [];
+  #rejected: ReadonlyMap<string, string> = new Map();
+  #applied = { hash: '', at: '' };
+  #reloading: Promise<void> | undefined;
+  #again: { retry: boolean } | undefined;
+  #stopping = false;
+  #becameReady!: () => void;
+  readonly ready = new Promise<void>((resolve) => {
+    this.#becameReady = resolve;
+  });
+
+  constructor(options: DaemonOptions, folders: Folders) {
+    this.#options = options;
+    this.#folders = folders;
+    const { config, env } = options;
+    this.#goal = new Goal(config, folders.code, (text) => compile(text, { file: config, env, exists: existsSync }));
+  }
+
+  get url(): string | undefined {
+    return this.#listening.http;
+  }
+
+  get adminUrl(): string {
+    return `http://${this.#admin?.address ?? ''}`;
+  }
+
+  get log(): DaemonLog {
+    return this.#log;
+  }
+
+  async start(): Promise<void> {
+    const outcome = await this.#goal.read(true);
+    if (outcome.type === 'rejected') throw new StartError(formatDiagnostics(outcome.diagnostics));
+    this.#desired = outcome.desired;
+    const { logging, proxy, admin } = outcome.desired;
+    this.#log = await openLog({ ...logging, level: this.#options.logLevel ?? logging.level }, this.#options.terminal);
+    const { logger } = this.#log;
+    for (const warning of outcome.warnings) logger.warn({ code: warning.code, path: warning.path, line: warning.line }, warning.message);
+
+    this.#control = await listenForReplicas(
+      this.#folders.controlSocket,
+      this.#key,
+      (identity, socket, reader) => this.#controller?.attach(identity.replica, socket, reader),
+      (reason) => logger.warn({ reason }, 'a connection to the control socket was refused'),
+    );
+    let listened!: (failure: { code: string; message: string } | undefined) => void;
+    const listening = new Promise<{ code: string; message: string } | undefined>((resolve) => {
+      listened = resolve;
+    });
+    this.#plane = await DataPlane.start(
+      DATA_PLANE,
+      { socket: this.#folders.dataSocket, key: this.#key, accessLog: this.#log.encoding },
+      (message) => {
+        switch (message.type) {
+          case 'listening':
+            this.#listening.http = `http://${message.host.includes(':') ? `[${message.host}]` : message.host}:${message.port}`;
+            this.#listening.driver = message.driver;
+            logger.info({ url: this.#listening.http, driver: message.driver }, 'listening for HTTP');
+            return listened(undefined);
+          case 'listen-failed':
+            if (this.#listening.http !== undefined) logger.error({ code: message.code, error: message.message }, 'cannot listen for HTTP: what listened before goes on');
+            return listened(message);
+          case 'access':
+            return this.#log.writeLines(message.lines);
+          case 'log':
+            return logger[message.level](message.fields, message.message);
+          case 'closed':
+            return this.#planeEnded(undefined);
+          default:
+            return this.#controller?.observe(message);
+        }
+      },
+      (error) => this.#planeEnded(error),
+    );
+    this.#controller = new Controller({
+      log: logger,
+      replicaEntry: REPLICA,
+      controlSocket: this.#folders.controlSocket,
+      dataSocket: this.#folders.dataSocket,
+      key: this.#key,
+      env: this.#options.env,
+      configDir: () => dirname(this.#options.config),
+      publish: (snapshot) => this.#plane?.publish(snapshot),
+      concurrentStarts: Math.max(2, availableParallelism()),
+      onReplicaLine: (replica, stream, line) => logReplicaLine(logger, replica.id, stream, line),
+      onChange: () => {
+        if (this.#controller?.settled) this.#becameReady();
+      },
+    });
+    this.#admin = await AdminServer.start(admin, {
+      status: () => this.status(),
+      notReady: () => (this.#stopping ? 'the daemon is stopping' : this.#controller?.settled ? undefined : 'not every application is ready yet'),
+    }).catch((error: NodeJS.ErrnoException) => {
+      throw new StartError(listenText('admin_options', admin.host, admin.port, error.code ?? error.message));
+    });
+    logger.info({ url: this.adminUrl }, 'admin API is up');
+    this.#apply(outcome, false);
+    if (proxy.enabled) {
+      const failure = await listening;
+      if (failure !== undefined) throw new StartError(listenText('http_options', proxy.host, proxy.port, failure.code === 'UNKNOWN' ? failure.message : failure.code));
+    }
+    this.#watcher = new FolderWatcher(
+      () => this.#reload(false),
+      (error) => logger.error({ error: error.message }, 'watching files failed'),
+    );
+    this.#follow();
+  }
+
+  async status(): Promise<object> {
+    const controller = this.#controller as Controller;
+    return buildStatus({
+      targets: controller.targets,
+      broken: controller.broken,
+      actual: controller.actual,
+      replicas: controller.replicas,
+      load: (await this.#plane?.load()) ?? { ongoing: 0, deployments: {}, replicas: {} },
+      deathsOf: (application, deployment) => controller.deathsOf(application, deployment),
+      config: { path: this.#options.config, hash: this.#applied.hash, applied_at: this.#applied.at, errors: this.#errors },
+      rejected: this.#rejected,
+      listeners: { http: this.#listening.http ?? null, admin: this.adminUrl, http_driver: this.#listening.driver ?? null },
+      pid: process.pid,
+      version: VERSION,
+    });
+  }
+
+  /** SIGHUP: reads everything anew, and tries again what had been given up. */
+  reload(): void {
+    this.#reload(true);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const { logger } = this.#log;
+    logger.info('stopping: finishing what was accepted');
+    await this.#watcher?.close();
+    await this.#plane?.drain(this.#desired.proxy.drainGraceMs, this.#desired.shutdownTimeoutMs);
+    await this.#controller?.stop();
+    await this.#close();
+    logger.info('stopped');
+    this.#log.flush();
+  }
+
+  async destroy(): Promise<void> {
+    this.#stopping = true;
+    this.#controller?.destroy();
+    await this.#watcher?.close();
+    await this.#close();
+    this.#log?.flush();
+  }
+
+  async #close(): Promise<void> {
+    this.#admin?.close();
+    const confirmed = (await this.#plane?.close()) ?? true;
+    this.#control?.close();
+    this.#folders.remove();
+    if (confirmed) return;
+    this.#controller?.destroy();
+    this.#log.logger.fatal('the data plane did not close: ending the process');
+    this.#log.flush();
+    process.kill(process.pid, 'SIGKILL');
+  }
+
+  /** Without a data plane nothing can be served: better to end, and be started again, than to stand there. */
+  #planeEnded(error: Error | undefined): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    this.#log.logger.fatal({ err: error }, 'the data plane ended: stopping');
+    this.#controller?.destroy();
+    this.#folders.remove();
+    this.#log.flush();
+    process.exitCode = 1;
+    setImmediate(() => process.exit(1));
+  }
+
+  #reload(retry: boolean): void {
+    if (this.#stopping) return;
+    if (this.#reloading !== undefined) {
+      this.#again = { retry: retry || this.#again?.retry === true };
+      return;
+    }
+    this.#reloading = this.#readAgain(retry)
+      .catch((error: Error) => this.#log.logger.error({ err: error }, 'reload failed'))
+      .finally(() => {
+        this.#reloading = undefined;
+        const again = this.#again;
+        this.#again = undefined;
+        if (again !== undefined) this.#reload(again.retry);
+      });
+  }
+
+  async #readAgain(retry: boolean): Promise<void> {
+    const { logger } = this.#log;
+    const outcome = await this.#goal.read(false);
+    if (this.#stopping) return;
+    this.#follow();
+    if (outcome.type === 'rejected') {
+      const text = formatDiagnostics(outcome.diagnostics);
+      const told = formatDiagnostics(this.#errors);
+      this.#errors = outcome.diagnostics;
+      this.#rejected = outcome.problems;
+      if (text === told && !retry) return;
+      // Each on a line of its own where people read, as one field elsewhere.
+      if (this.#log.encoding === 'TEXT') this.#log.writeLines(`${text}\n`);
+      logger.error(this.#log.encoding === 'TEXT' ? {} : { diagnostics: outcome.diagnostics }, 'the config was rejected: what served before goes on serving');
+      return;
+    }
+    const mended = this.#errors.some(({ severity }) => severity === 'error');
+    this.#errors = outcome.warnings;
+    this.#rejected = new Map();
+    if (!outcome.changed && !retry) {
+      if (mended) logger.info('the config is good again; it says what is already served');
+      return;
+    }
+    for (const warning of outcome.warnings) logger.warn({ code: warning.code, path: warning.path, line: warning.line }, warning.message);
+    this.#desired = outcome.desired;
+    logger.level = this.#options.logLevel ?? outcome.desired.logging.level;
+    this.#apply(outcome, retry);
+  }
+
+  #apply(outcome: Extract<Awaited<ReturnType<Goal['read']>>, { type: 'goal' }>, retry: boolean): void {
+    for (const { spec, problem } of outcome.broken) this.#log.logger.error({ application: spec.name }, `application cannot be deployed: ${problem}`);
+    this.#applied = { hash: outcome.hash, at: new Date().toISOString() };
+    this.#log.logger.info({ applications: outcome.targets.length + outcome.broken.length, hash: outcome.hash.slice(0, 12) }, 'config applied');
+    this.#controller?.want(outcome.targets, outcome.broken, outcome.desired.proxy, retry);
+  }
+
+  #follow(): void {
+    const { config, code } = this.#goal.files;
+    this.#watcher?.follow(this.#options.watchCode ? [config, ...code] : [config]);
+  }
+}
+
+const listenText = (section: string, host: string, port: number, code: string): string => {
+  if (code === 'EADDRINUSE') return `${host}:${port} is in use: stop what listens there, or set ${section}.port to another (0 for a free one)`;
+  if (code === 'EACCES') return `${host}:${port} may not be used by this user: set ${section}.port to one above 1023`;
+  if (code === 'EADDRNOTAVAIL') return `${host} is no address of this machine: set ${section}.host to 127.0.0.1, 0.0.0.0 or one that is`;
+  return `cannot listen on ${host}:${port} (${code}): change ${section}`;
+};

@@ -1,0 +1,53 @@
+/** The daemon's log: readable lines on a terminal, JSON in a pipe. Access-log lines and what replicas print go through it too. */
+import { type DestinationStream, type Logger, pino } from 'pino';
+import type { LoggingSpec } from '../domain/desired.ts';
+
+export interface DaemonLog {
+  readonly logger: Logger;
+  /** How lines are written. */
+  readonly encoding: 'TEXT' | 'JSON';
+  /** Finished lines, newline at each end. */
+  writeLines(lines: string): void;
+  /** Everything written so far is with the system. */
+  flush(): void;
+}
+
+/** @param terminal whether standard output is one; decides where the config does not */
+export const openLog = async (spec: Pick<LoggingSpec, 'encoding' | 'level'>, terminal: boolean): Promise<DaemonLog> => {
+  const encoding = spec.encoding ?? (terminal ? 'TEXT' : 'JSON');
+  const out = pino.destination({ fd: 1, sync: false });
+  let stream: DestinationStream = out;
+  if (encoding === 'TEXT') {
+    // Loaded only where people read.
+    const { prettyFactory } = await import('pino-pretty');
+    const pretty = prettyFactory({ colorize: terminal, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname', singleLine: true });
+    stream = { write: (line) => void out.write(pretty(line)) };
+  }
+  return {
+    logger: pino({ level: spec.level, base: null }, stream),
+    encoding,
+    writeLines: (lines) => void out.write(lines),
+    flush: () => {
+      try {
+        out.flushSync();
+      } catch {
+        // Not open yet, or the reader has gone: there is nobody to tell.
+      }
+    },
+  };
+};
+
+const LEVELS: Readonly<Record<number, 'debug' | 'info' | 'warn' | 'error'>> = { 10: 'debug', 20: 'debug', 30: 'info', 40: 'warn', 50: 'error', 60: 'error' };
+
+/** A line that a replica printed: what its own log wrote keeps level and fields, anything else is told as it is. */
+export const logReplicaLine = (logger: Logger, replica: string, stream: 'stdout' | 'stderr', line: string): void => {
+  if (line.startsWith('{"level":')) {
+    try {
+      const { level, time: _time, msg, ...fields } = JSON.parse(line) as { level: number; time: unknown; msg: unknown };
+      return logger[LEVELS[level] ?? 'info']({ ...fields, replica }, String(msg));
+    } catch {
+      // Looks like a line of the log and is none.
+    }
+  }
+  logger[stream === 'stderr' ? 'warn' : 'info']({ replica, stream }, line);
+};
