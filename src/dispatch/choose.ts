@@ -3,22 +3,21 @@
 export interface Candidate {
   /** Requests it has been given and not answered. */
   readonly ongoing: number;
-  /** How many more it may be given. */
-  readonly room: number;
 }
 
 /**
  * The candidate with the least outstanding work among those that have room; among equals the one after `after`, so that idle replicas
  * take turns.
+ * @param room how many more requests a candidate may be given
  * @returns its index; undefined when none has room
  */
-export const chooseLeastLoaded = (candidates: readonly Candidate[], after: number): number | undefined => {
+export const chooseLeastLoaded = <T extends Candidate>(candidates: readonly T[], room: (candidate: T) => number, after: number): number | undefined => {
   let best: number | undefined;
   let least = Number.POSITIVE_INFINITY;
   for (let step = 1; step <= candidates.length; step++) {
     const index = (after + step) % candidates.length;
-    const candidate = candidates[index] as Candidate;
-    if (candidate.room > 0 && candidate.ongoing < least) {
+    const candidate = candidates[index] as T;
+    if (candidate.ongoing < least && room(candidate) > 0) {
       best = index;
       least = candidate.ongoing;
     }

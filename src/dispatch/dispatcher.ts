@@ -5,6 +5,7 @@ import type { CallTarget } from '../domain/graph.ts';
 import type { DataPlaneLoad, FromDataPlane, RoutingSnapshot } from '../domain/snapshot.ts';
 import type { CallMeta, HttpHead } from '../protocol/messages.ts';
 import type { FrameReader } from '../protocol/reader.ts';
+import { PeerSlotTable } from '../protocol/slots.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { Generation } from './generation.ts';
 import { Link, type LinkOwner } from './link.ts';
@@ -43,7 +44,7 @@ export class Dispatcher implements LinkOwner {
   readonly #queues = new Map<string, DeploymentQueue>();
   readonly #links = new Map<string, Link>();
   /** Calls made by replicas: link → the replica's id → the call. */
-  readonly #children = new Map<Link, Map<number, PendingCall>>();
+  readonly #children = new Map<Link, PeerSlotTable<PendingCall>>();
   #replicas: ReadonlyMap<string, { deployment: string; version: string }> = new Map();
   #maxBufferedBytes = Number.POSITIVE_INFINITY;
   #bufferedBytes = 0;
@@ -125,7 +126,7 @@ export class Dispatcher implements LinkOwner {
     });
     call.movable = request.movable ?? false;
     call.traces = request.traces;
-    if (request.traces !== undefined && request.traces.length < MAX_TRACES) request.traces.push(call.trace);
+    if (request.traces !== undefined && request.traces.length < MAX_TRACES) request.traces.push(call);
     if (call.parent !== undefined) {
       call.parent.children ??= new Set();
       call.parent.children.add(call);
@@ -193,7 +194,7 @@ export class Dispatcher implements LinkOwner {
 
   childCall(link: Link, id: number, meta: CallMeta, value: WireValue): void {
     let children = this.#children.get(link);
-    if (children === undefined) this.#children.set(link, (children = new Map()));
+    if (children === undefined) this.#children.set(link, (children = new PeerSlotTable()));
     const refuse = (message: string) => link.answerError(id, new ServeError('CALL_REFUSED', message));
     if (children.size >= MAX_CHILD_CALLS) return refuse(`a replica may have ${MAX_CHILD_CALLS} calls under way, and has`);
     const [application = '', caller = ''] = link.deployment.split('/');
@@ -240,7 +241,7 @@ export class Dispatcher implements LinkOwner {
         },
       },
     });
-    if (call !== undefined && call.state !== 'done') children.set(id, call);
+    if (call !== undefined && call.state !== 'done' && !children.set(id, call)) call.abandon(new ServeError('CALL_REFUSED', `the id ${id} of a call is taken, or not one that a replica may give`));
   }
 
   childCancelled(link: Link, id: number): void {

@@ -8,7 +8,7 @@ export class Lane {
   readonly key: string;
   readonly version: string;
   readonly form: LaneForm;
-  #calls: PendingCall[] = [];
+  #calls: (PendingCall | undefined)[] = [];
   #head = 0;
   #size = 0;
   /** When to look again at a batch that is held for company. */
@@ -59,8 +59,8 @@ export class Lane {
 
   *[Symbol.iterator](): Generator<PendingCall> {
     for (let index = this.#head; index < this.#calls.length; index++) {
-      const call = this.#calls[index] as PendingCall;
-      if (this.#holds(call)) yield call;
+      const call = this.#calls[index];
+      if (call !== undefined && this.#holds(call)) yield call;
     }
   }
 
@@ -68,8 +68,13 @@ export class Lane {
   shift(): PendingCall | undefined {
     while (this.#head < this.#calls.length) {
       const call = this.#calls[this.#head] as PendingCall;
+      // What has left must not be kept alive from here.
+      this.#calls[this.#head] = undefined;
       this.#head += 1;
-      if (this.#head > 1024 && this.#head * 2 > this.#calls.length) {
+      if (this.#head === this.#calls.length) {
+        this.#calls.length = 0;
+        this.#head = 0;
+      } else if (this.#head > 1024 && this.#head * 2 > this.#calls.length) {
         this.#calls.splice(0, this.#head);
         this.#head = 0;
       }
@@ -78,8 +83,6 @@ export class Lane {
         return call;
       }
     }
-    this.#calls = [];
-    this.#head = 0;
     return undefined;
   }
 

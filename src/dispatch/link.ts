@@ -5,6 +5,7 @@ import type { DeploymentRouting } from '../domain/snapshot.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
 import type { CallMember, CallMeta, HttpAnswerHead } from '../protocol/messages.ts';
 import { FrameReader } from '../protocol/reader.ts';
+import { SlotTable } from '../protocol/slots.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { FrameWriter } from '../protocol/writer.ts';
 import type { LaneForm } from './lane.ts';
@@ -47,8 +48,7 @@ export class Link {
   readonly #writer: FrameWriter;
   readonly #owner: LinkOwner;
   readonly #now: () => number;
-  readonly #outgoing = new Map<number, Outgoing>();
-  #nextId = 1;
+  readonly #outgoing = new SlotTable<Outgoing>();
   #batches = 0;
   #closed = false;
   #pingedAt: number | undefined;
@@ -115,9 +115,8 @@ export class Link {
     this.#batches += 1;
     const members = calls.map((call): CallMember => {
       call.link = this;
-      call.id = this.#nextId++;
-      call.trace.replica = this.replica;
-      this.#outgoing.set(call.id, { call, batch });
+      call.replica = this.replica;
+      call.id = this.#outgoing.add({ call, batch });
       return {
         id: call.id,
         requestId: call.requestId,
@@ -287,13 +286,12 @@ export class Link {
     const workMs = meta['workMs'];
     const calls: PendingCall[] = [];
     for (const id of ids) {
-      const entry = this.#outgoing.get(id);
+      const entry = this.#outgoing.delete(id);
       if (entry === undefined) continue;
-      this.#outgoing.delete(id);
       entry.batch.open -= 1;
       if (entry.batch.open === 0) this.#batches -= 1;
       const { call } = entry;
-      call.trace.workMs += typeof workMs === 'number' ? workMs : this.#now() - call.sentAt;
+      call.workMs += typeof workMs === 'number' ? workMs : this.#now() - call.sentAt;
       if (call.state !== 'done') calls.push(call);
     }
     return calls;

@@ -19,13 +19,13 @@ export interface Sink {
 /** What one call cost, for the access log. */
 export interface CallTrace {
   readonly deployment: string;
-  replica: string;
-  batchSize: number;
-  queueMs: number;
-  workMs: number;
+  readonly replica: string;
+  readonly batchSize: number;
+  readonly queueMs: number;
+  readonly workMs: number;
 }
 
-export class PendingCall {
+export class PendingCall implements CallTrace {
   readonly requestId: string;
   /** Changed only while `movable` and queued. */
   generation: Generation;
@@ -39,7 +39,6 @@ export class PendingCall {
   readonly #sink: Sink;
   /** The call in whose work this one was made; its children are cancelled with it. */
   readonly parent: PendingCall | undefined;
-  readonly trace: CallTrace;
 
   state: 'queued' | 'sent' | 'done' = 'queued';
   /** An ingress request: moves to the next generation as long as no replica has begun it. */
@@ -52,6 +51,10 @@ export class PendingCall {
   sentAt = 0;
   begun = false;
   streaming = false;
+  replica = '';
+  batchSize = 0;
+  queueMs = 0;
+  workMs = 0;
   link: Link | undefined;
   /** Id on its link. */
   id = 0;
@@ -91,7 +94,10 @@ export class PendingCall {
     init.generation.enter();
     this.parent = init.parent;
     this.arrivedAt = init.now;
-    this.trace = { deployment: init.queue.key, replica: '', batchSize: 0, queueMs: 0, workMs: 0 };
+  }
+
+  get deployment(): string {
+    return this.queue.key;
   }
 
   complete(value: WireValue, http: HttpAnswerHead | undefined): void {

@@ -16,6 +16,9 @@ import { split, stackableOf } from './stack.ts';
 /** A request whose replica died twice while it was alone in work is not tried again: it would go on killing. */
 const MAX_DEATHS_ALONE = 2;
 
+/** Lanes that are kept although nothing waits in them. */
+const MAX_EMPTY_LANES = 32;
+
 export class DeploymentQueue {
   /** `application/Deployment`. */
   readonly key: string;
@@ -138,17 +141,13 @@ export class DeploymentQueue {
   #pumpLane(lane: Lane): void {
     const { batching } = this.#routing;
     while (lane.size > 0) {
-      const candidates = this.#links.map((link) => ({
-        ongoing: link.ongoing,
-        room: link.version === lane.version ? link.room(this.#routing, lane.form !== 'one') : 0,
-      }));
-      const chosen = chooseLeastLoaded(candidates, this.#lastChosen);
+      const chosen = chooseLeastLoaded(this.#links, (link) => (link.version === lane.version ? link.room(this.#routing, lane.form !== 'one') : 0), this.#lastChosen);
       if (chosen === undefined) return;
       const link = this.#links[chosen] as Link;
       const now = this.#now();
       let take = 1;
       if (lane.form !== 'one' && batching !== null) {
-        const decision = decideBatch(lane, batching, candidates[chosen]?.room ?? 1, now);
+        const decision = decideBatch(lane, batching, link.room(this.#routing, true), now);
         if ('until' in decision) {
           this.#lookAgain(lane, decision.until - now);
           return;
@@ -163,13 +162,14 @@ export class DeploymentQueue {
         call.state = 'sent';
         call.attempts += 1;
         call.sentAt = now;
-        call.trace.queueMs += now - call.arrivedAt;
+        call.queueMs += now - call.arrivedAt;
         rows += call.rows;
       }
-      for (const call of calls) call.trace.batchSize = lane.form === 'rows' ? rows : calls.length;
+      for (const call of calls) call.batchSize = lane.form === 'rows' ? rows : calls.length;
       link.send(calls, lane.form, now);
     }
-    if (lane.size === 0 && lane.timer === undefined) this.#lanes.delete(lane.key);
+    // One lane for each shape that ever came would be a leak; the few that go on coming are kept.
+    if (this.#lanes.size > MAX_EMPTY_LANES) this.#sweep();
   }
 
   /** A result for one or, split by rows, for all members of a batch. */

@@ -3,6 +3,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { errorFromShape, type ErrorShape, ServeError } from '../domain/errors.ts';
 import { decodeValue, encodeValue } from '../protocol/codec.ts';
 import { encodeFrame, FRAME, type Frame, outgoing } from '../protocol/frame.ts';
+import { SlotTable } from '../protocol/slots.ts';
 import type { Call, CallOptions } from '../sdk/index.ts';
 
 /** Credit is given back when so many bytes of a stream were taken. */
@@ -20,8 +21,7 @@ interface Waiting {
 }
 
 export class ChildCalls {
-  readonly #waiting = new Map<number, Waiting>();
-  #nextId = 1;
+  readonly #waiting = new SlotTable<Waiting>();
   #write: (buffers: Uint8Array[]) => void = () => {};
 
   connect(write: (buffers: Uint8Array[]) => void): void {
@@ -35,11 +35,11 @@ export class ChildCalls {
 
   /** Sends a call at once; its answer comes to the `Call`. */
   call(handle: string, method: string, args: readonly unknown[], options: CallOptions): Call<unknown> {
-    const id = this.#nextId++;
-    const outcome = new PendingChild(
+    const outcome: PendingChild = new PendingChild(
       () => this.#cancel(id),
       (bytes) => this.#write(encodeFrame(FRAME.CREDIT, { id, bytes })),
     );
+    const id = this.#waiting.add(outcome);
     try {
       const value = args.length === 1 ? encodeValue(args[0]) : encodeValue(args.length === 0 ? null : args);
       const meta = {
@@ -53,10 +53,10 @@ export class ChildCalls {
       };
       this.#write(encodeFrame(FRAME.CALL, meta, [value.skeleton], value.segments.map(outgoing)));
     } catch (error) {
+      this.#waiting.delete(id);
       outcome.error(error as ServeError);
       return outcome;
     }
-    this.#waiting.set(id, outcome);
     const { signal } = options;
     if (signal?.aborted) outcome.cancel();
     else signal?.addEventListener('abort', () => outcome.cancel(), { once: true });
@@ -92,7 +92,7 @@ export class ChildCalls {
   }
 
   #cancel(id: number): void {
-    if (!this.#waiting.delete(id)) return;
+    if (this.#waiting.delete(id) === undefined) return;
     this.#write(encodeFrame(FRAME.CANCEL, { ids: [id] }));
   }
 }

@@ -95,6 +95,8 @@ class Replica {
       data.on('close', vanish);
       const engine = run.runs.kind === 'model' ? await startOnnx(run, runner) : await startModule(run, context, calls, runner);
       this.#engine = engine;
+      // One that is not healthy from the start must not get a single request.
+      await engine.check();
       runner.serve(engine);
       const ready: ReadyMeta = { methods: engine.methods, describes: engine.describes };
       this.#send(FRAME.READY, ready as unknown as Record<string, unknown>);

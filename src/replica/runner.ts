@@ -4,6 +4,7 @@ import { ServeError, shapeOfError } from '../domain/errors.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
 import { type CallMeta, type HttpAnswerHead, INITIAL_CREDIT_BYTES } from '../protocol/messages.ts';
 import { FrameReader } from '../protocol/reader.ts';
+import { PeerSlotTable } from '../protocol/slots.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { FrameWriter } from '../protocol/writer.ts';
 import type { ChildCalls } from './child-calls.ts';
@@ -65,7 +66,7 @@ export class Runner implements Reply {
   readonly #socket: Socket;
   readonly #writer: FrameWriter;
   readonly #childCalls: ChildCalls;
-  readonly #calls = new Map<number, Incoming>();
+  readonly #calls = new PeerSlotTable<Incoming>();
   #engine: Engine | undefined;
 
   constructor(socket: Socket, childCalls: ChildCalls) {

@@ -1,0 +1,98 @@
+/**
+ * What is under way, by id. In place of a Map, whose tables, renewed as entries come and go, keep each other and all that they ever
+ * held alive until a full collection: under load that cost a sixth of the data plane's time.
+ */
+
+const SLOT_BITS = 20;
+const SLOTS = 2 ** SLOT_BITS;
+
+interface Entry<T> {
+  readonly id: number;
+  readonly value: T;
+}
+
+export class SlotTable<T> {
+  readonly #entries: (Entry<T> | undefined)[] = [];
+  readonly #free: number[] = [];
+  #uses = 0;
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** @returns an id that was never given before. @throws RangeError when a million are under way */
+  add(value: T): number {
+    const slot = this.#free.pop() ?? this.#entries.length;
+    if (slot >= SLOTS) throw new RangeError(`more than ${SLOTS} calls are under way on one link`);
+    this.#uses += 1;
+    const id = this.#uses * SLOTS + slot;
+    this.#entries[slot] = { id, value };
+    this.#size += 1;
+    return id;
+  }
+
+  get(id: number): T | undefined {
+    const entry = this.#entries[id % SLOTS];
+    return entry?.id === id ? entry.value : undefined;
+  }
+
+  /** @returns what was there */
+  delete(id: number): T | undefined {
+    const slot = id % SLOTS;
+    const entry = this.#entries[slot];
+    if (entry?.id !== id) return undefined;
+    this.#entries[slot] = undefined;
+    this.#free.push(slot);
+    this.#size -= 1;
+    return entry.value;
+  }
+
+  *values(): Generator<T> {
+    for (const entry of this.#entries) if (entry !== undefined) yield entry.value;
+  }
+
+  clear(): void {
+    this.#entries.length = 0;
+    this.#free.length = 0;
+    this.#size = 0;
+  }
+}
+
+/** The same for ids that the peer has given, whose order is its own. */
+export class PeerSlotTable<T> {
+  readonly #entries: (Entry<T> | undefined)[] = [];
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** @returns false when the peer gave an id that cannot be: its slot is taken, or it is no such number */
+  set(id: number, value: T): boolean {
+    const slot = id % SLOTS;
+    if (!Number.isSafeInteger(id) || id < 0 || slot > this.#entries.length + SLOTS / 16 || this.#entries[slot] !== undefined) return false;
+    while (this.#entries.length < slot) this.#entries.push(undefined);
+    this.#entries[slot] = { id, value };
+    this.#size += 1;
+    return true;
+  }
+
+  get(id: number): T | undefined {
+    const entry = this.#entries[id % SLOTS];
+    return entry?.id === id ? entry.value : undefined;
+  }
+
+  delete(id: number): T | undefined {
+    const slot = id % SLOTS;
+    const entry = this.#entries[slot];
+    if (entry?.id !== id) return undefined;
+    this.#entries[slot] = undefined;
+    this.#size -= 1;
+    return entry.value;
+  }
+
+  *values(): Generator<T> {
+    for (const entry of this.#entries) if (entry !== undefined) yield entry.value;
+  }
+}
