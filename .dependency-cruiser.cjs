@@ -1,0 +1,31 @@
+/** The arrows of docs/architecture: who may import whom. */
+const layer = (name, from, to) => ({
+  name,
+  severity: 'error',
+  from: { path: from },
+  to: { path: '^src/', pathNot: `${from}|${to.join('|')}` },
+});
+
+module.exports = {
+  forbidden: [
+    { name: 'no-cycles', severity: 'error', from: { path: '^src/' }, to: { circular: true, dependencyTypesNot: ['type-only'] } },
+    layer('domain-imports-nothing', '^src/domain/', ['^src/domain/']),
+    layer('protocol-imports-domain', '^src/protocol/', ['^src/domain/']),
+    layer('graph-is-pure', '^src/graph/', ['^src/domain/', '^src/protocol/(value|http-value)']),
+    layer('config-meets-others-in-the-domain', '^src/config/', ['^src/domain/', '^src/graph/']),
+    layer('dispatch', '^src/dispatch/', ['^src/domain/', '^src/protocol/']),
+    layer('proxy', '^src/proxy/', ['^src/domain/', '^src/protocol/', '^src/dispatch/', '^src/graph/']),
+    layer('control', '^src/control/', ['^src/domain/', '^src/protocol/']),
+    layer('replica', '^src/replica/', ['^src/domain/', '^src/protocol/', '^src/sdk/']),
+    layer('sdk', '^src/sdk/', ['^src/domain/', '^src/protocol/']),
+    layer('telemetry', '^src/telemetry/', ['^src/domain/']),
+    layer('admin', '^src/admin/', ['^src/domain/', '^src/control/status']),
+    {
+      name: 'pure-cores-import-no-shells',
+      severity: 'error',
+      from: { path: '^src/(domain|graph)/|^src/dispatch/(batch|choose|stack)|^src/control/(plan|restart|snapshot|status|target)|^src/proxy/(route-table|error-answer|access-log)|^src/protocol/(value|codec|frame|http-value|messages)' },
+      to: { path: '^(node:)?(fs|child_process|net|http|worker_threads|os)(/|$)' },
+    },
+  ],
+  options: { tsPreCompilationDeps: true, tsConfig: { fileName: 'tsconfig.json' }, doNotFollow: { path: 'node_modules' } },
+};
