@@ -8,7 +8,7 @@ const layer = (name, from, to) => ({
 
 module.exports = {
   forbidden: [
-    { name: 'no-cycles', severity: 'error', from: { path: '^src/' }, to: { circular: true, dependencyTypesNot: ['type-only'] } },
+    { name: 'no-cycles', severity: 'error', from: { path: '^src/' }, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
     layer('domain-imports-nothing', '^src/domain/', ['^src/domain/']),
     layer('protocol-imports-domain', '^src/protocol/', ['^src/domain/']),
     layer('graph-is-pure', '^src/graph/', ['^src/domain/', '^src/protocol/(value|http-value)']),

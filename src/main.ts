@@ -7,15 +7,15 @@ import { fileURLToPath } from 'node:url';
 import { AdminServer } from './admin/server.ts';
 import { compile } from './config/compile.ts';
 import { formatDiagnostics } from './config/format.ts';
-import { FolderWatcher } from './config/watch.ts';
+import { FileWatcher } from './config/watch.ts';
 import { Controller } from './control/controller.ts';
 import { DataPlane } from './control/data-plane.ts';
+import { Folders } from './control/folders.ts';
+import { Goal } from './control/goal.ts';
 import { buildStatus } from './control/status.ts';
 import type { DesiredState } from './domain/desired.ts';
 import type { Diagnostic } from './domain/diagnostic.ts';
-import { Goal } from './control/goal.ts';
 import { listenForReplicas } from './protocol/accept.ts';
-import { Folders } from './control/folders.ts';
 import { type DaemonLog, logReplicaLine, openLog } from './telemetry/log.ts';
 import { VERSION } from './version.ts';
 
@@ -79,7 +79,7 @@ class Daemon implements RunningDaemon {
   #plane: DataPlane | undefined;
   #admin: AdminServer | undefined;
   #control: Awaited<ReturnType<typeof listenForReplicas>> | undefined;
-  #watcher: FolderWatcher | undefined;
+  #watcher: FileWatcher | undefined;
   #errors: readonly Diagnostic[] = [];
   #rejected: ReadonlyMap<string, string> = new Map();
   #applied = { hash: '', at: '' };
@@ -111,13 +111,15 @@ class Daemon implements RunningDaemon {
   }
 
   async start(): Promise<void> {
+    const since = Date.now();
     const outcome = await this.#goal.read(true);
     if (outcome.type === 'rejected') throw new StartError(formatDiagnostics(outcome.diagnostics));
     this.#desired = outcome.desired;
     const { logging, proxy, admin } = outcome.desired;
     this.#log = await openLog({ ...logging, level: this.#options.logLevel ?? logging.level }, this.#options.terminal);
     const { logger } = this.#log;
-    for (const warning of outcome.warnings) logger.warn({ code: warning.code, path: warning.path, line: warning.line }, warning.message);
+    for (const warning of outcome.warnings)
+      logger.warn({ code: warning.code, path: warning.path, line: warning.line }, warning.message);
 
     this.#control = await listenForReplicas(
       this.#folders.controlSocket,
@@ -140,7 +142,11 @@ class Daemon implements RunningDaemon {
             logger.info({ url: this.#listening.http, driver: message.driver }, 'listening for HTTP');
             return listened(undefined);
           case 'listen-failed':
-            if (this.#listening.http !== undefined) logger.error({ code: message.code, error: message.message }, 'cannot listen for HTTP: what listened before goes on');
+            if (this.#listening.http !== undefined)
+              logger.error(
+                { code: message.code, error: message.message },
+                'cannot listen for HTTP: what listened before goes on',
+              );
             return listened(message);
           case 'access':
             return this.#log.writeLines(message.lines);
@@ -171,7 +177,8 @@ class Daemon implements RunningDaemon {
     });
     this.#admin = await AdminServer.start(admin, {
       status: () => this.status(),
-      notReady: () => (this.#stopping ? 'the daemon is stopping' : this.#controller?.settled ? undefined : 'not every application is ready yet'),
+      notReady: () =>
+        this.#stopping ? 'the daemon is stopping' : this.#controller?.settled ? undefined : 'not every application is ready yet',
     }).catch((error: NodeJS.ErrnoException) => {
       throw new StartError(listenText('admin_options', admin.host, admin.port, error.code ?? error.message));
     });
@@ -179,13 +186,16 @@ class Daemon implements RunningDaemon {
     this.#apply(outcome, false);
     if (proxy.enabled) {
       const failure = await listening;
-      if (failure !== undefined) throw new StartError(listenText('http_options', proxy.host, proxy.port, failure.code === 'UNKNOWN' ? failure.message : failure.code));
+      if (failure !== undefined)
+        throw new StartError(
+          listenText('http_options', proxy.host, proxy.port, failure.code === 'UNKNOWN' ? failure.message : failure.code),
+        );
     }
-    this.#watcher = new FolderWatcher(
+    this.#watcher = new FileWatcher(
       () => this.#reload(false),
       (error) => logger.error({ error: error.message }, 'watching files failed'),
     );
-    this.#follow();
+    this.#follow(since);
   }
 
   async status(): Promise<object> {
@@ -272,9 +282,10 @@ class Daemon implements RunningDaemon {
 
   async #readAgain(retry: boolean): Promise<void> {
     const { logger } = this.#log;
+    const since = Date.now();
     const outcome = await this.#goal.read(false);
     if (this.#stopping) return;
-    this.#follow();
+    this.#follow(since);
     if (outcome.type === 'rejected') {
       const text = formatDiagnostics(outcome.diagnostics);
       const told = formatDiagnostics(this.#errors);
@@ -283,7 +294,10 @@ class Daemon implements RunningDaemon {
       if (text === told && !retry) return;
       // Each on a line of its own where people read, as one field elsewhere.
       if (this.#log.encoding === 'TEXT') this.#log.writeLines(`${text}\n`);
-      logger.error(this.#log.encoding === 'TEXT' ? {} : { diagnostics: outcome.diagnostics }, 'the config was rejected: what served before goes on serving');
+      logger.error(
+        this.#log.encoding === 'TEXT' ? {} : { diagnostics: outcome.diagnostics },
+        'the config was rejected: what served before goes on serving',
+      );
       return;
     }
     const mended = this.#errors.some(({ severity }) => severity === 'error');
@@ -293,28 +307,36 @@ class Daemon implements RunningDaemon {
       if (mended) logger.info('the config is good again; it says what is already served');
       return;
     }
-    for (const warning of outcome.warnings) logger.warn({ code: warning.code, path: warning.path, line: warning.line }, warning.message);
+    for (const warning of outcome.warnings)
+      logger.warn({ code: warning.code, path: warning.path, line: warning.line }, warning.message);
     this.#desired = outcome.desired;
     logger.level = this.#options.logLevel ?? outcome.desired.logging.level;
     this.#apply(outcome, retry);
   }
 
   #apply(outcome: Extract<Awaited<ReturnType<Goal['read']>>, { type: 'goal' }>, retry: boolean): void {
-    for (const { spec, problem } of outcome.broken) this.#log.logger.error({ application: spec.name }, `application cannot be deployed: ${problem}`);
+    for (const { spec, problem } of outcome.broken)
+      this.#log.logger.error({ application: spec.name }, `application cannot be deployed: ${problem}`);
     this.#applied = { hash: outcome.hash, at: new Date().toISOString() };
-    this.#log.logger.info({ applications: outcome.targets.length + outcome.broken.length, hash: outcome.hash.slice(0, 12) }, 'config applied');
+    this.#log.logger.info(
+      { applications: outcome.targets.length + outcome.broken.length, hash: outcome.hash.slice(0, 12) },
+      'config applied',
+    );
     this.#controller?.want(outcome.targets, outcome.broken, outcome.desired.proxy, retry);
   }
 
-  #follow(): void {
+  /** @param since when reading them began */
+  #follow(since: number): void {
     const { config, code } = this.#goal.files;
-    this.#watcher?.follow(this.#options.watchCode ? [config, ...code] : [config]);
+    this.#watcher?.follow(this.#options.watchCode ? [config, ...code] : [config], since);
   }
 }
 
 const listenText = (section: string, host: string, port: number, code: string): string => {
-  if (code === 'EADDRINUSE') return `${host}:${port} is in use: stop what listens there, or set ${section}.port to another (0 for a free one)`;
+  if (code === 'EADDRINUSE')
+    return `${host}:${port} is in use: stop what listens there, or set ${section}.port to another (0 for a free one)`;
   if (code === 'EACCES') return `${host}:${port} may not be used by this user: set ${section}.port to one above 1023`;
-  if (code === 'EADDRNOTAVAIL') return `${host} is no address of this machine: set ${section}.host to 127.0.0.1, 0.0.0.0 or one that is`;
+  if (code === 'EADDRNOTAVAIL')
+    return `${host} is no address of this machine: set ${section}.host to 127.0.0.1, 0.0.0.0 or one that is`;
   return `cannot listen on ${host}:${port} (${code}): change ${section}`;
 };

@@ -49,21 +49,33 @@ export class AdminServer {
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = (request.url ?? '/').split('?')[0];
     // A page of another origin, or a name that was rebound to this address, must not reach what only operators may.
-    if (request.headers.origin !== undefined || !this.#knowsHost(request.headers.host)) return send(response, 403, { error: 'this origin or host is not allowed' });
-    if (request.method !== 'GET' && request.method !== 'HEAD') return send(response, 405, { error: `expected GET, got ${request.method}` });
+    if (request.headers.origin !== undefined || !this.#knowsHost(request.headers.host))
+      return send(response, 403, { error: 'this origin or host is not allowed' });
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      return send(response, 405, { error: `expected GET, got ${request.method}` });
     if (path === '/healthz') return send(response, 200, { status: 'alive' });
     if (path === '/readyz') {
       const why = this.#sources.notReady();
-      return why === undefined ? send(response, 200, { status: 'ready' }) : send(response, 503, { status: 'not ready', reason: why });
+      return why === undefined
+        ? send(response, 200, { status: 'ready' })
+        : send(response, 503, { status: 'not ready', reason: why });
     }
-    if (!this.#isAllowed(request.headers.authorization)) return send(response, 401, { error: 'expected `authorization: Bearer <admin_options.token>`' });
-    if (path === '/api/serve/applications/' || path === '/api/serve/applications') return send(response, 200, await this.#sources.status());
+    if (!this.#isAllowed(request.headers.authorization))
+      return send(response, 401, { error: 'expected `authorization: Bearer <admin_options.token>`' });
+    if (path === '/api/serve/applications/' || path === '/api/serve/applications')
+      return send(response, 200, await this.#sources.status());
     send(response, 404, { error: `there is no ${path}: try /api/serve/applications/, /healthz or /readyz` });
   }
 
   #knowsHost(header: string | undefined): boolean {
-    const name = (header ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, '').toLowerCase();
-    return ['localhost', '127.0.0.1', '::1', this.#spec.host.toLowerCase()].includes(name) || (this.#spec.token !== null && name !== '');
+    const name = (header ?? '')
+      .replace(/:\d+$/, '')
+      .replace(/^\[|\]$/g, '')
+      .toLowerCase();
+    return (
+      ['localhost', '127.0.0.1', '::1', this.#spec.host.toLowerCase()].includes(name) ||
+      (this.#spec.token !== null && name !== '')
+    );
   }
 
   #isAllowed(authorization: string | undefined): boolean {
@@ -76,6 +88,10 @@ export class AdminServer {
 
 const send = (response: ServerResponse, status: number, body: object): void => {
   const text = `${JSON.stringify(body, undefined, 2)}\n`;
-  response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), 'cache-control': 'no-store' });
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+    'cache-control': 'no-store',
+  });
   response.end(text);
 };

@@ -31,7 +31,8 @@ export const main = async (args: readonly string[]): Promise<number> => {
   const named = first !== undefined && !first.startsWith('-');
   const name = named ? first : 'run';
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  if (command === undefined) return complain(`there is no command \`${name}\`; there are ${Object.keys(COMMANDS).join(', ')}. See serve-daemon --help`);
+  if (command === undefined)
+    return complain(`there is no command \`${name}\`; there are ${Object.keys(COMMANDS).join(', ')}. See serve-daemon --help`);
   const rest = named ? args.slice(1) : args;
   if (rest.includes('--help') || rest.includes('-h')) return print(command.help);
   try {

@@ -1,7 +1,7 @@
 /** `run`: the daemon in the foreground, until SIGTERM or Ctrl-C. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { startDaemon, StartError } from '../main.ts';
+import { StartError, startDaemon } from '../main.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'fatal'] as const;
@@ -25,12 +25,20 @@ Ctrl-C or SIGTERM finishes what was accepted and exits with 0; a second one stop
       'log-level': { type: 'string' },
       'state-dir': { type: 'string' },
     });
-    if (positionals.length > 1 || (positionals.length === 1 && values.config !== undefined)) throw new UsageError(`expected one config file, got ${[...positionals, values.config].join(', ')}`);
+    if (positionals.length > 1 || (positionals.length === 1 && values.config !== undefined))
+      throw new UsageError(`expected one config file, got ${[...positionals, values.config].join(', ')}`);
     const level = LEVELS.find((each) => each === values['log-level']);
-    if (values['log-level'] !== undefined && level === undefined) throw new UsageError(`expected --log-level to be one of ${LEVELS.join(', ')}, got ${values['log-level']}`);
+    if (values['log-level'] !== undefined && level === undefined)
+      throw new UsageError(`expected --log-level to be one of ${LEVELS.join(', ')}, got ${values['log-level']}`);
     const config = resolve(values.config ?? positionals[0] ?? 'config.yaml');
-    if (values.config === undefined && positionals.length === 0 && !existsSync(config)) throw new UsageError('there is no config.yaml here: name one with --config FILE');
-    return serve({ config, watchCode: values['no-watch-code'] !== true, logLevel: level, stateDir: values['state-dir'] === undefined ? undefined : resolve(values['state-dir']) });
+    if (values.config === undefined && positionals.length === 0 && !existsSync(config))
+      throw new UsageError('there is no config.yaml here: name one with --config FILE');
+    return serve({
+      config,
+      watchCode: values['no-watch-code'] !== true,
+      logLevel: level,
+      stateDir: values['state-dir'] === undefined ? undefined : resolve(values['state-dir']),
+    });
   },
 };
 

@@ -28,7 +28,10 @@ Prints every error and warning with line, column and excerpt. Exits with 1 when 
     const { diagnostics } = compile(text, { file, env: process.env, exists: existsSync });
     const errors = diagnostics.filter(({ severity }) => severity === 'error').length;
     if (values.json) process.stdout.write(`${JSON.stringify(diagnostics, undefined, 2)}\n`);
-    else process.stdout.write(`${diagnostics.length === 0 ? '' : `${formatDiagnostics(diagnostics)}\n`}${path}: ${errors} errors, ${diagnostics.length - errors} warnings\n`);
+    else
+      process.stdout.write(
+        `${diagnostics.length === 0 ? '' : `${formatDiagnostics(diagnostics)}\n`}${path}: ${errors} errors, ${diagnostics.length - errors} warnings\n`,
+      );
     return errors > 0 ? 1 : 0;
   },
 };

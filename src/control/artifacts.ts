@@ -15,7 +15,11 @@ export interface Artifacts {
 }
 
 /** @param compiled results of this round, so that a file that several deployments name is compiled once */
-export const findArtifacts = async (spec: ApplicationSpec, cacheDir: string, compiled: Map<string, Promise<CompiledCode>>): Promise<Artifacts> => {
+export const findArtifacts = async (
+  spec: ApplicationSpec,
+  cacheDir: string,
+  compiled: Map<string, Promise<CompiledCode>>,
+): Promise<Artifacts> => {
   const found = new Map<string, Artifact>();
   const problems = new Map<string, string>();
   const files = new Set<string>();
@@ -32,7 +36,11 @@ export const findArtifacts = async (spec: ApplicationSpec, cacheDir: string, com
   return { found, problems, files: [...files] };
 };
 
-const codeArtifact = async (runs: Extract<Runnable, { kind: 'module' }>, cacheDir: string, compiled: Map<string, Promise<CompiledCode>>): Promise<Artifact> => {
+const codeArtifact = async (
+  runs: Extract<Runnable, { kind: 'module' }>,
+  cacheDir: string,
+  compiled: Map<string, Promise<CompiledCode>>,
+): Promise<Artifact> => {
   let pending = compiled.get(runs.file);
   if (pending === undefined) {
     pending = compileCode(runs.file, cacheDir);
@@ -43,7 +51,11 @@ const codeArtifact = async (runs: Extract<Runnable, { kind: 'module' }>, cacheDi
   if (code.exports.length > 0 && !code.exports.includes(runs.export) && !code.exports.includes('*')) {
     throw new CodeError(`${runs.file} has no export \`${runs.export}\`; it has ${code.exports.join(', ')}`);
   }
-  return { runs: { kind: 'module', entry: code.entry, source: runs.file, export: runs.export }, fingerprint: code.fingerprint, files: code.files };
+  return {
+    runs: { kind: 'module', entry: code.entry, source: runs.file, export: runs.export },
+    fingerprint: code.fingerprint,
+    files: code.files,
+  };
 };
 
 /** Content hashes of models, kept while size and time of change stay: a model may be large. */
@@ -51,14 +63,22 @@ const hashes = new Map<string, { stamp: string; hash: string }>();
 
 const modelArtifact = async (path: string): Promise<Artifact> => {
   const { size, mtimeMs, ino, dev } = await stat(path).catch((error: NodeJS.ErrnoException) => {
-    throw new Error(error.code === 'ENOENT' ? `the model ${path} is missing` : `the model ${path} cannot be read: ${error.message}`);
+    throw new Error(
+      error.code === 'ENOENT' ? `the model ${path} is missing` : `the model ${path} cannot be read: ${error.message}`,
+    );
   });
   const problem = await notOnnx(path, size);
   if (problem !== undefined) throw new Error(`${path} is not an ONNX model: ${problem}`);
   const stamp = `${dev} ${ino} ${size} ${mtimeMs}`;
   let known = hashes.get(path);
   if (known?.stamp !== stamp) {
-    known = { stamp, hash: createHash('sha256').update(await readFile(path)).digest('hex').slice(0, 16) };
+    known = {
+      stamp,
+      hash: createHash('sha256')
+        .update(await readFile(path))
+        .digest('hex')
+        .slice(0, 16),
+    };
     hashes.set(path, known);
   }
   return { runs: { kind: 'model', path }, fingerprint: known.hash, files: [path] };

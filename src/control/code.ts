@@ -26,7 +26,16 @@ export class CodeError extends Error {
 }
 
 const SDK = fileURLToPath(new URL('../sdk/index.js', import.meta.url));
-const LOADERS: Readonly<Record<string, Loader>> = { '.ts': 'ts', '.mts': 'ts', '.cts': 'ts', '.tsx': 'tsx', '.js': 'js', '.mjs': 'js', '.cjs': 'js', '.jsx': 'jsx' };
+const LOADERS: Readonly<Record<string, Loader>> = {
+  '.ts': 'ts',
+  '.mts': 'ts',
+  '.cts': 'ts',
+  '.tsx': 'tsx',
+  '.js': 'js',
+  '.mjs': 'js',
+  '.cjs': 'js',
+  '.jsx': 'jsx',
+};
 
 /** What `import.meta` and CommonJS know of a file stays what it was, although the file has moved into a bundle. */
 const ORIGINS = {
@@ -44,7 +53,11 @@ const origins: Plugin = {
       const text = await readFile(path, 'utf8');
       // On the first line, so that positions in errors stay true.
       const head = `const __serve_url = ${JSON.stringify(pathToFileURL(path).href)}, __serve_file = ${JSON.stringify(path)}, __serve_dir = ${JSON.stringify(dirname(path))};`;
-      return { contents: text.startsWith('#!') ? `//${text}`.replace('\n', `\n${head}`) : head + text, loader: LOADERS[extname(path)] ?? 'ts', resolveDir: dirname(path) };
+      return {
+        contents: text.startsWith('#!') ? `//${text}`.replace('\n', `\n${head}`) : head + text,
+        loader: LOADERS[extname(path)] ?? 'ts',
+        resolveDir: dirname(path),
+      };
     });
   },
 };
@@ -87,7 +100,9 @@ export const compileCode = async (file: string, cacheDir: string): Promise<Compi
       define: ORIGINS,
       loader: { '.json': 'json' },
       plugins: [origins, packages],
-      banner: { js: `import { createRequire as __serve_require } from 'node:module'; const require = __serve_require(${JSON.stringify(pathToFileURL(file).href)});` },
+      banner: {
+        js: `import { createRequire as __serve_require } from 'node:module'; const require = __serve_require(${JSON.stringify(pathToFileURL(file).href)});`,
+      },
     })
     .catch((error: { errors?: Message[]; message: string }) => {
       throw new CodeError(error.errors === undefined ? error.message : error.errors.slice(0, 5).map(messageText).join('; '));
@@ -103,7 +118,13 @@ export const compileCode = async (file: string, cacheDir: string): Promise<Compi
     await writeFile(draft, text, { mode: 0o600 });
     await rename(draft, entry);
   }
-  return { entry, fingerprint, exports: output.exports, files: Object.keys(result.metafile.inputs).map((input) => resolve(input)) };
+  return {
+    entry,
+    fingerprint,
+    exports: output.exports,
+    files: Object.keys(result.metafile.inputs).map((input) => resolve(input)),
+  };
 };
 
-const messageText = ({ text, location }: Message): string => (location === null ? text : `${location.file}:${location.line}:${location.column + 1}: ${text}`);
+const messageText = ({ text, location }: Message): string =>
+  location === null ? text : `${location.file}:${location.line}:${location.column + 1}: ${text}`;

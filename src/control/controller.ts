@@ -73,13 +73,17 @@ export class Controller {
     this.#targets = targets;
     this.#broken = broken;
     this.#proxy = proxy;
-    const wanted = new Set(targets.flatMap(({ spec, deployments }) => deployments.map((each) => restartKey(spec.name, each.spec.name, each.version))));
+    const wanted = new Set(
+      targets.flatMap(({ spec, deployments }) => deployments.map((each) => restartKey(spec.name, each.spec.name, each.version))),
+    );
     for (const [key, memory] of this.#restarts) {
       if (!wanted.has(key) || retry) this.#restarts.delete(key);
       else if (memory.failures > 0) this.#restarts.set(key, { ...memory, notBefore: 0 });
     }
     for (const replica of this.#replicas.values()) {
-      const target = targets.find(({ spec }) => spec.name === replica.application)?.deployments.find(({ spec }) => spec.name === replica.target.spec.name);
+      const target = targets
+        .find(({ spec }) => spec.name === replica.application)
+        ?.deployments.find(({ spec }) => spec.name === replica.target.spec.name);
       if (target?.version === replica.target.version) replica.target = target;
     }
     this.#reconcileSoon();
@@ -102,12 +106,18 @@ export class Controller {
   }
 
   get actual(): ActualState {
-    return { replicas: [...this.#replicas.values()].map((replica) => replica.actual), serving: this.#serving, restarts: this.#restarts };
+    return {
+      replicas: [...this.#replicas.values()].map((replica) => replica.actual),
+      serving: this.#serving,
+      restarts: this.#restarts,
+    };
   }
 
   /** Every application of the config serves or has failed. */
   get settled(): boolean {
-    return this.#targets.every((target) => this.#serving.has(target.spec.name) || failedDeployments(target, this.actual).length > 0);
+    return this.#targets.every(
+      (target) => this.#serving.has(target.spec.name) || failedDeployments(target, this.actual).length > 0,
+    );
   }
 
   /** A replica has connected to the control socket and proven who it is. */
@@ -121,7 +131,9 @@ export class Controller {
   observe(message: FromDataPlane): void {
     switch (message.type) {
       case 'generation-idle':
-        this.#retiring = this.#retiring.filter((each) => each.application !== message.application || each.generation !== message.generation);
+        this.#retiring = this.#retiring.filter(
+          (each) => each.application !== message.application || each.generation !== message.generation,
+        );
         return this.#reconcileSoon();
       case 'replica-idle': {
         const replica = this.#replicas.get(message.replica);
@@ -133,7 +145,10 @@ export class Controller {
         const replica = this.#replicas.get(message.replica);
         // A constructor may be busy as long as `startup_timeout_s` allows.
         if (replica === undefined || replica.state === 'STARTING' || replica.state === 'STOPPING') return;
-        replica.process?.kill('unresponsive', `its loop did not answer for ${replica.target.spec.unresponsiveTimeoutMs / 1000} s`);
+        replica.process?.kill(
+          'unresponsive',
+          `its loop did not answer for ${replica.target.spec.unresponsiveTimeoutMs / 1000} s`,
+        );
         return;
       }
       default:
@@ -226,7 +241,10 @@ export class Controller {
     this.#generation += 1;
     const first = !this.#serving.has(name);
     this.#serving.set(name, { target, generation: this.#generation });
-    this.#options.log.info({ application: name, route: routePrefix, generation: this.#generation }, first ? 'application is serving' : 'application updated');
+    this.#options.log.info(
+      { application: name, route: routePrefix, generation: this.#generation },
+      first ? 'application is serving' : 'application updated',
+    );
   }
 
   #retire(application: string): void {
@@ -305,11 +323,17 @@ export class Controller {
     } else {
       const key = restartKey(application, target.spec.name, target.version);
       const text = deathText(death);
-      this.#options.log.error({ replica: replica.id, cause: death.cause, exitCode: death.exitCode, signal: death.signal, error: text }, 'replica died');
+      this.#options.log.error(
+        { replica: replica.id, cause: death.cause, exitCode: death.exitCode, signal: death.signal, error: text },
+        'replica died',
+      );
       const name = `${application}/${target.spec.name}`;
       this.#deaths.set(name, { count: (this.#deaths.get(name)?.count ?? 0) + 1, last: death, at: Date.now() });
       if (replica.state !== 'DRAINING') {
-        this.#restarts.set(key, afterDeath(this.#restarts.get(key) ?? NO_FAILURES, readyForMs, text, performance.now(), Math.random()));
+        this.#restarts.set(
+          key,
+          afterDeath(this.#restarts.get(key) ?? NO_FAILURES, readyForMs, text, performance.now(), Math.random()),
+        );
       }
     }
     this.#reconcileSoon();
@@ -332,7 +356,10 @@ export class Controller {
       this.#options.log.info({ replica: id }, 'replica reconfigured');
     } catch (error) {
       replica.refusedConfig = { hash: target.userConfigHash, error: (error as Error).message };
-      this.#options.log.error({ replica: id, error: (error as Error).message }, 'reconfigure failed: the old user_config stays in force');
+      this.#options.log.error(
+        { replica: id, error: (error as Error).message },
+        'reconfigure failed: the old user_config stays in force',
+      );
     }
     if (replica.state === 'UPDATING') replica.become('RUNNING');
     this.#reconcileSoon();
@@ -365,6 +392,8 @@ export class Controller {
     if (target === undefined) return this.#broken.find((each) => each.spec.name === application)?.problem;
     const failed = failedDeployments(target, this.actual);
     if (failed.length === 0) return undefined;
-    return failed.map(({ spec, version }) => `${spec.name}: ${this.#restarts.get(restartKey(application, spec.name, version))?.error ?? ''}`).join('; ');
+    return failed
+      .map(({ spec, version }) => `${spec.name}: ${this.#restarts.get(restartKey(application, spec.name, version))?.error ?? ''}`)
+      .join('; ');
   }
 }

@@ -28,7 +28,12 @@ export class DataPlane {
   }
 
   /** @param onEnd the worker ended without having been asked: nothing can be served any more */
-  static async start(entry: URL, settings: DataPlaneSettings, onMessage: (message: FromDataPlane) => void, onEnd: (error: Error | undefined) => void): Promise<DataPlane> {
+  static async start(
+    entry: URL,
+    settings: DataPlaneSettings,
+    onMessage: (message: FromDataPlane) => void,
+    onEnd: (error: Error | undefined) => void,
+  ): Promise<DataPlane> {
     const worker = new Worker(entry, { workerData: settings, name: 'data-plane' });
     const plane = new DataPlane(worker, onMessage);
     await new Promise<void>((resolve, reject) => {

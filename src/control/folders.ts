@@ -12,11 +12,20 @@ export class Folders {
 
   /** Makes them, for this user alone, and sweeps the socket folders of daemons that were killed. */
   constructor(config: string, stateDir: string | undefined, env: Readonly<Record<string, string | undefined>>) {
-    const state = stateDir ?? join(env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'serve-daemon', createHash('sha256').update(config).digest('hex').slice(0, 16));
+    const state =
+      stateDir ??
+      join(
+        env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'),
+        'serve-daemon',
+        createHash('sha256').update(config).digest('hex').slice(0, 16),
+      );
     this.code = join(state, 'code');
     mkdirSync(this.code, { recursive: true, mode: 0o700 });
     // A path to a socket has 108 bytes at most, so it begins in a short folder.
-    const base = env['XDG_RUNTIME_DIR'] !== undefined && existsSync(env['XDG_RUNTIME_DIR']) && env['XDG_RUNTIME_DIR'].length < 50 ? env['XDG_RUNTIME_DIR'] : tmpdir();
+    const base =
+      env['XDG_RUNTIME_DIR'] !== undefined && existsSync(env['XDG_RUNTIME_DIR']) && env['XDG_RUNTIME_DIR'].length < 50
+        ? env['XDG_RUNTIME_DIR']
+        : tmpdir();
     sweep(base);
     this.run = join(base, `${PREFIX}${process.pid}`);
     rmSync(this.run, { recursive: true, force: true });

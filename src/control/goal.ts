@@ -7,11 +7,23 @@ import type { CompiledCode } from './code.ts';
 import { type BrokenApplication, makeTarget, type TargetApplication } from './target.ts';
 
 /** What a text of the config comes to; given by the composition root, so that control and config meet in the domain only. */
-export type CompileConfig = (text: Uint8Array) => { desired: DesiredState | undefined; diagnostics: readonly Diagnostic[]; hash: string };
+export type CompileConfig = (text: Uint8Array) => {
+  desired: DesiredState | undefined;
+  diagnostics: readonly Diagnostic[];
+  hash: string;
+};
 
 export type Outcome =
   /** There is something to apply (or to apply again). */
-  | { readonly type: 'goal'; readonly desired: DesiredState; readonly targets: readonly TargetApplication[]; readonly broken: readonly BrokenApplication[]; readonly warnings: readonly Diagnostic[]; readonly hash: string; readonly changed: boolean }
+  | {
+      readonly type: 'goal';
+      readonly desired: DesiredState;
+      readonly targets: readonly TargetApplication[];
+      readonly broken: readonly BrokenApplication[];
+      readonly warnings: readonly Diagnostic[];
+      readonly hash: string;
+      readonly changed: boolean;
+    }
   /** What served goes on serving. */
   | { readonly type: 'rejected'; readonly diagnostics: readonly Diagnostic[]; readonly problems: ReadonlyMap<string, string> };
 
@@ -46,7 +58,9 @@ export class Goal {
     const warnings = diagnostics.filter(({ severity }) => severity === 'warning');
     if (desired === undefined) return { type: 'rejected', diagnostics, problems: new Map() };
     const compiled = new Map<string, Promise<CompiledCode>>();
-    const applications = await Promise.all(desired.applications.map(async (spec) => ({ spec, artifacts: await findArtifacts(spec, this.#codeCache, compiled) })));
+    const applications = await Promise.all(
+      desired.applications.map(async (spec) => ({ spec, artifacts: await findArtifacts(spec, this.#codeCache, compiled) })),
+    );
     if (compiled.size > 0) await (await import('esbuild')).stop();
     this.#codeFiles = applications.flatMap(({ artifacts }) => artifacts.files);
     const problems = new Map<string, string>();
@@ -64,7 +78,14 @@ export class Goal {
     for (const { spec, artifacts } of applications) {
       const problem = problems.get(spec.name);
       if (problem !== undefined) broken.push({ spec, problem });
-      else targets.push(makeTarget(spec, artifacts.found, this.#previous.find((each) => each.spec.name === spec.name)));
+      else
+        targets.push(
+          makeTarget(
+            spec,
+            artifacts.found,
+            this.#previous.find((each) => each.spec.name === spec.name),
+          ),
+        );
     }
     const identity = JSON.stringify([desired, targets.map((target) => target.hash), broken.map((each) => each.problem)]);
     const changed = identity !== this.#identity;
@@ -83,7 +104,12 @@ const unreadable = (file: string, error: NodeJS.ErrnoException): Diagnostic => (
   severity: 'error',
   code: 'CONFIG_UNREADABLE',
   path: '',
-  message: error.code === 'ENOENT' ? 'there is no such file: name one with --config' : error.code === 'EISDIR' ? 'expected a file, got a folder' : `it cannot be read: ${error.message}`,
+  message:
+    error.code === 'ENOENT'
+      ? 'there is no such file: name one with --config'
+      : error.code === 'EISDIR'
+        ? 'expected a file, got a folder'
+        : `it cannot be read: ${error.message}`,
   file,
   line: 0,
   column: 0,

@@ -25,7 +25,12 @@ const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find((path) => existsSync(p
 export const launchReplica = ({ entry, cwd, env, onLine, onExit }: LaunchOptions): ReplicaHandle => {
   const node = [process.execPath, entry];
   const [file, ...args] = (SETPRIV === undefined ? node : [SETPRIV, '--pdeathsig', 'KILL', ...node]) as [string, ...string[]];
-  const child: ChildProcess = spawn(file, args, { cwd, env: env as NodeJS.ProcessEnv, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  const child: ChildProcess = spawn(file, args, {
+    cwd,
+    env: env as NodeJS.ProcessEnv,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
   let exited = false;
   const exit = (code: number | null, signal: NodeJS.Signals | null) => {
     if (exited) return;

@@ -88,7 +88,8 @@ export class Managed {
       state: this.state,
       pid: this.process?.pid,
       since: this.#since,
-      refusedConfig: this.refusedConfig?.error,
+      // What was refused is told as long as it is wanted: going back to the value in force mends it.
+      refusedConfig: this.refusedConfig?.hash === this.target.userConfigHash ? this.refusedConfig?.error : undefined,
     };
   }
 

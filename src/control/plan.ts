@@ -50,7 +50,8 @@ export type Action =
   | { readonly type: 'remove'; readonly application: string }
   | { readonly type: 'wakeAt'; readonly at: number };
 
-export const restartKey = (application: string, deployment: string, version: string): string => `${application}/${deployment}@${version}`;
+export const restartKey = (application: string, deployment: string, version: string): string =>
+  `${application}/${deployment}@${version}`;
 
 /** One version of a deployment that is to run, and how often. */
 interface Wanted {
@@ -71,7 +72,11 @@ export const plan = (targets: readonly TargetApplication[], actual: ActualState,
     for (const replica of replicas) {
       if (going.has(replica)) continue;
       kept.add(replica.id);
-      if (replica.state === 'RUNNING' && replica.userConfigHash !== want.deployment.userConfigHash && replica.refusedConfigHash !== want.deployment.userConfigHash) {
+      if (
+        replica.state === 'RUNNING' &&
+        replica.userConfigHash !== want.deployment.userConfigHash &&
+        replica.refusedConfigHash !== want.deployment.userConfigHash
+      ) {
         actions.push({ type: 'reconfigure', replica: replica.id, deployment: want.deployment });
       }
     }
@@ -80,7 +85,13 @@ export const plan = (targets: readonly TargetApplication[], actual: ActualState,
     if (hasFailed(memory, want.deployment.spec.maxConstructorRetryCount)) continue;
     if (memory.notBefore > now) actions.push({ type: 'wakeAt', at: memory.notBefore });
     // After a failure one at a time: a constructor that throws is not run in every place at once.
-    else actions.push({ type: 'start', application: want.application, deployment: want.deployment, count: memory.failures > 0 ? 1 : -surplus });
+    else
+      actions.push({
+        type: 'start',
+        application: want.application,
+        deployment: want.deployment,
+        count: memory.failures > 0 ? 1 : -surplus,
+      });
   }
   for (const replica of actual.replicas) {
     if (kept.has(replica.id) || replica.state === 'STOPPING') continue;
@@ -107,11 +118,17 @@ const wantedVersions = (targets: readonly TargetApplication[], actual: ActualSta
     const application = target.spec.name;
     const serving = actual.serving.get(application);
     const add = (deployment: TargetDeployment) =>
-      wanted.set(restartKey(application, deployment.spec.name, deployment.version), { application, deployment, count: deployment.spec.numReplicas });
+      wanted.set(restartKey(application, deployment.spec.name, deployment.version), {
+        application,
+        deployment,
+        count: deployment.spec.numReplicas,
+      });
     for (const deployment of serving?.target.deployments ?? []) if (serving?.target.hash !== target.hash) add(deployment);
     const failed = failedDeployments(target, actual).length > 0;
     for (const deployment of target.deployments) {
-      const serves = serving?.target.deployments.some((each) => each.spec.name === deployment.spec.name && each.version === deployment.version);
+      const serves = serving?.target.deployments.some(
+        (each) => each.spec.name === deployment.spec.name && each.version === deployment.version,
+      );
       // One failed: none moves, and what was started for the move goes again. A first start keeps what works.
       if (!failed || serves || serving === undefined) add(deployment);
     }
@@ -120,7 +137,10 @@ const wantedVersions = (targets: readonly TargetApplication[], actual: ActualSta
 };
 
 /** Deployments of a target that were given up. */
-export const failedDeployments = (target: TargetApplication, actual: Pick<ActualState, 'restarts'>): readonly TargetDeployment[] =>
+export const failedDeployments = (
+  target: TargetApplication,
+  actual: Pick<ActualState, 'restarts'>,
+): readonly TargetDeployment[] =>
   target.deployments.filter(({ spec, version }) => {
     const memory = actual.restarts.get(restartKey(target.spec.name, spec.name, version));
     return memory !== undefined && hasFailed(memory, spec.maxConstructorRetryCount);
@@ -134,7 +154,10 @@ const isReady = (target: TargetApplication, serving: Serving | undefined, actual
   target.deployments.every(({ spec, version }) => {
     const running = actual.replicas.filter(
       (replica) =>
-        replica.application === target.spec.name && replica.deployment === spec.name && replica.version === version && (replica.state === 'RUNNING' || replica.state === 'UPDATING'),
+        replica.application === target.spec.name &&
+        replica.deployment === spec.name &&
+        replica.version === version &&
+        (replica.state === 'RUNNING' || replica.state === 'UPDATING'),
     ).length;
     const serves = serving?.target.deployments.some((each) => each.spec.name === spec.name && each.version === version);
     return running >= (serves || serving === undefined ? Math.min(1, spec.numReplicas) : spec.numReplicas);
@@ -164,6 +187,9 @@ const goodbye = (replica: ActualReplica, graceMs: number, now: number): readonly
 const DEFAULT_GRACE_MS = 20_000;
 
 const graceOf = (replica: ActualReplica, targets: readonly TargetApplication[], actual: ActualState): number => {
-  const target = targets.find((each) => each.spec.name === replica.application) ?? actual.serving.get(replica.application)?.target;
-  return target?.deployments.find((each) => each.spec.name === replica.deployment)?.spec.gracefulShutdownTimeoutMs ?? DEFAULT_GRACE_MS;
+  const target =
+    targets.find((each) => each.spec.name === replica.application) ?? actual.serving.get(replica.application)?.target;
+  return (
+    target?.deployments.find((each) => each.spec.name === replica.deployment)?.spec.gracefulShutdownTimeoutMs ?? DEFAULT_GRACE_MS
+  );
 };

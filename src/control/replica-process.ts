@@ -1,6 +1,6 @@
 /** One replica from its start to its death, seen from the control plane: the process, its control link, and what it owes an answer to. */
 import type { Socket } from 'node:net';
-import { errorFromShape, type ErrorShape } from '../domain/errors.ts';
+import { type ErrorShape, errorFromShape } from '../domain/errors.ts';
 import type { Json } from '../domain/json.ts';
 import { encodeFrame, FRAME, type Frame, type FrameType, ProtocolError } from '../protocol/frame.ts';
 import type { ReadyMeta } from '../protocol/messages.ts';
@@ -55,7 +55,10 @@ export class ReplicaProcess {
   constructor(options: ReplicaOptions, events: ReplicaEvents) {
     this.#options = options;
     this.#events = events;
-    this.#startup = setTimeout(() => this.kill('startup', `it was not ready within ${options.startupTimeoutMs / 1000} s`), options.startupTimeoutMs);
+    this.#startup = setTimeout(
+      () => this.kill('startup', `it was not ready within ${options.startupTimeoutMs / 1000} s`),
+      options.startupTimeoutMs,
+    );
     this.#handle = launchReplica({
       entry: options.entry,
       cwd: options.cwd,
@@ -89,7 +92,7 @@ export class ReplicaProcess {
     });
     socket.on('error', () => socket.destroy());
     this.#events.onHello();
-    this.#send(FRAME.START, this.#options.run as unknown as Record<string, unknown>);
+    this.#send(FRAME.START, this.#options.run);
   }
 
   /** @throws what the code threw; the old value is then in force */
@@ -128,7 +131,7 @@ export class ReplicaProcess {
     });
   }
 
-  #send(type: FrameType, meta: Readonly<Record<string, unknown>>): void {
+  #send(type: FrameType, meta: object): void {
     const { socket } = { socket: this.#socket };
     if (socket === undefined || socket.destroyed) return;
     for (const buffer of encodeFrame(type, meta)) socket.write(buffer);
@@ -168,13 +171,20 @@ export class ReplicaProcess {
     this.#waiting.clear();
     // What it started must not outlive it.
     this.#handle.kill('SIGKILL');
-    this.#events.onDeath({ cause: this.#verdict ?? causeOf(exitCode, signal, this.#stderr), exitCode, signal, error: this.#error, stderr: [...this.#stderr] });
+    this.#events.onDeath({
+      cause: this.#verdict ?? causeOf(exitCode, signal, this.#stderr),
+      exitCode,
+      signal,
+      error: this.#error,
+      stderr: [...this.#stderr],
+    });
   }
 }
 
 /** What an exit code or a signal that nobody here sent says. */
 const causeOf = (exitCode: number | null, signal: string | null, stderr: readonly string[]): Death['cause'] => {
-  if (signal === 'SIGABRT' || exitCode === 134) return stderr.some((line) => line.includes('heap out of memory')) ? 'heap' : 'crash';
+  if (signal === 'SIGABRT' || exitCode === 134)
+    return stderr.some((line) => line.includes('heap out of memory')) ? 'heap' : 'crash';
   if (signal === 'SIGSEGV' || signal === 'SIGBUS' || signal === 'SIGILL' || exitCode === 139) return 'crash';
   return signal === null ? 'exit' : 'signal';
 };

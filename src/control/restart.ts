@@ -22,7 +22,13 @@ const LONGEST_MS = 60_000;
  * @param readyForMs how long it had been ready; undefined: it never was
  * @param rand in [0, 1)
  */
-export const afterDeath = (memory: RestartMemory, readyForMs: number | undefined, error: string, now: number, rand: number): RestartMemory => {
+export const afterDeath = (
+  memory: RestartMemory,
+  readyForMs: number | undefined,
+  error: string,
+  now: number,
+  rand: number,
+): RestartMemory => {
   if (readyForMs !== undefined && readyForMs >= SETTLED_MS) return { ...memory, failures: 0, notBefore: now, error };
   const failures = memory.failures + 1;
   return { ...memory, failures, notBefore: now + backoffMs(failures, rand), error };
@@ -35,4 +41,5 @@ export const backoffMs = (failures: number, rand: number): number => {
 };
 
 /** A version that was never ready and has failed so often is not tried again until something changes. A version that was once goes on. */
-export const hasFailed = (memory: RestartMemory, maxRetries: number): boolean => !memory.everReady && memory.failures >= maxRetries;
+export const hasFailed = (memory: RestartMemory, maxRetries: number): boolean =>
+  !memory.everReady && memory.failures >= maxRetries;

@@ -40,7 +40,11 @@ export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
       accessLog: spec.accessLog,
     });
   }
-  const replicas = actual.replicas.filter((replica) => mayTakeWork(replica, input)).map(({ id, application, deployment, version }): ReplicaRouting => ({ id, deployment: `${application}/${deployment}`, version }));
+  const replicas = actual.replicas
+    .filter((replica) => mayTakeWork(replica, input))
+    .map(
+      ({ id, application, deployment, version }): ReplicaRouting => ({ id, deployment: `${application}/${deployment}`, version }),
+    );
   return { revision, proxy, ready, applications, replicas };
 };
 
@@ -76,7 +80,12 @@ const routingOf = (target: TargetApplication, { actual, failure }: SnapshotInput
 const limitsOf = (application: string, { spec, version }: TargetDeployment, actual: ActualState): DeploymentRouting => {
   const memory = actual.restarts.get(restartKey(application, spec.name, version));
   const running = actual.replicas.some(
-    (replica) => replica.application === application && replica.deployment === spec.name && replica.version === version && replica.state !== 'STARTING' && replica.state !== 'STOPPING',
+    (replica) =>
+      replica.application === application &&
+      replica.deployment === spec.name &&
+      replica.version === version &&
+      replica.state !== 'STARTING' &&
+      replica.state !== 'STOPPING',
   );
   const failing = !running && memory !== undefined && memory.failures > 1;
   return {
@@ -101,7 +110,8 @@ const mayTakeWork = (replica: ActualReplica, { actual, retiring }: SnapshotInput
     case 'UPDATING':
       return true;
     case 'DRAINING': {
-      const uses = (target: TargetApplication) => target.deployments.some((each) => each.spec.name === replica.deployment && each.version === replica.version);
+      const uses = (target: TargetApplication) =>
+        target.deployments.some((each) => each.spec.name === replica.deployment && each.version === replica.version);
       const serving = actual.serving.get(replica.application);
       // Too many of a version that goes on: it only finishes what it has.
       if (serving !== undefined && uses(serving.target)) return false;

@@ -14,7 +14,12 @@ export interface StatusInput {
   readonly replicas: readonly ReplicaView[];
   readonly load: DataPlaneLoad;
   readonly deathsOf: (application: string, deployment: string) => DeathRecord | undefined;
-  readonly config: { readonly path: string; readonly hash: string; readonly applied_at: string; readonly errors: readonly Diagnostic[] };
+  readonly config: {
+    readonly path: string;
+    readonly hash: string;
+    readonly applied_at: string;
+    readonly errors: readonly Diagnostic[];
+  };
   /** Applications whose code or model on disk is broken now, while an older version serves. */
   readonly rejected: ReadonlyMap<string, string>;
   readonly listeners: { readonly http: string | null; readonly admin: string; readonly http_driver: string | null };
@@ -63,10 +68,22 @@ export const buildStatus = (input: StatusInput): Status => {
   const applications: Record<string, ApplicationStatus> = {};
   for (const target of input.targets) applications[target.spec.name] = applicationOf(target, input);
   for (const { spec, problem } of input.broken) {
-    applications[spec.name] = { name: spec.name, route_prefix: spec.routePrefix, status: 'DEPLOY_FAILED', message: problem, deployments: {} };
+    applications[spec.name] = {
+      name: spec.name,
+      route_prefix: spec.routePrefix,
+      status: 'DEPLOY_FAILED',
+      message: problem,
+      deployments: {},
+    };
   }
   for (const { application } of input.replicas) {
-    applications[application] ??= { name: application, route_prefix: null, status: 'DELETING', message: 'its last requests are being answered', deployments: leaving(application, input) };
+    applications[application] ??= {
+      name: application,
+      route_prefix: null,
+      status: 'DELETING',
+      message: 'its last requests are being answered',
+      deployments: leaving(application, input),
+    };
   }
   const { config, listeners, pid, version } = input;
   return { version, pid, config, listeners, applications };
@@ -81,7 +98,8 @@ const applicationOf = (target: TargetApplication, input: StatusInput): Applicati
   const told = (list: readonly DeploymentStatus[]) => list.map((each) => `${each.name}: ${each.message}`).join('; ');
   const about = { name, route_prefix: routePrefix, deployments };
   const rejected = input.rejected.get(name);
-  if (rejected !== undefined) return { ...about, status: 'DEPLOY_FAILED', message: `${rejected}; the version before it goes on serving` };
+  if (rejected !== undefined)
+    return { ...about, status: 'DEPLOY_FAILED', message: `${rejected}; the version before it goes on serving` };
   const failed = of('DEPLOY_FAILED');
   if (failed.length > 0) {
     const serves = input.actual.serving.has(name) ? '; the version before it goes on serving' : '';
@@ -91,7 +109,11 @@ const applicationOf = (target: TargetApplication, input: StatusInput): Applicati
   if (unhealthy.length > 0) return { ...about, status: 'UNHEALTHY', message: told(unhealthy) };
   const serving = input.actual.serving.get(name);
   const moving = serving?.target.hash !== target.hash || states.some((each) => each.status !== 'HEALTHY');
-  return { ...about, status: moving ? 'DEPLOYING' : 'RUNNING', message: moving ? told(states.filter((each) => each.message !== '')) : '' };
+  return {
+    ...about,
+    status: moving ? 'DEPLOYING' : 'RUNNING',
+    message: moving ? told(states.filter((each) => each.message !== '')) : '',
+  };
 };
 
 const deploymentOf = (application: string, { spec, version }: TargetDeployment, input: StatusInput): DeploymentStatus => {
@@ -116,10 +138,15 @@ const deploymentOf = (application: string, { spec, version }: TargetDeployment, 
   };
 
   function verdict(): [DeploymentStatus['status'], string] {
-    if (memory !== undefined && hasFailed(memory, spec.maxConstructorRetryCount)) return ['DEPLOY_FAILED', `gave up after ${memory.failures} starts: ${memory.error}`];
+    if (memory !== undefined && hasFailed(memory, spec.maxConstructorRetryCount))
+      return ['DEPLOY_FAILED', `gave up after ${memory.failures} starts: ${memory.error}`];
     if (refused !== undefined) return ['DEPLOY_FAILED', `reconfigure failed, the old user_config stays in force: ${refused}`];
-    if (memory !== undefined && memory.failures > 1 && running < numReplicas) return ['UNHEALTHY', `${running} of ${numReplicas} replicas run; the last one died: ${memory.error}`];
-    if (running >= numReplicas) return mine.length > running ? ['DOWNSCALING', 'replicas that are no longer wanted finish their requests'] : ['HEALTHY', ''];
+    if (memory !== undefined && memory.failures > 1 && running < numReplicas)
+      return ['UNHEALTHY', `${running} of ${numReplicas} replicas run; the last one died: ${memory.error}`];
+    if (running >= numReplicas)
+      return mine.length > running
+        ? ['DOWNSCALING', 'replicas that are no longer wanted finish their requests']
+        : ['HEALTHY', ''];
     const retry = memory !== undefined && memory.failures > 0 ? `; the last start failed: ${memory.error}` : '';
     return [running === 0 ? 'UPDATING' : 'UPSCALING', `${running} of ${numReplicas} replicas are ready${retry}`];
   }
@@ -137,7 +164,9 @@ const leaving = (application: string, input: StatusInput): Record<string, Deploy
       ongoing: 0,
       restarts: 0,
       last_death: null,
-      replicas: input.replicas.filter((replica) => replica.application === application && replica.deployment === deployment).map((replica) => replicaOf(replica, input.load)),
+      replicas: input.replicas
+        .filter((replica) => replica.application === application && replica.deployment === deployment)
+        .map((replica) => replicaOf(replica, input.load)),
     };
   }
   return deployments;

@@ -33,18 +33,33 @@ export interface BrokenApplication {
   readonly problem: string;
 }
 
-export const hashOf = (value: unknown): string => createHash('sha256').update(JSON.stringify(value) ?? '').digest('hex').slice(0, 12);
+export const hashOf = (value: unknown): string =>
+  createHash('sha256')
+    .update(JSON.stringify(value) ?? '')
+    .digest('hex')
+    .slice(0, 12);
 
 /**
  * @param previous of the same application, as it was last wanted: taking a handle away needs no new replicas (its calls are then refused by
  *   name), so the version stays; giving a new one does, because constructors take handles
  */
-export const makeTarget = (spec: ApplicationSpec, artifacts: ReadonlyMap<string, Artifact>, previous: TargetApplication | undefined): TargetApplication => {
+export const makeTarget = (
+  spec: ApplicationSpec,
+  artifacts: ReadonlyMap<string, Artifact>,
+  previous: TargetApplication | undefined,
+): TargetApplication => {
   const deployments = spec.deployments.map((deployment): TargetDeployment => {
     const artifact = artifacts.get(deployment.name);
     if (artifact === undefined) throw new Error(`no artifact for ${deployment.name}`);
     const before = previous?.deployments.find((each) => each.spec.name === deployment.name);
-    const base = hashOf([artifact.fingerprint, exportOf(deployment.runs), deployment.initArgs, deployment.numCpus, deployment.env, deployment.workingDir]);
+    const base = hashOf([
+      artifact.fingerprint,
+      exportOf(deployment.runs),
+      deployment.initArgs,
+      deployment.numCpus,
+      deployment.env,
+      deployment.workingDir,
+    ]);
     const wired = Object.keys(spec.calls[deployment.name] ?? {}).sort();
     const known = before?.version.startsWith(`${base}-`) === true && wired.every((name) => before.run.handles.includes(name));
     const handles = known ? (before as TargetDeployment).run.handles : wired;

@@ -11,7 +11,11 @@ export interface Candidate {
  * @param room how many more requests a candidate may be given
  * @returns its index; undefined when none has room
  */
-export const chooseLeastLoaded = <T extends Candidate>(candidates: readonly T[], room: (candidate: T) => number, after: number): number | undefined => {
+export const chooseLeastLoaded = <T extends Candidate>(
+  candidates: readonly T[],
+  room: (candidate: T) => number,
+  after: number,
+): number | undefined => {
   let best: number | undefined;
   let least = Number.POSITIVE_INFINITY;
   for (let step = 1; step <= candidates.length; step++) {

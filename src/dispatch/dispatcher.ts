@@ -141,7 +141,11 @@ export class Dispatcher implements LinkOwner {
     }
     try {
       if (this.#bufferedBytes > this.#maxBufferedBytes) {
-        throw new ServeError('QUEUE_FULL', 'Request dropped: the requests that wait hold as many bytes as http_options.max_buffered_bytes allows.', { retryAfterS: 1 });
+        throw new ServeError(
+          'QUEUE_FULL',
+          'Request dropped: the requests that wait hold as many bytes as http_options.max_buffered_bytes allows.',
+          { retryAfterS: 1 },
+        );
       }
       queue.enqueue(call, request.exempt ?? false);
     } catch (error) {
@@ -173,7 +177,11 @@ export class Dispatcher implements LinkOwner {
     for (const [key, queue] of this.#queues) deployments[key] = { queued: queue.queued, ongoing: queue.ongoing };
     const replicas: Record<string, { ongoing: number }> = {};
     for (const [id, link] of this.#links) replicas[id] = { ongoing: link.ongoing };
-    return { ongoing: Object.values(deployments).reduce((sum, each) => sum + each.queued + each.ongoing, 0), deployments, replicas };
+    return {
+      ongoing: Object.values(deployments).reduce((sum, each) => sum + each.queued + each.ongoing, 0),
+      deployments,
+      replicas,
+    };
   }
 
   /** Tells the controller of replicas whose loop is stuck, or all of whose slots are held by requests that nobody waits for. */
@@ -193,14 +201,15 @@ export class Dispatcher implements LinkOwner {
   // What links tell.
 
   childCall(link: Link, id: number, meta: CallMeta, value: WireValue): void {
-    let children = this.#children.get(link);
-    if (children === undefined) this.#children.set(link, (children = new PeerSlotTable()));
+    const children = this.#children.get(link) ?? new PeerSlotTable<PendingCall>();
+    this.#children.set(link, children);
     const refuse = (message: string) => link.answerError(id, new ServeError('CALL_REFUSED', message));
     if (children.size >= MAX_CHILD_CALLS) return refuse(`a replica may have ${MAX_CHILD_CALLS} calls under way, and has`);
     const [application = '', caller = ''] = link.deployment.split('/');
     const parent = typeof meta.parent === 'number' ? link.call(meta.parent) : undefined;
     // A call of its own accord (from a constructor, a timer) has no parent; one whose parent was cancelled must not begin.
-    if (parent === undefined && typeof meta.parent === 'number') return refuse('the call in whose work this one was made is over');
+    if (parent === undefined && typeof meta.parent === 'number')
+      return refuse('the call in whose work this one was made is over');
     const from = parent?.generation ?? this.#generations.get(application);
     if (from === undefined) return refuse(`application ${application} does not serve yet`);
     const handle = String(meta.handle);
@@ -241,7 +250,8 @@ export class Dispatcher implements LinkOwner {
         },
       },
     });
-    if (call !== undefined && call.state !== 'done' && !children.set(id, call)) call.abandon(new ServeError('CALL_REFUSED', `the id ${id} of a call is taken, or not one that a replica may give`));
+    if (call !== undefined && call.state !== 'done' && !children.set(id, call))
+      call.abandon(new ServeError('CALL_REFUSED', `the id ${id} of a call is taken, or not one that a replica may give`));
   }
 
   childCancelled(link: Link, id: number): void {

@@ -1,10 +1,10 @@
 /** The data-plane end of one replica's socket: sends calls, takes answers, and trusts nothing that comes back. */
 import type { Socket } from 'node:net';
-import { errorFromShape, type ErrorShape, ServeError, shapeOfError } from '../domain/errors.ts';
+import { type ErrorShape, errorFromShape, ServeError, shapeOfError } from '../domain/errors.ts';
 import type { DeploymentRouting } from '../domain/snapshot.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
 import type { CallMember, CallMeta, HttpAnswerHead } from '../protocol/messages.ts';
-import { FrameReader } from '../protocol/reader.ts';
+import type { FrameReader } from '../protocol/reader.ts';
 import { SlotTable } from '../protocol/slots.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { FrameWriter } from '../protocol/writer.ts';
@@ -54,7 +54,13 @@ export class Link {
   #pingedAt: number | undefined;
   readonly #heartbeat: NodeJS.Timeout;
 
-  constructor(identity: { replica: string; deployment: string; version: string }, socket: Socket, reader: FrameReader, owner: LinkOwner, now: () => number) {
+  constructor(
+    identity: { replica: string; deployment: string; version: string },
+    socket: Socket,
+    reader: FrameReader,
+    owner: LinkOwner,
+    now: () => number,
+  ) {
     this.replica = identity.replica;
     this.deployment = identity.deployment;
     this.version = identity.version;
@@ -131,10 +137,10 @@ export class Link {
     const meta: CallMeta = { method: first.method, calls: members, form, spread: first.spread || undefined };
     this.#writer.write(
       form === 'rows'
-        ? encodeFrame(FRAME.CALL, meta as unknown as Record<string, unknown>, [first.value.skeleton], stack(calls.map((call) => call.value)))
+        ? encodeFrame(FRAME.CALL, meta, [first.value.skeleton], stack(calls.map((call) => call.value)))
         : encodeFrame(
             FRAME.CALL,
-            meta as unknown as Record<string, unknown>,
+            meta,
             calls.map((call) => call.value.skeleton),
             calls.flatMap((call) => call.value.segments.map(outgoing)),
           ),
@@ -242,7 +248,8 @@ export class Link {
       case FRAME.CALL: {
         const call = meta as unknown as CallMeta;
         const id = Array.isArray(call.calls) ? call.calls[0]?.id : undefined;
-        if (typeof id !== 'number' || typeof call.method !== 'string') throw new ProtocolError('a CALL frame without id or method');
+        if (typeof id !== 'number' || typeof call.method !== 'string')
+          throw new ProtocolError('a CALL frame without id or method');
         return this.#owner.childCall(this, id, call, valueOfFrame(frame));
       }
       case FRAME.CANCEL:
@@ -270,7 +277,12 @@ export class Link {
     if (calls.length > 0) {
       const rows = meta['rows'];
       const first = calls[0] as PendingCall;
-      first.queue.settle(calls, Array.isArray(rows) && rows.length === calls.length ? (rows as number[]) : undefined, valueOfFrame(frame), answerHeadOf(meta));
+      first.queue.settle(
+        calls,
+        Array.isArray(rows) && rows.length === calls.length ? (rows as number[]) : undefined,
+        valueOfFrame(frame),
+        answerHeadOf(meta),
+      );
     }
     this.#owner.freed(this);
   }
@@ -298,7 +310,8 @@ export class Link {
   }
 }
 
-const skeletonBytes = (value: WireValue): number => (typeof value.skeleton === 'string' ? Buffer.byteLength(value.skeleton) : value.skeleton.byteLength);
+const skeletonBytes = (value: WireValue): number =>
+  typeof value.skeleton === 'string' ? Buffer.byteLength(value.skeleton) : value.skeleton.byteLength;
 
 const valueOfFrame = (frame: Frame): WireValue => ({ skeleton: frame.skeletons, segments: frame.segments });
 
@@ -325,7 +338,9 @@ const answerHeadOf = (meta: Frame['meta']): HttpAnswerHead | undefined => {
   const http = meta['http'] as Partial<HttpAnswerHead> | undefined;
   if (http === undefined || http === null) return undefined;
   const { status, headers } = http;
-  if (!Number.isInteger(status) || (status as number) < 200 || (status as number) > 599) throw new ProtocolError('an HTTP answer without a status from 200 to 599');
-  if (!Array.isArray(headers) || headers.some((each) => typeof each !== 'string')) throw new ProtocolError('the headers of an HTTP answer are not a flat list of strings');
+  if (!Number.isInteger(status) || (status as number) < 200 || (status as number) > 599)
+    throw new ProtocolError('an HTTP answer without a status from 200 to 599');
+  if (!Array.isArray(headers) || headers.some((each) => typeof each !== 'string'))
+    throw new ProtocolError('the headers of an HTTP answer are not a flat list of strings');
   return { status: status as number, headers: headers as string[] };
 };

@@ -77,7 +77,8 @@ export class DeploymentQueue {
   /** @throws ServeError QUEUE_FULL or UNAVAILABLE: refused at the door */
   enqueue(call: PendingCall, exempt: boolean): void {
     const { maxQueuedRequests, refuse, backpressure } = this.#routing;
-    if (refuse !== null && call.version === this.#routing.version) throw new ServeError('UNAVAILABLE', refuse, { retryAfterS: 1 });
+    if (refuse !== null && call.version === this.#routing.version)
+      throw new ServeError('UNAVAILABLE', refuse, { retryAfterS: 1 });
     if (!exempt && maxQueuedRequests >= 0 && this.#queued >= maxQueuedRequests + this.#room(call.version)) {
       throw new ServeError(
         'QUEUE_FULL',
@@ -141,7 +142,11 @@ export class DeploymentQueue {
   #pumpLane(lane: Lane): void {
     const { batching } = this.#routing;
     while (lane.size > 0) {
-      const chosen = chooseLeastLoaded(this.#links, (link) => (link.version === lane.version ? link.room(this.#routing, lane.form !== 'one') : 0), this.#lastChosen);
+      const chosen = chooseLeastLoaded(
+        this.#links,
+        (link) => (link.version === lane.version ? link.room(this.#routing, lane.form !== 'one') : 0),
+        this.#lastChosen,
+      );
       if (chosen === undefined) return;
       const link = this.#links[chosen] as Link;
       const now = this.#now();
@@ -173,7 +178,12 @@ export class DeploymentQueue {
   }
 
   /** A result for one or, split by rows, for all members of a batch. */
-  settle(calls: readonly PendingCall[], rows: readonly number[] | undefined, value: WireValue, http: HttpAnswerHead | undefined): void {
+  settle(
+    calls: readonly PendingCall[],
+    rows: readonly number[] | undefined,
+    value: WireValue,
+    http: HttpAnswerHead | undefined,
+  ): void {
     if (calls.length === 1) return void calls[0]?.complete(value, http);
     let values: WireValue[];
     try {
@@ -181,7 +191,7 @@ export class DeploymentQueue {
     } catch (error) {
       return this.fail(calls, error as ServeError);
     }
-    calls.forEach((call, index) => call.complete(values[index] as WireValue, http));
+    for (const [index, call] of calls.entries()) call.complete(values[index] as WireValue, http);
   }
 
   /** A batch failed as a whole: where its members may run again they do, in halves, so that the poisonous ones fail alone. */
@@ -204,14 +214,21 @@ export class DeploymentQueue {
     for (const call of calls) {
       if (alone) call.deathsAlone += 1;
       const { idempotent, maxAttempts } = this.#routing.retry;
-      const mayRun = !call.streaming && call.deathsAlone < MAX_DEATHS_ALONE && (!call.begun || (idempotent && call.attempts < Math.max(maxAttempts, 2)));
+      const mayRun =
+        !call.streaming &&
+        call.deathsAlone < MAX_DEATHS_ALONE &&
+        (!call.begun || (idempotent && call.attempts < Math.max(maxAttempts, 2)));
       if (call.begun) call.maxCompany = 1;
       if (mayRun) again.push(this.#again(call));
       else lost.push(call);
     }
     this.giveBack(again);
     for (const call of lost) {
-      call.fail(new ServeError('REPLICA_DIED', `The replica of ${this.key} that worked on this request died (${reason}).`, { retryAfterS: 1 }));
+      call.fail(
+        new ServeError('REPLICA_DIED', `The replica of ${this.key} that worked on this request died (${reason}).`, {
+          retryAfterS: 1,
+        }),
+      );
     }
   }
 

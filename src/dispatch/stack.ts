@@ -48,7 +48,10 @@ export const split = (result: WireValue, rows: readonly number[]): WireValue[] =
   const total = rows.reduce((sum, each) => sum + each, 0);
   for (const { shape } of result.segments) {
     if (shape?.[0] !== total) {
-      throw new ServeError('USER_ERROR', `expected ${total} rows for a batch of ${rows.length} requests, got a result of shape [${shape?.join(', ') ?? ''}]`);
+      throw new ServeError(
+        'USER_ERROR',
+        `expected ${total} rows for a batch of ${rows.length} requests, got a result of shape [${shape?.join(', ') ?? ''}]`,
+      );
     }
   }
   let from = 0;
@@ -59,7 +62,11 @@ export const split = (result: WireValue, rows: readonly number[]): WireValue[] =
       skeleton: result.skeleton,
       segments: result.segments.map(({ dtype, shape, bytes }) => {
         const bytesPerRow = total === 0 ? 0 : bytes.byteLength / total;
-        return { dtype, shape: [count, ...(shape as readonly number[]).slice(1)], bytes: bytes.subarray(start * bytesPerRow, from * bytesPerRow) };
+        return {
+          dtype,
+          shape: [count, ...(shape as readonly number[]).slice(1)],
+          bytes: bytes.subarray(start * bytesPerRow, from * bytesPerRow),
+        };
       }),
     };
   });

@@ -59,8 +59,7 @@ export type Ingress =
 /** What a deployment runs. Paths are absolute. */
 export type Runnable =
   /** `export` is the export's name, `default` when none was given. */
-  | { readonly kind: 'module'; readonly file: string; readonly export: string }
-  | { readonly kind: 'model'; readonly path: string };
+  { readonly kind: 'module'; readonly file: string; readonly export: string } | { readonly kind: 'model'; readonly path: string };
 
 export interface DeploymentSpec {
   readonly name: string;

@@ -68,7 +68,12 @@ export type FromDataPlane =
   | { readonly type: 'link-up' | 'link-down' | 'unresponsive' | 'stuck'; readonly replica: string; readonly reason?: string }
   /** Finished access-log lines, newline at each end. */
   | { readonly type: 'access'; readonly lines: string }
-  | { readonly type: 'log'; readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly message: string; readonly fields: Readonly<Record<string, unknown>> }
+  | {
+      readonly type: 'log';
+      readonly level: 'debug' | 'info' | 'warn' | 'error';
+      readonly message: string;
+      readonly fields: Readonly<Record<string, unknown>>;
+    }
   | { readonly type: 'report'; readonly id: number; readonly load: DataPlaneLoad }
   | { readonly type: 'drained' }
   | { readonly type: 'closed' };

@@ -61,6 +61,7 @@ export const listenForReplicas = async (
 
 const identityOf = (frame: Frame, key: string): ReplicaIdentity | string => {
   if (frame.type !== FRAME.HELLO) return 'its first frame was no HELLO';
-  if (frame.meta['protocol'] !== PROTOCOL_VERSION) return `it speaks protocol ${String(frame.meta['protocol'])}, not ${PROTOCOL_VERSION}`;
+  if (frame.meta['protocol'] !== PROTOCOL_VERSION)
+    return `it speaks protocol ${String(frame.meta['protocol'])}, not ${PROTOCOL_VERSION}`;
   return readToken(key, frame.meta['token']) ?? 'its token is not one of this daemon';
 };

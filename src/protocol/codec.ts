@@ -2,7 +2,7 @@
  * JavaScript values ⇄ values on the wire. Carried: JSON, `Uint8Array` and other typed arrays, `Tensor`, `Date`, `Map`, `Set`,
  * `Error`, bigint, NaN and the infinities. What cannot cross is an error that names the path to it.
  */
-import { errorFromShape, type ErrorShape, ServeError, shapeOfError } from '../domain/errors.ts';
+import { type ErrorShape, errorFromShape, ServeError, shapeOfError } from '../domain/errors.ts';
 import { Tensor, type TensorData, TYPED_ARRAYS } from './tensor.ts';
 import { type Dtype, type Segment, skeletonText, type WireValue } from './value.ts';
 
@@ -30,7 +30,11 @@ export const encodeValue = (value: unknown): WireValue => {
 };
 
 const refuse = (path: string, what: string): never => {
-  throw new ServeError('USER_ERROR', `${path === '' ? 'the value' : `the value at \`${path.replace(/^\./, '')}\``} cannot be encoded: ${what}`, { unencodable: true });
+  throw new ServeError(
+    'USER_ERROR',
+    `${path === '' ? 'the value' : `the value at \`${path.replace(/^\./, '')}\``} cannot be encoded: ${what}`,
+    { unencodable: true },
+  );
 };
 
 const encodeNode = (value: unknown, path: string, depth: number, segments: Segment[], seen: Map<object, number>): unknown => {
@@ -66,7 +70,8 @@ const encodeNode = (value: unknown, path: string, depth: number, segments: Segme
     return copy ?? object;
   }
   const prototype: unknown = Object.getPrototypeOf(object);
-  if (prototype === Object.prototype || prototype === null) return encodeRecord(object as Record<string, unknown>, path, depth, segments, seen);
+  if (prototype === Object.prototype || prototype === null)
+    return encodeRecord(object as Record<string, unknown>, path, depth, segments, seen);
   if (ArrayBuffer.isView(object) || object instanceof ArrayBuffer || object instanceof Tensor) {
     let index = seen.get(object);
     if (index === undefined) {
@@ -75,7 +80,8 @@ const encodeNode = (value: unknown, path: string, depth: number, segments: Segme
     }
     return { $seg: index };
   }
-  if (object instanceof Date) return Number.isNaN(object.getTime()) ? refuse(path, 'it is an invalid date') : { $date: object.toISOString() };
+  if (object instanceof Date)
+    return Number.isNaN(object.getTime()) ? refuse(path, 'it is an invalid date') : { $date: object.toISOString() };
   if (object instanceof Map) {
     const pairs = [...object].map(([key, item], index) => [
       encodeNode(key, `${path}.keys()[${index}]`, depth + 1, segments, seen),
@@ -92,14 +98,27 @@ const encodeNode = (value: unknown, path: string, depth: number, segments: Segme
 };
 
 const isLeaf = (value: unknown): boolean =>
-  typeof value === 'string' || typeof value === 'boolean' || value === null || (typeof value === 'number' && Number.isFinite(value));
+  typeof value === 'string' ||
+  typeof value === 'boolean' ||
+  value === null ||
+  (typeof value === 'number' && Number.isFinite(value));
 
-const encodeRecord = (record: Record<string, unknown>, path: string, depth: number, segments: Segment[], seen: Map<object, number>): unknown => {
+const encodeRecord = (
+  record: Record<string, unknown>,
+  path: string,
+  depth: number,
+  segments: Segment[],
+  seen: Map<object, number>,
+): unknown => {
   let copy: Record<string, unknown> | undefined;
   const keys = Object.keys(record);
   for (const key of keys) {
     const item = record[key];
-    const encoded = isLeaf(item) ? item : item === undefined ? undefined : encodeNode(item, `${path}.${key}`, depth + 1, segments, seen);
+    const encoded = isLeaf(item)
+      ? item
+      : item === undefined
+        ? undefined
+        : encodeNode(item, `${path}.${key}`, depth + 1, segments, seen);
     const dollar = key.startsWith('$');
     if (encoded === item && !dollar) {
       if (copy !== undefined) defineKey(copy, key, encoded);
@@ -123,12 +142,14 @@ const defineKey = (target: Record<string, unknown>, key: string, value: unknown)
   else target[key] = value;
 };
 
-const viewBytes = (view: ArrayBufferView): Uint8Array => new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, view.byteLength);
+const viewBytes = (view: ArrayBufferView): Uint8Array =>
+  new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, view.byteLength);
 
 const segmentOf = (object: ArrayBufferView | ArrayBuffer | Tensor, path: string): Segment => {
   if (object instanceof Tensor) return segmentOfTensor(object);
   if (object instanceof ArrayBuffer) return { dtype: 'bytes', shape: null, bytes: new Uint8Array(object) };
-  if (object instanceof Uint8Array || object instanceof Uint8ClampedArray) return { dtype: 'bytes', shape: null, bytes: viewBytes(object) };
+  if (object instanceof Uint8Array || object instanceof Uint8ClampedArray)
+    return { dtype: 'bytes', shape: null, bytes: viewBytes(object) };
   for (const [type, dtype] of FLAT_DTYPES) {
     if (object instanceof (type as new () => ArrayBufferView)) return { dtype, shape: null, bytes: viewBytes(object) };
   }
@@ -175,9 +196,11 @@ const decodeNode = (json: unknown, segments: readonly Segment[], depth: number):
   const record = json as Record<string, unknown>;
   const keys = Object.keys(record);
   const tag = keys[0];
-  if (keys.length === 1 && tag !== undefined && tag.startsWith('$') && !tag.startsWith('$$')) return decodeTag(tag, record[tag], segments, depth);
+  if (keys.length === 1 && tag !== undefined && tag.startsWith('$') && !tag.startsWith('$$'))
+    return decodeTag(tag, record[tag], segments, depth);
   const copy: Record<string, unknown> = {};
-  for (const key of keys) defineKey(copy, key.startsWith('$$') ? key.slice(1) : key, decodeNode(record[key], segments, depth + 1));
+  for (const key of keys)
+    defineKey(copy, key.startsWith('$$') ? key.slice(1) : key, decodeNode(record[key], segments, depth + 1));
   return copy;
 };
 

@@ -78,7 +78,7 @@ const COPY_BELOW = 4096;
  */
 export const encodeFrame = (
   type: FrameType,
-  meta: Readonly<Record<string, unknown>>,
+  meta: object,
   skeletons: readonly (string | Uint8Array)[] = [],
   segments: readonly OutgoingSegment[] = [],
 ): Uint8Array[] => {
@@ -99,7 +99,8 @@ export const encodeFrame = (
   }
   const metaBytes = Buffer.byteLength(metaText);
   let skeletonBytes = 0;
-  for (const skeleton of skeletons) skeletonBytes += typeof skeleton === 'string' ? Buffer.byteLength(skeleton) : skeleton.byteLength;
+  for (const skeleton of skeletons)
+    skeletonBytes += typeof skeleton === 'string' ? Buffer.byteLength(skeleton) : skeleton.byteLength;
   const headBytes = pad8(HEADER_BYTES + metaBytes + skeletonBytes);
   const length = headBytes + payloadBytes;
   if (length > 0xffff_fff8) throw new RangeError(`a frame of ${length} bytes is too long: the limit is 4 GiB`);
@@ -146,7 +147,11 @@ export const encodeFrame = (
 };
 
 /** A segment of one part. */
-export const outgoing = (segment: Segment): OutgoingSegment => ({ dtype: segment.dtype, shape: segment.shape, parts: [segment.bytes] });
+export const outgoing = (segment: Segment): OutgoingSegment => ({
+  dtype: segment.dtype,
+  shape: segment.shape,
+  parts: [segment.bytes],
+});
 
 const TYPES = new Set<number>(Object.values(FRAME));
 
@@ -168,7 +173,8 @@ export const decodeFrame = (bytes: Buffer): Frame => {
   } catch {
     throw new ProtocolError('the meta of a frame is not JSON');
   }
-  if (typeof meta !== 'object' || meta === null || Array.isArray(meta)) throw new ProtocolError('the meta of a frame is not an object');
+  if (typeof meta !== 'object' || meta === null || Array.isArray(meta))
+    throw new ProtocolError('the meta of a frame is not an object');
   const record = meta as Record<string, unknown>;
   const table = record['segs'];
   const segments = table === undefined ? NO_SEGMENTS : readSegments(table, bytes, pad8(skeletonEnd));
@@ -178,12 +184,15 @@ export const decodeFrame = (bytes: Buffer): Frame => {
 const NO_SEGMENTS: readonly Segment[] = [];
 
 const readSegments = (table: unknown, bytes: Buffer, start: number): Segment[] => {
-  if (!Array.isArray(table) || table.length > MAX_SEGMENTS) throw new ProtocolError('the table of segments is not a list, or too long');
+  if (!Array.isArray(table) || table.length > MAX_SEGMENTS)
+    throw new ProtocolError('the table of segments is not a list, or too long');
   let at = start;
   return table.map((row: unknown) => {
-    if (!Array.isArray(row) || row.length !== 3) throw new ProtocolError('a row of the table of segments is not [dtype, shape, length]');
+    if (!Array.isArray(row) || row.length !== 3)
+      throw new ProtocolError('a row of the table of segments is not [dtype, shape, length]');
     const [dtype, shape, length] = row as [unknown, unknown, unknown];
-    if (typeof dtype !== 'string' || (dtype !== 'bytes' && !Object.hasOwn(DTYPES, dtype))) throw new ProtocolError(`unknown dtype ${String(dtype)}`);
+    if (typeof dtype !== 'string' || (dtype !== 'bytes' && !Object.hasOwn(DTYPES, dtype)))
+      throw new ProtocolError(`unknown dtype ${String(dtype)}`);
     if (typeof length !== 'number' || !Number.isSafeInteger(length) || length < 0 || at + length > bytes.length) {
       throw new ProtocolError('a segment is longer than its frame');
     }
@@ -199,10 +208,12 @@ const checkShape = (shape: unknown, dtype: Dtype | 'bytes', length: number): rea
   if (!Array.isArray(shape) || shape.length > 32) throw new ProtocolError('a shape is not a list of at most 32 extents');
   let elements = 1;
   for (const extent of shape) {
-    if (typeof extent !== 'number' || !Number.isSafeInteger(extent) || extent < 0) throw new ProtocolError('an extent of a shape is not a whole number');
+    if (typeof extent !== 'number' || !Number.isSafeInteger(extent) || extent < 0)
+      throw new ProtocolError('an extent of a shape is not a whole number');
     elements *= extent;
   }
   const size = dtype === 'bytes' || dtype === 'string' ? 0 : DTYPES[dtype];
-  if (size > 0 && elements * size !== length) throw new ProtocolError(`a segment of shape [${shape.join(', ')}] ${dtype} has ${length} bytes`);
+  if (size > 0 && elements * size !== length)
+    throw new ProtocolError(`a segment of shape [${shape.join(', ')}] ${dtype} has ${length} bytes`);
   return shape as number[];
 };

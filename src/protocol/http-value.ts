@@ -96,7 +96,8 @@ export const jsonOf = (value: unknown): string => {
 const plainOf = (value: unknown): unknown => {
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : value.toString();
   if (typeof value !== 'object' || value === null) return value;
-  if (value instanceof Tensor) return nest([...(value.data as Iterable<unknown>)].map(plainOf), value.shape, value.dtype === 'bool');
+  if (value instanceof Tensor)
+    return nest([...(value.data as Iterable<unknown>)].map(plainOf), value.shape, value.dtype === 'bool');
   if (ArrayBuffer.isView(value)) return Array.from(value as unknown as Iterable<unknown>, plainOf);
   if (Array.isArray(value)) return value.map(plainOf);
   if (value instanceof Date) return value.toISOString();

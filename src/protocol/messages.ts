@@ -23,8 +23,6 @@ export interface ReadyMeta {
   readonly methods: Readonly<Record<string, MethodShape>>;
   /** For people: a model's inputs and outputs, say. */
   readonly describes?: Json;
-  /** Files beside the named ones that were loaded. */
-  readonly memoryBytes?: number;
 }
 
 export interface FailedMeta {
@@ -92,6 +90,7 @@ export interface HttpAnswerHead {
 export interface ErrorMeta {
   readonly ids: readonly number[];
   readonly error: ErrorShape;
+  readonly workMs?: number;
 }
 
 /** A streamed answer begins; CHUNK frames and an END (or an ERROR) follow. */
@@ -100,8 +99,11 @@ export interface OpenMeta {
   readonly http?: HttpAnswerHead;
 }
 
+/** CHUNK and END. */
 export interface StreamMeta {
   readonly id: number;
+  /** END only. */
+  readonly workMs?: number;
 }
 
 export interface CancelMeta {

@@ -65,7 +65,8 @@ export class FrameReader {
 
   #checkedLength(length: number): number {
     if (length < HEADER_BYTES || length % 8 !== 0) throw new ProtocolError(`a frame says that it has ${length} bytes`);
-    if (length > this.#maxFrameBytes) throw new ProtocolError(`a frame of ${length} bytes is over the limit of ${this.#maxFrameBytes}`);
+    if (length > this.#maxFrameBytes)
+      throw new ProtocolError(`a frame of ${length} bytes is over the limit of ${this.#maxFrameBytes}`);
     return length;
   }
 }

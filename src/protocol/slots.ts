@@ -71,7 +71,8 @@ export class PeerSlotTable<T> {
   /** @returns false when the peer gave an id that cannot be: its slot is taken, or it is no such number */
   set(id: number, value: T): boolean {
     const slot = id % SLOTS;
-    if (!Number.isSafeInteger(id) || id < 0 || slot > this.#entries.length + SLOTS / 16 || this.#entries[slot] !== undefined) return false;
+    if (!Number.isSafeInteger(id) || id < 0 || slot > this.#entries.length + SLOTS / 16 || this.#entries[slot] !== undefined)
+      return false;
     while (this.#entries.length < slot) this.#entries.push(undefined);
     this.#entries[slot] = { id, value };
     this.#size += 1;

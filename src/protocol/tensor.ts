@@ -40,13 +40,16 @@ export class Tensor {
   constructor(dtype: Dtype, shape: readonly number[], data: TensorData) {
     if (!Object.hasOwn(DTYPES, dtype)) throw new TypeError(`expected a dtype (${Object.keys(DTYPES).join(', ')}), got ${dtype}`);
     const fits = dtype === 'string' ? Array.isArray(data) : data instanceof TYPED_ARRAYS[dtype];
-    if (!fits) throw new TypeError(`expected ${dtype === 'string' ? 'an array of strings' : TYPED_ARRAYS[dtype].name} for dtype ${dtype}`);
+    if (!fits)
+      throw new TypeError(`expected ${dtype === 'string' ? 'an array of strings' : TYPED_ARRAYS[dtype].name} for dtype ${dtype}`);
     let size = 1;
     for (const extent of shape) {
-      if (!Number.isSafeInteger(extent) || extent < 0) throw new RangeError(`expected extents of at least 0, got [${shape.join(', ')}]`);
+      if (!Number.isSafeInteger(extent) || extent < 0)
+        throw new RangeError(`expected extents of at least 0, got [${shape.join(', ')}]`);
       size *= extent;
     }
-    if (size !== data.length) throw new RangeError(`expected ${size} elements for shape [${shape.join(', ')}], got ${data.length}`);
+    if (size !== data.length)
+      throw new RangeError(`expected ${size} elements for shape [${shape.join(', ')}], got ${data.length}`);
     this.dtype = dtype;
     this.shape = shape;
     this.data = data;

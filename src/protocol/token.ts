@@ -22,6 +22,10 @@ export const readToken = (key: string, token: unknown): ReplicaIdentity | undefi
   const expected = sign(key, payload);
   const given = Buffer.from(signature, 'base64url');
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined;
-  const [replica, deployment, version] = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')) as [string, string, string];
+  const [replica, deployment, version] = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')) as [
+    string,
+    string,
+    string,
+  ];
   return { replica, deployment, version };
 };

@@ -60,7 +60,7 @@ export const segmentIndex = (json: unknown): number | undefined => {
 };
 
 /** Makes a sendable value of a parsed one: only the segments that its skeleton uses, renumbered, equal ones once. */
-export const valueOf = (node: ValueNode): WireValue => {
+export const wireOf = (node: ValueNode): WireValue => {
   if (node.segments.length === 0) return { skeleton: JSON.stringify(node.json) ?? 'null', segments: [] };
   const segments: Segment[] = [];
   const numbers = new Map<Segment, number>();

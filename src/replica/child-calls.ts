@@ -1,8 +1,9 @@
 /** Calls that this replica makes of other deployments, through the daemon's queues; handles are built on it. */
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { errorFromShape, type ErrorShape, ServeError } from '../domain/errors.ts';
+import { type ErrorShape, errorFromShape, ServeError } from '../domain/errors.ts';
 import { decodeValue, encodeValue } from '../protocol/codec.ts';
 import { encodeFrame, FRAME, type Frame, outgoing } from '../protocol/frame.ts';
+import type { CancelMeta, CreditMeta } from '../protocol/messages.ts';
 import { SlotTable } from '../protocol/slots.ts';
 import type { Call, CallOptions } from '../sdk/index.ts';
 
@@ -37,7 +38,7 @@ export class ChildCalls {
   call(handle: string, method: string, args: readonly unknown[], options: CallOptions): Call<unknown> {
     const outcome: PendingChild = new PendingChild(
       () => this.#cancel(id),
-      (bytes) => this.#write(encodeFrame(FRAME.CREDIT, { id, bytes })),
+      (bytes) => this.#write(encodeFrame(FRAME.CREDIT, { id, bytes } satisfies CreditMeta)),
     );
     const id = this.#waiting.add(outcome);
     try {
@@ -74,7 +75,10 @@ export class ChildCalls {
       case FRAME.OPEN:
         return waiting.open();
       case FRAME.CHUNK:
-        return waiting.chunk(decodeValue(value), frame.skeletons.byteLength + frame.segments.reduce((sum, each) => sum + each.bytes.byteLength, 0));
+        return waiting.chunk(
+          decodeValue(value),
+          frame.skeletons.byteLength + frame.segments.reduce((sum, each) => sum + each.bytes.byteLength, 0),
+        );
       case FRAME.END:
         this.#waiting.delete(id);
         return waiting.end();
@@ -93,7 +97,7 @@ export class ChildCalls {
 
   #cancel(id: number): void {
     if (this.#waiting.delete(id) === undefined) return;
-    this.#write(encodeFrame(FRAME.CANCEL, { ids: [id] }));
+    this.#write(encodeFrame(FRAME.CANCEL, { ids: [id] } satisfies CancelMeta));
   }
 }
 
@@ -122,7 +126,10 @@ class PendingChild implements Call<unknown>, Waiting {
   }
 
   // biome-ignore lint/suspicious/noThenProperty: a call is awaited like a promise; that is what the SDK promises.
-  then<A, B>(fulfilled?: ((value: never) => A | PromiseLike<A>) | null, rejected?: ((reason: unknown) => B | PromiseLike<B>) | null): PromiseLike<A | B> {
+  then<A, B>(
+    fulfilled?: ((value: never) => A | PromiseLike<A>) | null,
+    rejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): PromiseLike<A | B> {
     return this.#promise.then(fulfilled as (value: unknown) => A | PromiseLike<A>, rejected);
   }
 

@@ -101,7 +101,8 @@ const infoOf = (head: HttpHead): RequestInfo => {
 
 const headersOf = (head: HttpHead): Headers => {
   const headers = new Headers();
-  for (let index = 0; index + 1 < head.headers.length; index += 2) headers.append(head.headers[index] as string, head.headers[index + 1] as string);
+  for (let index = 0; index + 1 < head.headers.length; index += 2)
+    headers.append(head.headers[index] as string, head.headers[index + 1] as string);
   return headers;
 };
 

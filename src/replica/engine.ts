@@ -44,4 +44,3 @@ export interface Engine {
   check(): Promise<void>;
   close(): Promise<void>;
 }
-

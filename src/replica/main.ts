@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { shapeOfError } from '../domain/errors.ts';
 import type { Json } from '../domain/json.ts';
 import { encodeFrame, FRAME, type Frame, type FrameType, PROTOCOL_VERSION } from '../protocol/frame.ts';
-import type { ReadyMeta, StartMeta } from '../protocol/messages.ts';
+import type { FailedMeta, HelloMeta, ReadyMeta, StartMeta } from '../protocol/messages.ts';
 import { FrameReader } from '../protocol/reader.ts';
 import { ChildCalls } from './child-calls.ts';
 import { ReplicaContext } from './context.ts';
@@ -41,7 +41,7 @@ const vanish = (): never => {
 class Replica {
   readonly #control: Socket;
   readonly #dataPath: string;
-  readonly #hello: Readonly<Record<string, unknown>>;
+  readonly #hello: HelloMeta;
   #context: ReplicaContext | undefined;
   #engine: Engine | undefined;
   #runner: Runner | undefined;
@@ -61,7 +61,7 @@ class Replica {
     this.#send(FRAME.HELLO, this.#hello);
   }
 
-  #send(type: FrameType, meta: Readonly<Record<string, unknown>>): void {
+  #send(type: FrameType, meta: object): void {
     this.#control.cork();
     for (const buffer of encodeFrame(type, meta)) this.#control.write(buffer);
     this.#control.uncork();
@@ -84,7 +84,7 @@ class Replica {
 
   async #start(run: StartMeta): Promise<void> {
     try {
-      const context = new ReplicaContext(run.application, run.deployment, String(this.#hello['replica']));
+      const context = new ReplicaContext(run.application, run.deployment, this.#hello.replica);
       this.#context = context;
       const calls = new ChildCalls();
       const data = await open(this.#dataPath);
@@ -99,9 +99,9 @@ class Replica {
       await engine.check();
       runner.serve(engine);
       const ready: ReadyMeta = { methods: engine.methods, describes: engine.describes };
-      this.#send(FRAME.READY, ready as unknown as Record<string, unknown>);
+      this.#send(FRAME.READY, ready);
     } catch (error) {
-      this.#send(FRAME.FAILED, { error: shapeOfError(error) });
+      this.#send(FRAME.FAILED, { error: shapeOfError(error) } satisfies FailedMeta);
       this.#control.end(() => process.exit(1));
     }
   }
@@ -132,5 +132,10 @@ class Replica {
 process.on('SIGINT', () => {});
 process.setSourceMapsEnabled(true);
 process.title = `serve-daemon replica ${process.env['SERVE_REPLICA_ID'] ?? ''}`;
-const [controlPath, dataPath, token, replica] = [take('SERVE_CONTROL_SOCKET'), take('SERVE_DATA_SOCKET'), take('SERVE_REPLICA_TOKEN'), take('SERVE_REPLICA_ID')];
+const [controlPath, dataPath, token, replica] = [
+  take('SERVE_CONTROL_SOCKET'),
+  take('SERVE_DATA_SOCKET'),
+  take('SERVE_REPLICA_TOKEN'),
+  take('SERVE_REPLICA_ID'),
+];
 new Replica(await open(controlPath), dataPath, token, replica).begin();

@@ -2,7 +2,16 @@
 import type { Socket } from 'node:net';
 import { ServeError, shapeOfError } from '../domain/errors.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
-import { type CallMeta, type HttpAnswerHead, INITIAL_CREDIT_BYTES } from '../protocol/messages.ts';
+import {
+  type BegunMeta,
+  type CallMeta,
+  type ErrorMeta,
+  type HttpAnswerHead,
+  INITIAL_CREDIT_BYTES,
+  type OpenMeta,
+  type ResultMeta,
+  type StreamMeta,
+} from '../protocol/messages.ts';
 import { FrameReader } from '../protocol/reader.ts';
 import { PeerSlotTable } from '../protocol/slots.ts';
 import type { WireValue } from '../protocol/value.ts';
@@ -42,7 +51,8 @@ class Incoming implements IncomingCall {
     if (this.#abort === undefined) {
       this.#abort = new AbortController();
       if (this.cancelled) this.#abort.abort(gone());
-      else if (this.deadline !== undefined) this.#timer = setTimeout(() => this.cancel(), Math.max(0, this.deadline - Date.now()));
+      else if (this.deadline !== undefined)
+        this.#timer = setTimeout(() => this.cancel(), Math.max(0, this.deadline - Date.now()));
     }
     return this.#abort.signal;
   }
@@ -77,7 +87,7 @@ export class Runner implements Reply {
   }
 
   /** Says hello; resolves when the daemon has let this replica in. From then on handles work. */
-  async begin(hello: Readonly<Record<string, unknown>>): Promise<void> {
+  async begin(hello: object): Promise<void> {
     const reader = new FrameReader(MAX_FRAME_BYTES);
     await new Promise<void>((resolve, reject) => {
       this.#socket.once('close', () => reject(new Error('the daemon closed the data link')));
@@ -106,7 +116,9 @@ export class Runner implements Reply {
   #run(batches: readonly IncomingBatch[]): void {
     if (batches.length === 0 || this.#engine === undefined) return;
     // In the kernel before anything runs: were this process to die now, the daemon knows what it must not repeat.
-    this.#writer.write(encodeFrame(FRAME.BEGUN, { ids: batches.flatMap((batch) => batch.calls.map((call) => call.id)) }));
+    this.#writer.write(
+      encodeFrame(FRAME.BEGUN, { ids: batches.flatMap((batch) => batch.calls.map((call) => call.id)) } satisfies BegunMeta),
+    );
     this.#writer.flush();
     for (const batch of batches) this.#engine.run(batch);
   }
@@ -168,16 +180,20 @@ export class Runner implements Reply {
     const ids = this.#close(calls);
     const workMs = this.#workMs(calls);
     const rows = calls.length > 1 ? calls.map((call) => call.rows) : undefined;
-    this.#writer.write(encodeFrame(FRAME.RESULT, { ids, rows, http, workMs }, [value.skeleton], value.segments.map(outgoing)));
+    this.#writer.write(
+      encodeFrame(FRAME.RESULT, { ids, rows, http, workMs } satisfies ResultMeta, [value.skeleton], value.segments.map(outgoing)),
+    );
   }
 
   error(calls: readonly IncomingCall[], error: unknown): void {
     const ids = this.#close(calls);
-    this.#writer.write(encodeFrame(FRAME.ERROR, { ids, error: shapeOfError(error), workMs: this.#workMs(calls) }));
+    this.#writer.write(
+      encodeFrame(FRAME.ERROR, { ids, error: shapeOfError(error), workMs: this.#workMs(calls) } satisfies ErrorMeta),
+    );
   }
 
   open(call: IncomingCall, http?: HttpAnswerHead): void {
-    this.#writer.write(encodeFrame(FRAME.OPEN, { id: call.id, http }));
+    this.#writer.write(encodeFrame(FRAME.OPEN, { id: call.id, http } satisfies OpenMeta));
   }
 
   async chunk(call: IncomingCall, value: WireValue): Promise<void> {
@@ -189,12 +205,14 @@ export class Runner implements Reply {
     }
     if (incoming.cancelled) throw gone();
     incoming.credit -= value.skeleton.length + value.segments.reduce((sum, segment) => sum + segment.bytes.byteLength, 0);
-    this.#writer.write(encodeFrame(FRAME.CHUNK, { id: call.id }, [value.skeleton], value.segments.map(outgoing)));
+    this.#writer.write(
+      encodeFrame(FRAME.CHUNK, { id: call.id } satisfies StreamMeta, [value.skeleton], value.segments.map(outgoing)),
+    );
   }
 
   end(call: IncomingCall): void {
     this.#close([call]);
-    this.#writer.write(encodeFrame(FRAME.END, { id: call.id, workMs: this.#workMs([call]) }));
+    this.#writer.write(encodeFrame(FRAME.END, { id: call.id, workMs: this.#workMs([call]) } satisfies StreamMeta));
   }
 
   #workMs(calls: readonly IncomingCall[]): number {

@@ -1,9 +1,9 @@
 /** What user code imports from `serve-daemon`. */
 import type { Logger } from 'pino';
 
-export { HttpError } from './http-error.ts';
 export { Tensor, type TensorData } from '../protocol/tensor.ts';
 export type { Dtype } from '../protocol/value.ts';
+export { HttpError } from './http-error.ts';
 
 /** What a constructor gets as its second argument. */
 export interface DeploymentContext {

@@ -20,7 +20,12 @@ export const openLog = async (spec: Pick<LoggingSpec, 'encoding' | 'level'>, ter
   if (encoding === 'TEXT') {
     // Loaded only where people read.
     const { prettyFactory } = await import('pino-pretty');
-    const pretty = prettyFactory({ colorize: terminal, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname', singleLine: true });
+    const pretty = prettyFactory({
+      colorize: terminal,
+      translateTime: 'SYS:HH:MM:ss.l',
+      ignore: 'pid,hostname',
+      singleLine: true,
+    });
     stream = { write: (line) => void out.write(pretty(line)) };
   }
   return {
@@ -37,7 +42,14 @@ export const openLog = async (spec: Pick<LoggingSpec, 'encoding' | 'level'>, ter
   };
 };
 
-const LEVELS: Readonly<Record<number, 'debug' | 'info' | 'warn' | 'error'>> = { 10: 'debug', 20: 'debug', 30: 'info', 40: 'warn', 50: 'error', 60: 'error' };
+const LEVELS: Readonly<Record<number, 'debug' | 'info' | 'warn' | 'error'>> = {
+  10: 'debug',
+  20: 'debug',
+  30: 'info',
+  40: 'warn',
+  50: 'error',
+  60: 'error',
+};
 
 /** A line that a replica printed: what its own log wrote keeps level and fields, anything else is told as it is. */
 export const logReplicaLine = (logger: Logger, replica: string, stream: 'stdout' | 'stderr', line: string): void => {

@@ -7,7 +7,10 @@ import type { IncomingCall, Reply } from '../engine.ts';
 export const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
   typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
 
-const bytesValue = (bytes: Uint8Array): WireValue => ({ skeleton: '{"$seg":0}', segments: [{ dtype: 'bytes', shape: null, bytes }] });
+const bytesValue = (bytes: Uint8Array): WireValue => ({
+  skeleton: '{"$seg":0}',
+  segments: [{ dtype: 'bytes', shape: null, bytes }],
+});
 
 /** Any value but a `Response` of its own making: see `answerOf`; an async iterable is streamed. */
 export const sendHttp = async (reply: Reply, call: IncomingCall, result: unknown): Promise<void> => {
@@ -23,7 +26,12 @@ const sendItems = async (reply: Reply, call: IncomingCall, items: AsyncIterable<
   let opened = false;
   const open = (first: unknown) => {
     opened = true;
-    const contentType = typeof first === 'string' ? 'text/plain; charset=utf-8' : first instanceof Uint8Array ? 'application/octet-stream' : 'application/x-ndjson';
+    const contentType =
+      typeof first === 'string'
+        ? 'text/plain; charset=utf-8'
+        : first instanceof Uint8Array
+          ? 'application/octet-stream'
+          : 'application/x-ndjson';
     reply.open(call, { status: 200, headers: ['content-type', contentType] });
   };
   for await (const item of items) {

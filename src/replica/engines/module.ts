@@ -7,7 +7,7 @@ import { inputOfBody } from '../../protocol/http-value.ts';
 import type { MethodShape } from '../../protocol/messages.ts';
 import type { DeploymentRun } from '../../protocol/start.ts';
 import type { ChildCalls } from '../child-calls.ts';
-import { type ReplicaContext, requestOf, RunningCall } from '../context.ts';
+import { type ReplicaContext, RunningCall, requestOf } from '../context.ts';
 import type { Engine, IncomingBatch, IncomingCall, Reply } from '../engine.ts';
 import { makeHandle } from '../handle.ts';
 import { isAsyncIterable, sendHttp, sendResponse } from './answer.ts';
@@ -16,25 +16,49 @@ type Method = (...args: unknown[]) => unknown;
 type Instance = Record<string, unknown>;
 
 /** Called by the daemon at their times, not by handles and steps. */
-const LIFECYCLE = new Set(['constructor', 'fetch', 'websocket', 'reconfigure', 'checkHealth', 'close', 'loadModel', 'unloadModel']);
+const LIFECYCLE = new Set([
+  'constructor',
+  'fetch',
+  'websocket',
+  'reconfigure',
+  'checkHealth',
+  'close',
+  'loadModel',
+  'unloadModel',
+]);
 
 /**
  * Imports the module, builds the instance, and calls `reconfigure` where a user config is given.
  * @throws whatever the module or the constructor throws; ServeError when the export is nothing that can be deployed
  */
-export const startModule = async (run: DeploymentRun, context: ReplicaContext, calls: ChildCalls, reply: Reply): Promise<Engine> => {
+export const startModule = async (
+  run: DeploymentRun,
+  context: ReplicaContext,
+  calls: ChildCalls,
+  reply: Reply,
+): Promise<Engine> => {
   if (run.runs.kind !== 'module') throw new TypeError('expected a module');
   const { entry, source, export: name } = run.runs;
   const namespace = (await import(pathToFileURL(entry).href)) as Record<string, unknown>;
   const exported = namespace[name];
-  if (exported === undefined) throw new ServeError('INVALID_INPUT', `${source} has no export \`${name}\`; it has ${Object.keys(namespace).join(', ') || 'none'}`);
+  if (exported === undefined)
+    throw new ServeError(
+      'INVALID_INPUT',
+      `${source} has no export \`${name}\`; it has ${Object.keys(namespace).join(', ') || 'none'}`,
+    );
   const instance = await instantiate(exported, name, run, context, calls);
   const engine = new ModuleEngine(instance, run, context, calls, reply);
   if (run.userConfig !== undefined) await engine.reconfigure(run.userConfig);
   return engine;
 };
 
-const instantiate = async (exported: unknown, name: string, run: DeploymentRun, context: ReplicaContext, calls: ChildCalls): Promise<Instance> => {
+const instantiate = async (
+  exported: unknown,
+  name: string,
+  run: DeploymentRun,
+  context: ReplicaContext,
+  calls: ChildCalls,
+): Promise<Instance> => {
   if (typeof exported === 'function') {
     if (!/^class\b/.test(Function.prototype.toString.call(exported))) return { call: exported };
     const args: Record<string, unknown> = { ...run.initArgs };
@@ -42,19 +66,28 @@ const instantiate = async (exported: unknown, name: string, run: DeploymentRun, 
     const Class = exported as new (args: unknown, context: unknown) => Instance;
     return await new Class(args, context);
   }
-  if (typeof exported === 'object' && exported !== null && typeof (exported as Instance)['fetch'] === 'function') return exported as Instance;
-  throw new ServeError('INVALID_INPUT', `expected the export \`${name}\` to be a class, a function or an object with \`fetch\`, got ${typeof exported}`);
+  if (typeof exported === 'object' && exported !== null && typeof (exported as Instance)['fetch'] === 'function')
+    return exported as Instance;
+  throw new ServeError(
+    'INVALID_INPUT',
+    `expected the export \`${name}\` to be a class, a function or an object with \`fetch\`, got ${typeof exported}`,
+  );
 };
 
 const GENERATORS = new Set(['AsyncGeneratorFunction', 'GeneratorFunction']);
 
 const methodsOf = (instance: Instance): Record<string, MethodShape> => {
   const methods: Record<string, MethodShape> = {};
-  for (let level: object | null = instance; level !== null && level !== Object.prototype; level = Object.getPrototypeOf(level) as object | null) {
+  for (
+    let level: object | null = instance;
+    level !== null && level !== Object.prototype;
+    level = Object.getPrototypeOf(level) as object | null
+  ) {
     for (const key of Object.getOwnPropertyNames(level)) {
       if (LIFECYCLE.has(key) || key.startsWith('_') || Object.hasOwn(methods, key)) continue;
       const value = Object.getOwnPropertyDescriptor(level, key)?.value as unknown;
-      if (typeof value === 'function') methods[key] = { input: 'whole', output: GENERATORS.has(value.constructor.name) ? 'stream' : 'whole' };
+      if (typeof value === 'function')
+        methods[key] = { input: 'whole', output: GENERATORS.has(value.constructor.name) ? 'stream' : 'whole' };
     }
   }
   return methods;
@@ -84,7 +117,8 @@ class ModuleEngine implements Engine {
   }
 
   run(batch: IncomingBatch): void {
-    const work = batch.form === 'items' ? () => this.#runItems(batch) : () => this.#runOne(batch.method, batch.calls[0] as IncomingCall);
+    const work =
+      batch.form === 'items' ? () => this.#runItems(batch) : () => this.#runOne(batch.method, batch.calls[0] as IncomingCall);
     // The context of the call is kept only where code can make calls of its own.
     const done = this.#run.handles.length === 0 ? work() : this.#calls.within((batch.calls[0] as IncomingCall).id, work);
     done.catch((error: unknown) => this.#reply.error(batch.calls, error));
@@ -94,7 +128,8 @@ class ModuleEngine implements Engine {
     const context = new RunningCall(this.#context, call);
     if (call.http !== undefined && this.#fetch !== undefined) {
       const response = await this.#fetch.call(this.#instance, requestOf(call.http, bodyOf(call), call.signal), context);
-      if (!(response instanceof Response)) throw new TypeError(`expected fetch to return a Response, got ${response === null ? 'null' : typeof response}`);
+      if (!(response instanceof Response))
+        throw new TypeError(`expected fetch to return a Response, got ${response === null ? 'null' : typeof response}`);
       return sendResponse(this.#reply, call, response);
     }
     const method = this.#method(name);
@@ -126,7 +161,10 @@ class ModuleEngine implements Engine {
       ) as Promise<unknown>);
       if (!Array.isArray(results) || results.length !== ready.length) throw wrongCount(name, ready.length, results);
     } catch (error) {
-      this.#reply.error(ready.map(({ call }) => call), error);
+      this.#reply.error(
+        ready.map(({ call }) => call),
+        error,
+      );
       return;
     }
     for (const [index, { call }] of ready.entries()) {
@@ -145,14 +183,18 @@ class ModuleEngine implements Engine {
     const method = Object.hasOwn(this.methods, name) ? this.#instance[name] : undefined;
     if (typeof method !== 'function') {
       const known = Object.keys(this.methods).join(', ');
-      throw new ServeError('CALL_REFUSED', `${this.#context.application}/${this.#context.deployment} has no method \`${name}\`; it has ${known || '`fetch` only, for HTTP'}`);
+      throw new ServeError(
+        'CALL_REFUSED',
+        `${this.#context.application}/${this.#context.deployment} has no method \`${name}\`; it has ${known || '`fetch` only, for HTTP'}`,
+      );
     }
     return method as Method;
   }
 
   async reconfigure(userConfig: Json): Promise<void> {
     const method = this.#instance['reconfigure'];
-    if (typeof method !== 'function') throw new ServeError('INVALID_INPUT', `user_config is given, but ${this.#run.deployment} has no method \`reconfigure\``);
+    if (typeof method !== 'function')
+      throw new ServeError('INVALID_INPUT', `user_config is given, but ${this.#run.deployment} has no method \`reconfigure\``);
     await (method as Method).call(this.#instance, userConfig);
   }
 
@@ -169,7 +211,11 @@ class ModuleEngine implements Engine {
 
 const bodyOf = (call: IncomingCall): Uint8Array => call.value.segments[0]?.bytes ?? new Uint8Array(0);
 
-const inputOf = (call: IncomingCall): unknown => (call.http === undefined ? decodeValue(call.value) : inputOfBody(call.http, bodyOf(call)));
+const inputOf = (call: IncomingCall): unknown =>
+  call.http === undefined ? decodeValue(call.value) : inputOfBody(call.http, bodyOf(call));
 
 const wrongCount = (name: string, expected: number, got: unknown): ServeError =>
-  new ServeError('USER_ERROR', `expected \`${name}\` to return an array of ${expected} (one result for each input), got ${Array.isArray(got) ? `an array of ${got.length}` : typeof got}`);
+  new ServeError(
+    'USER_ERROR',
+    `expected \`${name}\` to return an array of ${expected} (one result for each input), got ${Array.isArray(got) ? `an array of ${got.length}` : typeof got}`,
+  );

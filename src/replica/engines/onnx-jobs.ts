@@ -10,13 +10,26 @@ export interface SessionOptions {
 
 /** A body as a client sent it, or tensors (one skeleton over stacked segments). */
 export type Job =
-  | { readonly id: number; readonly kind: 'bodies'; readonly bodies: readonly { readonly json: boolean; readonly bytes: Uint8Array }[] }
+  | {
+      readonly id: number;
+      readonly kind: 'bodies';
+      readonly bodies: readonly { readonly json: boolean; readonly bytes: Uint8Array }[];
+    }
   /** `rows`: of each member, where the tensors are a stack. */
-  | { readonly id: number; readonly kind: 'tensors'; readonly skeleton: string; readonly segments: readonly Segment[]; readonly rows: readonly number[] };
+  | {
+      readonly id: number;
+      readonly kind: 'tensors';
+      readonly skeleton: string;
+      readonly segments: readonly Segment[];
+      readonly rows: readonly number[];
+    };
 
 export type JobAnswer =
   | { readonly id: number; readonly kind: 'json'; readonly answers: readonly (Uint8Array | ErrorShape)[] }
   | { readonly id: number; readonly kind: 'tensors'; readonly skeleton: string; readonly segments: readonly Segment[] }
   | { readonly id: number; readonly kind: 'error'; readonly error: ErrorShape };
 
-export type FromSession = { readonly kind: 'ready'; readonly signature: Signature } | { readonly kind: 'failed'; readonly error: ErrorShape } | JobAnswer;
+export type FromSession =
+  | { readonly kind: 'ready'; readonly signature: Signature }
+  | { readonly kind: 'failed'; readonly error: ErrorShape }
+  | JobAnswer;

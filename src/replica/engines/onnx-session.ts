@@ -8,7 +8,7 @@ import type { InferenceSession, Tensor as OrtTensor, TypedTensor } from 'onnxrun
 import { ServeError, shapeOfError } from '../../domain/errors.ts';
 import { decodeValue, encodeValue } from '../../protocol/codec.ts';
 import { jsonOf, parseJson } from '../../protocol/http-value.ts';
-import { Tensor, TYPED_ARRAYS, type TensorData } from '../../protocol/tensor.ts';
+import { Tensor, type TensorData, TYPED_ARRAYS } from '../../protocol/tensor.ts';
 import { DTYPES, type Dtype } from '../../protocol/value.ts';
 import type { FromSession, Job, SessionOptions } from './onnx-jobs.ts';
 import { type Feeds, feedsOf, feedsOfBytes, feedsOfJson, isStackable, type Port, type Signature } from './onnx-signature.ts';
@@ -16,13 +16,15 @@ import { type Feeds, feedsOf, feedsOfBytes, feedsOfJson, isStackable, type Port,
 if (parentPort === null) throw new Error('onnx-session runs on a worker thread');
 const port = parentPort;
 const options = workerData as SessionOptions;
-const post = (message: FromSession, transfer: readonly ArrayBuffer[] = []): void => port.postMessage(message, transfer as ArrayBuffer[]);
+const post = (message: FromSession, transfer: readonly ArrayBuffer[] = []): void =>
+  port.postMessage(message, transfer as ArrayBuffer[]);
 
 type Outputs = Readonly<Record<string, Tensor>>;
 
 const portOf = (meta: InferenceSession.ValueMetadata): Port => {
   if (!meta.isTensor) throw new ServeError('INVALID_INPUT', `\`${meta.name}\` is no tensor: sequences and maps are not served`);
-  if (!Object.hasOwn(DTYPES, meta.type)) throw new ServeError('INVALID_INPUT', `\`${meta.name}\` has dtype ${meta.type}, which is not served`);
+  if (!Object.hasOwn(DTYPES, meta.type))
+    throw new ServeError('INVALID_INPUT', `\`${meta.name}\` has dtype ${meta.type}, which is not served`);
   return { name: meta.name, dtype: meta.type as Dtype, shape: meta.shape };
 };
 
@@ -37,7 +39,8 @@ const load = async () => {
   const signature: Signature = { inputs: session.inputMetadata.map(portOf), outputs: session.outputMetadata.map(portOf) };
   const run = async (feeds: Feeds): Promise<Outputs> => {
     const given: Record<string, OrtTensor> = {};
-    for (const [name, tensor] of Object.entries(feeds)) given[name] = new ort.Tensor(tensor.dtype as 'float32', tensor.data as Float32Array, tensor.shape as number[]);
+    for (const [name, tensor] of Object.entries(feeds))
+      given[name] = new ort.Tensor(tensor.dtype as 'float32', tensor.data as Float32Array, tensor.shape as number[]);
     const results = await session.run(given);
     const outputs: Record<string, Tensor> = {};
     for (const { name } of signature.outputs) {
@@ -67,7 +70,10 @@ const feedsOfStack = (value: unknown, rows: readonly number[], signature: Signat
   return rows.map((count) => {
     const start = from;
     from += count;
-    const slice = value instanceof Tensor ? rowsOf(value, start, from) : Object.fromEntries(Object.entries(value as Outputs).map(([name, tensor]) => [name, rowsOf(tensor, start, from)]));
+    const slice =
+      value instanceof Tensor
+        ? rowsOf(value, start, from)
+        : Object.fromEntries(Object.entries(value as Outputs).map(([name, tensor]) => [name, rowsOf(tensor, start, from)]));
     return feedsOf(slice, signature);
   });
 };
@@ -85,11 +91,18 @@ const concat = (parts: readonly Outputs[]): Outputs => {
     const tensors = parts.map((part) => part[name] as Tensor);
     const [first] = tensors as [Tensor];
     if (tensors.some(({ shape }) => shape.slice(1).join() !== first.shape.slice(1).join())) {
-      throw new ServeError('USER_ERROR', `the output \`${name}\` has another shape for each request of the batch: it cannot be batched`);
+      throw new ServeError(
+        'USER_ERROR',
+        `the output \`${name}\` has another shape for each request of the batch: it cannot be batched`,
+      );
     }
     const shape = [tensors.reduce((sum, tensor) => sum + (tensor.shape[0] ?? 0), 0), ...first.shape.slice(1)];
     if (first.dtype === 'string') {
-      joined[name] = new Tensor('string', shape, tensors.flatMap((tensor) => tensor.data as readonly string[]));
+      joined[name] = new Tensor(
+        'string',
+        shape,
+        tensors.flatMap((tensor) => tensor.data as readonly string[]),
+      );
       continue;
     }
     const data = new TYPED_ARRAYS[first.dtype](shape.reduce((product, extent) => product * extent, 1));
@@ -115,7 +128,11 @@ const runBodies = async (model: Model, job: Extract<Job, { kind: 'bodies' }>): P
       const feeds = json ? feedsOfJson(parseJson(decoder.decode(bytes)), model.signature) : feedsOfBytes(bytes, model.signature);
       const rows = Object.values(feeds).map((tensor) => tensor.shape[0] ?? 0);
       const alike = stackable && rows.every((each) => each === rows[0]);
-      const key = alike ? Object.values(feeds).map((tensor) => tensor.shape.slice(1).join()).join('|') : `alone ${index}`;
+      const key = alike
+        ? Object.values(feeds)
+            .map((tensor) => tensor.shape.slice(1).join())
+            .join('|')
+        : `alone ${index}`;
       const member = { index, feeds, rows: rows[0] ?? 0 };
       const group = groups.get(key);
       if (group === undefined) groups.set(key, [member]);
@@ -130,7 +147,12 @@ const runBodies = async (model: Model, job: Extract<Job, { kind: 'bodies' }>): P
       let from = 0;
       const total = group.reduce((sum, { rows }) => sum + rows, 0);
       for (const { index, rows } of group) {
-        const own = group.length === 1 ? outputs : Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, rowsChecked(name, tensor, total, from, from + rows)]));
+        const own =
+          group.length === 1
+            ? outputs
+            : Object.fromEntries(
+                Object.entries(outputs).map(([name, tensor]) => [name, rowsChecked(name, tensor, total, from, from + rows)]),
+              );
         from += rows;
         answers[index] = Buffer.from(jsonOf(own), 'utf8');
       }
@@ -142,7 +164,11 @@ const runBodies = async (model: Model, job: Extract<Job, { kind: 'bodies' }>): P
 };
 
 const rowsChecked = (name: string, tensor: Tensor, total: number, from: number, to: number): Tensor => {
-  if (tensor.shape[0] !== total) throw new ServeError('USER_ERROR', `expected ${total} rows in the output \`${name}\` of a batch, got shape [${tensor.shape.join(', ')}]`);
+  if (tensor.shape[0] !== total)
+    throw new ServeError(
+      'USER_ERROR',
+      `expected ${total} rows in the output \`${name}\` of a batch, got shape [${tensor.shape.join(', ')}]`,
+    );
   return rowsOf(tensor, from, to);
 };
 

@@ -1,8 +1,8 @@
 /** A model's inputs and outputs, and the checks that what a caller sends fits them. Pure. */
 import { ServeError } from '../../domain/errors.ts';
 import type { Json } from '../../domain/json.ts';
-import { DTYPES, type Dtype } from '../../protocol/value.ts';
 import { Tensor, type TensorData, TYPED_ARRAYS } from '../../protocol/tensor.ts';
+import { DTYPES, type Dtype } from '../../protocol/value.ts';
 
 export interface Port {
   readonly name: string;
@@ -20,16 +20,22 @@ export type Feeds = Readonly<Record<string, Tensor>>;
 
 /** What the model is, for people and for `GET` on its route. */
 export const describe = (signature: Signature): Json => {
-  const port = ({ name, dtype, shape }: Port): Json => ({ name, dtype, shape: shape.map((extent) => (typeof extent === 'number' ? extent : -1)) });
+  const port = ({ name, dtype, shape }: Port): Json => ({
+    name,
+    dtype,
+    shape: shape.map((extent) => (typeof extent === 'number' ? extent : -1)),
+  });
   return { inputs: signature.inputs.map(port), outputs: signature.outputs.map(port) };
 };
 
 /** Whether requests may be stacked: every input has a free axis 0. */
-export const isStackable = (signature: Signature): boolean => signature.inputs.every(({ shape }) => shape.length > 0 && typeof shape[0] !== 'number');
+export const isStackable = (signature: Signature): boolean =>
+  signature.inputs.every(({ shape }) => shape.length > 0 && typeof shape[0] !== 'number');
 
 const invalid = (message: string): ServeError => new ServeError('INVALID_INPUT', message);
 
-const shapeText = (shape: readonly (number | string)[]): string => `[${shape.map((extent) => (typeof extent === 'number' ? extent : '?')).join(', ')}]`;
+const shapeText = (shape: readonly (number | string)[]): string =>
+  `[${shape.map((extent) => (typeof extent === 'number' ? extent : '?')).join(', ')}]`;
 
 /**
  * The tensors that a call gives: an object of tensors by input name, or the bare tensor where the model has one input.
@@ -38,7 +44,8 @@ const shapeText = (shape: readonly (number | string)[]): string => `[${shape.map
 export const feedsOf = (value: unknown, signature: Signature): Feeds => {
   const { inputs } = signature;
   const [only] = inputs;
-  const record: Record<string, unknown> = value instanceof Tensor && inputs.length === 1 && only !== undefined ? { [only.name]: value } : namedInputs(value, signature);
+  const record: Record<string, unknown> =
+    value instanceof Tensor && inputs.length === 1 && only !== undefined ? { [only.name]: value } : namedInputs(value, signature);
   const feeds: Record<string, Tensor> = {};
   for (const port of inputs) feeds[port.name] = fit(record[port.name], port);
   return feeds;
@@ -46,11 +53,18 @@ export const feedsOf = (value: unknown, signature: Signature): Feeds => {
 
 const namedInputs = (value: unknown, { inputs }: Signature): Record<string, unknown> => {
   const names = inputs.map((port) => `\`${port.name}\``).join(', ');
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Tensor || ArrayBuffer.isView(value)) {
+  if (
+    typeof value !== 'object' ||
+    value === null ||
+    Array.isArray(value) ||
+    value instanceof Tensor ||
+    ArrayBuffer.isView(value)
+  ) {
     throw invalid(`expected an object with the input${inputs.length === 1 ? '' : 's'} ${names}, got ${kindOf(value)}`);
   }
   for (const key of Object.keys(value)) {
-    if (!inputs.some((port) => port.name === key)) throw invalid(`expected the input${inputs.length === 1 ? '' : 's'} ${names}, got \`${key}\``);
+    if (!inputs.some((port) => port.name === key))
+      throw invalid(`expected the input${inputs.length === 1 ? '' : 's'} ${names}, got \`${key}\``);
   }
   return value as Record<string, unknown>;
 };
@@ -63,9 +77,16 @@ const kindOf = (value: unknown): string => {
 };
 
 const fit = (value: unknown, port: Port): Tensor => {
-  if (!(value instanceof Tensor)) throw invalid(`expected a tensor ${port.dtype} ${shapeText(port.shape)} for input \`${port.name}\`, got ${kindOf(value)}`);
-  const fits = value.dtype === port.dtype && value.shape.length === port.shape.length && port.shape.every((extent, axis) => typeof extent !== 'number' || extent === value.shape[axis]);
-  if (!fits) throw invalid(`expected ${port.dtype} ${shapeText(port.shape)} for input \`${port.name}\`, got ${value.dtype} ${shapeText(value.shape)}`);
+  if (!(value instanceof Tensor))
+    throw invalid(`expected a tensor ${port.dtype} ${shapeText(port.shape)} for input \`${port.name}\`, got ${kindOf(value)}`);
+  const fits =
+    value.dtype === port.dtype &&
+    value.shape.length === port.shape.length &&
+    port.shape.every((extent, axis) => typeof extent !== 'number' || extent === value.shape[axis]);
+  if (!fits)
+    throw invalid(
+      `expected ${port.dtype} ${shapeText(port.shape)} for input \`${port.name}\`, got ${value.dtype} ${shapeText(value.shape)}`,
+    );
   return value;
 };
 
@@ -80,7 +101,8 @@ export const feedsOfJson = (body: unknown, signature: Signature): Feeds => {
   const record = bare ? { [only.name]: body } : namedInputs(body, signature);
   const feeds: Record<string, Tensor> = {};
   for (const port of inputs) {
-    if (record[port.name] === undefined) throw invalid(`expected the input \`${port.name}\` (${port.dtype} ${shapeText(port.shape)}), got none`);
+    if (record[port.name] === undefined)
+      throw invalid(`expected the input \`${port.name}\` (${port.dtype} ${shapeText(port.shape)}), got none`);
     feeds[port.name] = fit(tensorOfLists(record[port.name], port), port);
   }
   return feeds;
@@ -89,15 +111,23 @@ export const feedsOfJson = (body: unknown, signature: Signature): Feeds => {
 /** The tensor of a raw body (little-endian, row-major) for a model with one input that has at most one free extent, its rows. */
 export const feedsOfBytes = (bytes: Uint8Array, signature: Signature): Feeds => {
   const [port] = signature.inputs;
-  if (signature.inputs.length !== 1 || port === undefined || port.dtype === 'string') throw invalid('a raw body is for models with one numeric input: send JSON');
+  if (signature.inputs.length !== 1 || port === undefined || port.dtype === 'string')
+    throw invalid('a raw body is for models with one numeric input: send JSON');
   const fixed = port.shape.slice(1);
-  if (fixed.some((extent) => typeof extent !== 'number')) throw invalid(`a raw body is for inputs whose shape is fixed behind axis 0, not ${shapeText(port.shape)}: send JSON`);
+  if (fixed.some((extent) => typeof extent !== 'number'))
+    throw invalid(`a raw body is for inputs whose shape is fixed behind axis 0, not ${shapeText(port.shape)}: send JSON`);
   const rowBytes = (fixed as number[]).reduce((product, extent) => product * extent, DTYPES[port.dtype]);
   const rows = bytes.byteLength / rowBytes;
-  if (!Number.isInteger(rows) || rows < 1) throw invalid(`expected a multiple of ${rowBytes} bytes (${port.dtype} ${shapeText(port.shape)}), got ${bytes.byteLength}`);
+  if (!Number.isInteger(rows) || rows < 1)
+    throw invalid(`expected a multiple of ${rowBytes} bytes (${port.dtype} ${shapeText(port.shape)}), got ${bytes.byteLength}`);
   const Type = TYPED_ARRAYS[port.dtype];
   const copy = bytes.slice();
-  return { [port.name]: fit(new Tensor(port.dtype, [rows, ...(fixed as number[])], new Type(copy.buffer, 0, copy.byteLength / Type.BYTES_PER_ELEMENT)), port) };
+  return {
+    [port.name]: fit(
+      new Tensor(port.dtype, [rows, ...(fixed as number[])], new Type(copy.buffer, 0, copy.byteLength / Type.BYTES_PER_ELEMENT)),
+      port,
+    ),
+  };
 };
 
 const tensorOfLists = (lists: unknown, port: Port): Tensor => {
@@ -113,7 +143,8 @@ const tensorOfLists = (lists: unknown, port: Port): Tensor => {
       flat.push(level);
       return;
     }
-    if (!Array.isArray(level) || level.length !== shape[axis]) throw invalid(`input \`${port.name}\` is ragged: expected lists of ${shape[axis]} on axis ${axis}`);
+    if (!Array.isArray(level) || level.length !== shape[axis])
+      throw invalid(`input \`${port.name}\` is ragged: expected lists of ${shape[axis]} on axis ${axis}`);
     for (const item of level) walk(item, axis + 1);
   };
   walk(lists, 0);
@@ -123,7 +154,9 @@ const tensorOfLists = (lists: unknown, port: Port): Tensor => {
 
 const dataOf = (flat: readonly unknown[], port: Port): TensorData => {
   const wrong = (value: unknown, expected: string) =>
-    invalid(`expected ${expected} in input \`${port.name}\` (${port.dtype}), got ${JSON.stringify(value)?.slice(0, 40) ?? String(value)}`);
+    invalid(
+      `expected ${expected} in input \`${port.name}\` (${port.dtype}), got ${JSON.stringify(value)?.slice(0, 40) ?? String(value)}`,
+    );
   switch (port.dtype) {
     case 'string':
       for (const value of flat) if (typeof value !== 'string') throw wrong(value, 'texts');

@@ -20,7 +20,10 @@ export const startOnnx = async (run: DeploymentRun, reply: Reply): Promise<Engin
   try {
     createRequire(import.meta.url).resolve('onnxruntime-node');
   } catch {
-    throw new ServeError('INVALID_INPUT', 'a `model` deployment needs onnxruntime-node, which is not installed: npm install onnxruntime-node');
+    throw new ServeError(
+      'INVALID_INPUT',
+      'a `model` deployment needs onnxruntime-node, which is not installed: npm install onnxruntime-node',
+    );
   }
   const options: SessionOptions = { path: run.runs.path, threads: Math.max(1, Math.floor(run.numCpus ?? 1)) };
   const worker = new Worker(new URL('./onnx-session.js', import.meta.url), { workerData: options });
@@ -61,7 +64,8 @@ class OnnxEngine implements Engine {
 
   run(batch: IncomingBatch): void {
     const { method, calls } = batch;
-    if (method !== 'call') return this.#reply.error(calls, new ServeError('CALL_REFUSED', `a model has no method \`${method}\`: call it without one`));
+    if (method !== 'call')
+      return this.#reply.error(calls, new ServeError('CALL_REFUSED', `a model has no method \`${method}\`: call it without one`));
     const posts: IncomingCall[] = [];
     for (const call of calls) {
       if (call.http === undefined || call.http.method === 'POST') posts.push(call);
@@ -110,7 +114,12 @@ class OnnxEngine implements Engine {
       case 'json':
         calls.forEach((call, index) => {
           const each = answer.answers[index];
-          if (each instanceof Uint8Array) this.#reply.result([call], { skeleton: '{"$seg":0}', segments: [{ dtype: 'bytes', shape: null, bytes: each }] }, JSON_HEAD);
+          if (each instanceof Uint8Array)
+            this.#reply.result(
+              [call],
+              { skeleton: '{"$seg":0}', segments: [{ dtype: 'bytes', shape: null, bytes: each }] },
+              JSON_HEAD,
+            );
           else this.#reply.error([call], each === undefined ? new Error('no answer') : errorFromShape(each));
         });
         return;
@@ -147,7 +156,10 @@ const tensorsJob = (id: number, calls: readonly IncomingCall[]): { job: Job; tra
     transfer.push(bytes.buffer);
     return { ...segment, bytes };
   });
-  return { job: { id, kind: 'tensors', skeleton: skeletonText(first.value), segments, rows: calls.map((call) => call.rows) }, transfer };
+  return {
+    job: { id, kind: 'tensors', skeleton: skeletonText(first.value), segments, rows: calls.map((call) => call.rows) },
+    transfer,
+  };
 };
 
 const bodiesJob = (id: number, calls: readonly IncomingCall[]): { job: Job; transfer: ArrayBuffer[] } => {
@@ -156,7 +168,10 @@ const bodiesJob = (id: number, calls: readonly IncomingCall[]): { job: Job; tran
     const bytes = own(call.value.segments[0]?.bytes ?? new Uint8Array(0));
     transfer.push(bytes.buffer);
     const contentType = call.http === undefined ? undefined : headerOf(call.http.headers, 'content-type');
-    return { json: contentType === undefined || isJsonType(contentType) || !/^application\/octet-stream\b/i.test(contentType), bytes };
+    return {
+      json: contentType === undefined || isJsonType(contentType) || !/^application\/octet-stream\b/i.test(contentType),
+      bytes,
+    };
   });
   return { job: { id, kind: 'bodies', bodies }, transfer };
 };

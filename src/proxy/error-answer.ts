@@ -1,0 +1,39 @@
+/** An error as an HTTP answer: text, or problem+json (RFC 9457) where the client asks for JSON. Pure. */
+import { ERROR_TABLE, type ServeError } from '../domain/errors.ts';
+
+export interface ErrorAnswer {
+  readonly status: number;
+  readonly headers: string[];
+  readonly body: string;
+}
+
+/** Errors whose message is about our own or user code, not about the request: clients learn nothing of it. */
+const HIDDEN = new Set(['USER_ERROR', 'INTERNAL', 'CALL_REFUSED']);
+
+/** @param accept the request's `accept` header */
+export const errorAnswer = (error: ServeError, accept: string | undefined): ErrorAnswer => {
+  const { status } = error;
+  const detail = HIDDEN.has(error.code) ? 'Internal Server Error' : error.message;
+  const headers: string[] = ['x-serve-error', error.code];
+  const retryAfterS = error.details['retryAfterS'];
+  if (typeof retryAfterS === 'number') headers.push('retry-after', String(Math.max(0, Math.ceil(retryAfterS))));
+  const own = error.details['headers'];
+  if (error.code === 'HTTP_ERROR' && typeof own === 'object' && own !== null) {
+    for (const [name, value] of Object.entries(own)) if (typeof value === 'string') headers.push(name.toLowerCase(), value);
+  }
+  if (accept !== undefined && /\bapplication\/(?:problem\+)?json\b/i.test(accept)) {
+    headers.push('content-type', 'application/problem+json');
+    return {
+      status,
+      headers,
+      body: JSON.stringify({ type: 'about:blank', title: titleOf(error), status, detail, code: error.code }),
+    };
+  }
+  headers.push('content-type', 'text/plain; charset=utf-8');
+  return { status, headers, body: detail };
+};
+
+const titleOf = (error: ServeError): string => {
+  const words = error.code.toLowerCase().replaceAll('_', ' ');
+  return Object.hasOwn(ERROR_TABLE, error.code) ? words.charAt(0).toUpperCase() + words.slice(1) : 'Error';
+};

@@ -1,0 +1,190 @@
+/** Runs a declared graph for one request: calls what is ready, keeps deadlines, bounds fan-out, and ends everything when one step fails. */
+import type { Dispatcher } from '../dispatch/dispatcher.ts';
+import type { Generation } from '../dispatch/generation.ts';
+import type { CallTrace, PendingCall, Sink } from '../dispatch/pending.ts';
+import { ServeError } from '../domain/errors.ts';
+import type { Graph, GraphStep } from '../domain/graph.ts';
+import { jsonNode, listNode, type RequestScope } from '../graph/evaluate.ts';
+import { finish, inputsOf, isDone, outputOf, type RunState, ready, start } from '../graph/step.ts';
+import { nodeOf, type ValueNode, type WireValue, wireOf } from '../protocol/value.ts';
+
+export interface GraphRequest {
+  readonly graph: Graph;
+  readonly generation: Generation;
+  readonly scope: RequestScope;
+  readonly requestId: string;
+  /** Monotonic milliseconds; Infinity: none. */
+  readonly deadlineAt: number;
+  readonly traces: CallTrace[];
+  /** Called once with the graph's output, or with what it failed with. Not after `cancel`. */
+  readonly done: (output: WireValue | ServeError) => void;
+}
+
+export class GraphRun {
+  readonly #dispatcher: Dispatcher;
+  readonly #request: GraphRequest;
+  readonly #now: () => number;
+  readonly #calls = new Set<PendingCall>();
+  #state: RunState;
+  #over = false;
+
+  constructor(dispatcher: Dispatcher, request: GraphRequest, now: () => number) {
+    this.#dispatcher = dispatcher;
+    this.#request = request;
+    this.#now = now;
+    this.#state = start(request.graph);
+    request.generation.enter();
+  }
+
+  begin(): void {
+    this.#advance();
+  }
+
+  /** The client has gone: every call of this run is cancelled, nothing more is begun. */
+  cancel(): void {
+    this.#close();
+  }
+
+  #close(): boolean {
+    if (this.#over) return false;
+    this.#over = true;
+    for (const call of this.#calls) call.abandon(undefined);
+    this.#calls.clear();
+    this.#request.generation.leave();
+    return true;
+  }
+
+  #fail(error: unknown): void {
+    if (!this.#close()) return;
+    this.#request.done(
+      error instanceof ServeError
+        ? error
+        : new ServeError('INTERNAL', String((error as Error)?.message ?? error), {}, { cause: error }),
+    );
+  }
+
+  #advance(): void {
+    if (this.#over) return;
+    try {
+      if (isDone(this.#state)) {
+        const output = wireOf(outputOf(this.#state, this.#request.scope));
+        if (this.#close()) this.#request.done(output);
+        return;
+      }
+      for (const name of ready(this.#state)) {
+        const step = this.#request.graph.steps.find((each) => each.name === name);
+        if (step !== undefined) this.#beginStep(step);
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #beginStep(step: GraphStep): void {
+    const inputs = inputsOf(this.#state, step, this.#request.scope);
+    const results: (ValueNode | undefined)[] = new Array(inputs.length);
+    const deadlineAt = Math.min(
+      this.#request.deadlineAt,
+      step.timeoutMs === undefined ? Number.POSITIVE_INFINITY : this.#now() + step.timeoutMs,
+    );
+    let next = 0;
+    let open = 0;
+    let finished = 0;
+    let stepOver = false;
+    const end = (value: ValueNode) => {
+      if (stepOver || this.#over) return;
+      stepOver = true;
+      this.#state = finish(this.#state, step.name, value);
+      this.#advance();
+    };
+    const failed = (error: ServeError) => {
+      if (stepOver || this.#over) return;
+      if (step.onError === undefined) this.#fail(error);
+      else end(jsonNode(step.onError.value));
+    };
+    const proceed = () => {
+      if (stepOver || this.#over) return;
+      if (finished === inputs.length) {
+        end(step.forEach === undefined ? (results[0] as ValueNode) : listNode(results as ValueNode[]));
+        return;
+      }
+      const most =
+        step.forEach === undefined
+          ? 1
+          : (step.maxConcurrency ?? Math.max(1, 2 * this.#dispatcher.slots(this.#request.generation, step.target)));
+      while (next < inputs.length && open < most && !stepOver && !this.#over) {
+        const index = next;
+        next += 1;
+        open += 1;
+        // Items of one request behind its first are its own queue, here: they are not refused for each other's sake.
+        this.#call(
+          step,
+          inputs[index] as ValueNode,
+          deadlineAt,
+          open > 1,
+          (value) => {
+            open -= 1;
+            finished += 1;
+            results[index] = value;
+            proceed();
+          },
+          failed,
+        );
+      }
+    };
+    proceed();
+  }
+
+  #call(
+    step: GraphStep,
+    input: ValueNode,
+    deadlineAt: number,
+    exempt: boolean,
+    done: (value: ValueNode) => void,
+    failed: (error: ServeError) => void,
+  ): void {
+    const { target } = step;
+    const { generation, requestId, traces } = this.#request;
+    const own = target.application === generation.application ? generation : this.#dispatcher.generation(target.application);
+    if (own === undefined) return failed(new ServeError('UNAVAILABLE', `Application ${target.application} is not there.`));
+    let call: PendingCall | undefined;
+    const over = () => {
+      if (call !== undefined) this.#calls.delete(call);
+    };
+    const chunks: ValueNode[] = [];
+    const sink: Sink = {
+      result: (value) => {
+        over();
+        this.#guard(() => done(nodeOf(value)));
+      },
+      error: (error) => {
+        over();
+        this.#guard(() => failed(error));
+      },
+      open: () => {},
+      chunk: (value, bytes) => {
+        this.#guard(() => chunks.push(nodeOf(value)));
+        if (call?.state === 'sent') call.link?.credit(call, bytes);
+      },
+      end: () => {
+        over();
+        this.#guard(() => done(listNode(chunks)));
+      },
+    };
+    call = this.#dispatcher.call({ generation: own, target, requestId, value: wireOf(input), deadlineAt, sink, traces, exempt });
+    if (call !== undefined && call.state !== 'done') this.#calls.add(call);
+  }
+
+  /** What a replica sent may be no JSON, or refer to segments that are not there: that ends this request and nothing else. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#fail(
+        error instanceof ServeError
+          ? error
+          : new ServeError('USER_ERROR', `an answer could not be read: ${(error as Error).message}`),
+      );
+    }
+  }
+}

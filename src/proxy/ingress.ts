@@ -1,0 +1,313 @@
+/** HTTP requests in, answers out: finds the route, calls the ingress (a deployment or a graph), and turns what comes back into an answer. */
+import { randomUUID } from 'node:crypto';
+import type { Dispatcher } from '../dispatch/dispatcher.ts';
+import type { Generation } from '../dispatch/generation.ts';
+import type { CallTrace, PendingCall, Sink } from '../dispatch/pending.ts';
+import { ServeError } from '../domain/errors.ts';
+import type { ApplicationRouting, RoutingSnapshot } from '../domain/snapshot.ts';
+import { answerOfWire } from '../protocol/http-value.ts';
+import type { HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
+import type { WireValue } from '../protocol/value.ts';
+import type { AccessRecord } from './access-log.ts';
+import { errorAnswer } from './error-answer.ts';
+import { GraphRun } from './graph-run.ts';
+import type { HttpExchange } from './http-server.ts';
+import { requestScope } from './request-scope.ts';
+import { RouteTable } from './route-table.ts';
+
+export interface IngressOptions {
+  readonly dispatcher: Dispatcher;
+  readonly now: () => number;
+  /** Called for each finished request of an application that has its access log on. */
+  readonly logged: (record: AccessRecord) => void;
+  /** For errors that are not the client's: the detail that clients do not get. */
+  readonly failed: (requestId: string, error: ServeError) => void;
+}
+
+/** Credit is given back in portions, so that not each small chunk costs a frame. */
+const CREDIT_PORTION = 65_536;
+
+export class Ingress {
+  readonly #options: IngressOptions;
+  #snapshot: RoutingSnapshot | undefined;
+  #routes = new RouteTable<ApplicationRouting>([]);
+  #ongoing = 0;
+  #draining = false;
+  #onQuiet: (() => void) | undefined;
+
+  constructor(options: IngressOptions) {
+    this.#options = options;
+  }
+
+  apply(snapshot: RoutingSnapshot): void {
+    this.#snapshot = snapshot;
+    this.#routes = new RouteTable(
+      snapshot.applications.flatMap((application) =>
+        application.routePrefix === null ? [] : [[application.routePrefix, application] as const],
+      ),
+    );
+  }
+
+  /** Requests whose answer is not complete. */
+  get ongoing(): number {
+    return this.#ongoing;
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /** Resolves when no request is under way. */
+  quiet(): Promise<void> {
+    if (this.#ongoing === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onQuiet = resolve;
+    });
+  }
+
+  readonly handle = (exchange: HttpExchange): void => {
+    this.#ongoing += 1;
+    const request = new Request(exchange, this.#options, this.#over);
+    const path = this.#pathOf(exchange.path);
+    if (path.startsWith('/-/')) {
+      exchange.body(() => this.#own(request, path));
+      return;
+    }
+    const application = this.#routes.match(path);
+    if (application === undefined) {
+      exchange.body(() =>
+        request.error(
+          new ServeError(
+            'ROUTE_NOT_FOUND',
+            `Path '${exchange.path}' not found. Ping http://${exchange.header('host') ?? ''}/-/routes for available routes.`,
+          ),
+        ),
+      );
+      return;
+    }
+    exchange.body((body) => request.serve(application, body, this.#snapshot?.proxy.requestTimeoutMs ?? null));
+  };
+
+  readonly #over = (): void => {
+    this.#ongoing -= 1;
+    if (this.#ongoing === 0) this.#onQuiet?.();
+  };
+
+  #pathOf(path: string): string {
+    const root = this.#snapshot?.proxy.rootPath ?? '';
+    if (root === '' || !(path === root || path.startsWith(`${root}/`))) return path;
+    return path.slice(root.length) || '/';
+  }
+
+  /** `/-/healthz` and `/-/routes`. */
+  #own(request: Request, path: string): void {
+    const snapshot = this.#snapshot;
+    if (path === '/-/healthz') {
+      if (this.#draining) return request.text(503, 'draining: the daemon is stopping');
+      if (snapshot === undefined || !snapshot.ready)
+        return request.text(503, 'starting: not every application is ready yet; see `serve-daemon status`');
+      return request.text(200, 'success');
+    }
+    if (path === '/-/routes') {
+      const routes: Record<string, string> = {};
+      for (const { routePrefix, name } of snapshot?.applications ?? []) if (routePrefix !== null) routes[routePrefix] = name;
+      return request.json(routes);
+    }
+    request.error(
+      new ServeError('ROUTE_NOT_FOUND', `Path '${path}' not found. Of the daemon's own there are /-/healthz and /-/routes.`),
+    );
+  }
+}
+
+/** One request from its head to the end of its answer. */
+class Request implements Sink {
+  readonly #exchange: HttpExchange;
+  readonly #options: IngressOptions;
+  readonly #over: () => void;
+  readonly #id: string;
+  readonly #startedAt: number;
+  readonly #traces: CallTrace[] = [];
+  #application: ApplicationRouting | undefined;
+  #call: PendingCall | undefined;
+  #run: GraphRun | undefined;
+  #finished = false;
+  #begun = false;
+  #owedCredit = 0;
+  #stalled = false;
+
+  constructor(exchange: HttpExchange, options: IngressOptions, over: () => void) {
+    this.#exchange = exchange;
+    this.#options = options;
+    this.#over = over;
+    this.#startedAt = options.now();
+    const given = exchange.header('x-request-id');
+    this.#id = given !== undefined && given !== '' && given.length <= 256 ? given : randomUUID();
+    exchange.onAborted(() => this.#aborted());
+  }
+
+  serve(application: ApplicationRouting, body: Uint8Array, proxyTimeoutMs: number | null): void {
+    if (this.#finished) return;
+    this.#application = application;
+    const generation = this.#options.dispatcher.generation(application.name);
+    if (application.unavailable !== null || generation === undefined) {
+      return this.error(
+        new ServeError('UNAVAILABLE', application.unavailable ?? `Application ${application.name} is starting.`, {
+          retryAfterS: 1,
+        }),
+      );
+    }
+    const { method, path, query, headers } = this.#exchange;
+    const head: HttpHead = { method, path, query, headers };
+    const deadlineAt = Math.min(
+      proxyTimeoutMs === null ? Number.POSITIVE_INFINITY : this.#startedAt + proxyTimeoutMs,
+      this.#startedAt + clientTimeoutMs(this.#exchange.header('x-request-timeout-seconds')),
+    );
+    const { ingress } = application;
+    if (ingress.kind === 'graph') return this.#runGraph(generation, head, body, deadlineAt);
+    this.#call = this.#options.dispatcher.call({
+      generation,
+      target: { application: application.name, deployment: ingress.deployment, method: 'call' },
+      requestId: this.#id,
+      value: { skeleton: SEGMENT_0, segments: [{ dtype: 'bytes', shape: null, bytes: body }] },
+      http: head,
+      deadlineAt,
+      movable: true,
+      traces: this.#traces,
+      sink: this,
+    });
+  }
+
+  text(status: number, text: string): void {
+    this.#respond(status, ['content-type', 'text/plain; charset=utf-8'], text);
+  }
+
+  json(value: Readonly<Record<string, string>>): void {
+    this.#respond(200, ['content-type', 'application/json'], JSON.stringify(value));
+  }
+
+  error(error: ServeError): void {
+    if (this.#finished) return;
+    if (error.status >= 500 && error.code !== 'UNAVAILABLE' && error.code !== 'QUEUE_FULL') this.#options.failed(this.#id, error);
+    if (this.#begun) {
+      // The head is out: all that is left to say is that this answer is not whole.
+      this.#finish(error.status, error.code);
+      this.#exchange.abort();
+      return;
+    }
+    const answer = errorAnswer(error, this.#exchange.header('accept'));
+    this.#respond(answer.status, answer.headers, answer.body, error.code);
+  }
+
+  #runGraph(generation: Generation, head: HttpHead, body: Uint8Array, deadlineAt: number): void {
+    const { ingress } = generation.routing;
+    if (ingress.kind !== 'graph') return this.error(new ServeError('INTERNAL', 'the application has no graph any more'));
+    this.#run = new GraphRun(
+      this.#options.dispatcher,
+      {
+        graph: ingress.graph,
+        generation,
+        scope: requestScope(head, body),
+        requestId: this.#id,
+        deadlineAt,
+        traces: this.#traces,
+        done: (output) => {
+          if (output instanceof ServeError) return this.error(output);
+          try {
+            const { contentType, body: bytes } = answerOfWire(output);
+            this.#respond(200, contentType === null ? [] : ['content-type', contentType], bytes);
+          } catch (error) {
+            this.error(error instanceof ServeError ? error : new ServeError('INTERNAL', (error as Error).message));
+          }
+        },
+      },
+      this.#options.now,
+    );
+    this.#run.begin();
+  }
+
+  result(value: WireValue, http: HttpAnswerHead | undefined): void {
+    if (http === undefined) return this.error(new ServeError('INTERNAL', 'a replica answered an HTTP call without an HTTP head'));
+    this.#respond(http.status, http.headers, value.segments[0]?.bytes ?? EMPTY);
+  }
+
+  open(http: HttpAnswerHead | undefined): void {
+    if (this.#finished) return;
+    this.#begun = true;
+    this.#exchange.begin(http?.status ?? 200, [...(http?.headers ?? []), 'x-request-id', this.#id]);
+  }
+
+  chunk(value: WireValue, bytes: number): void {
+    if (this.#finished) return;
+    const chunk = value.segments[0]?.bytes;
+    this.#owedCredit += bytes;
+    if (chunk !== undefined && chunk.byteLength > 0 && !this.#exchange.write(chunk) && !this.#stalled) {
+      this.#stalled = true;
+      this.#exchange.onDrain(() => {
+        this.#stalled = false;
+        this.#giveCredit(1);
+      });
+    }
+    if (!this.#stalled) this.#giveCredit(CREDIT_PORTION);
+  }
+
+  /** Lets the producer go on, as far as the client has taken what it sent. */
+  #giveCredit(atLeast: number): void {
+    if (this.#owedCredit < atLeast || this.#call === undefined || this.#call.state !== 'sent') return;
+    this.#call.link?.credit(this.#call, this.#owedCredit);
+    this.#owedCredit = 0;
+  }
+
+  end(): void {
+    if (this.#finished) return;
+    this.#finish(200);
+    this.#exchange.end();
+  }
+
+  #respond(status: number, headers: readonly string[], body: Uint8Array | string, error?: string): void {
+    if (this.#finished) return;
+    this.#finish(status, error);
+    this.#exchange.respond(status, [...headers, 'x-request-id', this.#id], body);
+  }
+
+  #aborted(): void {
+    if (this.#finished) return;
+    const goesOn = this.#exchange.header('x-request-disconnect-disabled') === '?1';
+    this.#finish(499, 'CLIENT_CLOSED');
+    if (goesOn) return;
+    this.#call?.abandon(undefined);
+    this.#run?.cancel();
+  }
+
+  #finish(status: number, error?: string): void {
+    this.#finished = true;
+    this.#over();
+    const application = this.#application;
+    if (application === undefined || !application.accessLog) return;
+    this.#options.logged({
+      time: Date.now(),
+      requestId: this.#id,
+      method: this.#exchange.method,
+      path: this.#exchange.path,
+      application: application.name,
+      route: application.routePrefix ?? '',
+      status,
+      totalMs: this.#options.now() - this.#startedAt,
+      error,
+      traces: this.#traces,
+    });
+  }
+}
+
+const SEGMENT_0 = '{"$seg":0}';
+const EMPTY = new Uint8Array(0);
+
+/** What a client allows; 0 or less, and what is no number: no limit from the client. */
+const clientTimeoutMs = (header: string | undefined): number => {
+  if (header === undefined) return Number.POSITIVE_INFINITY;
+  const seconds = Number(header);
+  return Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : Number.POSITIVE_INFINITY;
+};

@@ -1,0 +1,53 @@
+/** The few types of uWebSockets.js that we use; its binary comes in packages that carry none. */
+
+/** Valid until the answer is whole or `onAborted` was called; after that every call throws. */
+export interface UwsResponse {
+  writeStatus(status: string): this;
+  /** Writes `name: value` and CRLF as given: nothing is checked. */
+  writeHeader(name: string | Uint8Array, value: string | Uint8Array): this;
+  /** Ends with `Content-Length`. With `close` it adds `Connection: close` unless the request's own header was five characters long. */
+  end(body?: string | Uint8Array, close?: boolean): this;
+  endWithoutBody(reportedLength?: number, close?: boolean): this;
+  /** Writes what the socket takes now. `[everything was taken, the answer is whole]`. */
+  tryEnd(part: Uint8Array, totalBytes: number): [boolean, boolean];
+  /** One chunk (chunked). False: the socket is full. Nothing is dropped only while the chunk fits the cork buffer (16 KiB). */
+  write(chunk: Uint8Array): boolean;
+  onWritable(listener: (bodyBytesWritten: number) => boolean): this;
+  onAborted(listener: () => void): this;
+  /** `chunk` is detached when the listener returns: copy it. */
+  onData(listener: (chunk: ArrayBuffer, isLast: boolean) => void): this;
+  cork(write: () => void): this;
+  close(): this;
+}
+
+/** Dead when the request listener returns. */
+export interface UwsRequest {
+  getCaseSensitiveMethod(): string;
+  getUrl(): string;
+  getQuery(): string | undefined;
+  /** Every header in order, repeated ones included, names in lower case. */
+  forEach(listener: (name: string, value: string) => void): void;
+}
+
+/** An address inside the library, as text or number; only handed back to it. */
+export type UwsDescriptor = unknown;
+/** A listening socket inside the library. */
+export type UwsListenSocket = object;
+
+export interface UwsApp {
+  any(pattern: string, listener: (res: UwsResponse, req: UwsRequest) => void): UwsApp;
+  listen(host: string, port: number, options: number, done: (socket: UwsListenSocket | false) => void): UwsApp;
+  /** Closes its listeners and every connection that it holds. */
+  close(): UwsApp;
+  getDescriptor(): UwsDescriptor;
+  addChildAppDescriptor(descriptor: UwsDescriptor): UwsApp;
+  removeChildAppDescriptor(descriptor: UwsDescriptor): UwsApp;
+}
+
+export interface UwsModule {
+  App(): UwsApp;
+  us_socket_local_port(socket: UwsListenSocket): number;
+  LIBUS_LISTEN_EXCLUSIVE_PORT: number;
+  /** Undocumented switches of this thread; one of them takes the library's own header out of every answer. */
+  _cfg?(key: string): void;
+}

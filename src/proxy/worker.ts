@@ -1,0 +1,154 @@
+/** The data plane: entry of the worker thread. Listens for clients and replicas, and follows the snapshots that the control plane publishes. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { Dispatcher } from '../dispatch/dispatcher.ts';
+import { ServeError } from '../domain/errors.ts';
+import type { FromDataPlane, RoutingSnapshot, ToDataPlane } from '../domain/snapshot.ts';
+import { listenForReplicas } from '../protocol/accept.ts';
+import { type AccessRecord, jsonLine, textLine } from './access-log.ts';
+import { startHttpServer } from './http-driver.ts';
+import { type HttpServer, ListenError } from './http-server.ts';
+import { Ingress } from './ingress.ts';
+
+export interface DataPlaneOptions {
+  /** Path of the Unix socket that replicas connect to. */
+  readonly socket: string;
+  readonly key: string;
+  readonly accessLog: 'TEXT' | 'JSON';
+}
+
+if (parentPort === null) throw new Error('proxy/worker runs on a worker thread');
+const port = parentPort;
+const options = workerData as DataPlaneOptions;
+const post = (message: FromDataPlane): void => port.postMessage(message);
+const now = (): number => performance.now();
+
+/** Access-log lines leave together: at the latest after this long, or when there are so many characters. */
+const LOG_FLUSH_MS = 100;
+const LOG_FLUSH_CHARS = 65_536;
+let lines = '';
+let flushing: NodeJS.Timeout | undefined;
+const flush = (): void => {
+  clearTimeout(flushing);
+  flushing = undefined;
+  if (lines === '') return;
+  post({ type: 'access', lines });
+  lines = '';
+};
+const logged = (record: AccessRecord): void => {
+  lines += options.accessLog === 'JSON' ? jsonLine(record) : textLine(record);
+  if (lines.length > LOG_FLUSH_CHARS) flush();
+  else flushing ??= setTimeout(flush, LOG_FLUSH_MS);
+};
+const log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, unknown>> = {}): void =>
+  post({ type: 'log', level, message, fields });
+
+const dispatcher = new Dispatcher(now, post);
+const ingress = new Ingress({
+  dispatcher,
+  now,
+  logged,
+  failed: (requestId, error) => {
+    const { code, message, source, stack, name } = error;
+    const cause = error.cause instanceof Error ? error.cause.message : undefined;
+    log('error', 'request failed', { requestId, code, source, err: { type: name, message, stack, cause } });
+  },
+});
+
+let snapshot: RoutingSnapshot | undefined;
+let server: HttpServer | undefined;
+let address = '';
+let closing = false;
+
+/** Listener options moved: the new listener takes over before the old one stops accepting. */
+const listen = async (proxy: RoutingSnapshot['proxy']): Promise<void> => {
+  const wanted = proxy.enabled ? `${proxy.host} ${proxy.port} ${proxy.server}` : '';
+  if (wanted === address) return;
+  const before = server;
+  address = wanted;
+  if (wanted === '') {
+    server = undefined;
+  } else {
+    try {
+      server = await startHttpServer(proxy.server, { host: proxy.host, port: proxy.port, limits }, ingress.handle);
+    } catch (error) {
+      // What served goes on serving; the control plane says what to do.
+      address = before === undefined ? '' : address;
+      const code = error instanceof ListenError ? error.code : 'UNKNOWN';
+      return post({ type: 'listen-failed', code, message: (error as Error).message });
+    }
+    if (closing) return server.destroy();
+    post({ type: 'listening', host: proxy.host, port: server.port, driver: server.driver });
+  }
+  before?.stopAccepting();
+};
+
+const limits = () => ({
+  maxRequestBodyBytes: snapshot?.proxy.maxRequestBodyBytes ?? 0,
+  keepAliveTimeoutMs: snapshot?.proxy.keepAliveTimeoutMs ?? 0,
+  draining: ingress.draining,
+});
+
+const apply = (next: RoutingSnapshot): void => {
+  snapshot = next;
+  dispatcher.apply(next);
+  ingress.apply(next);
+  listening = listening.then(() => listen(next.proxy));
+};
+let listening: Promise<void> = Promise.resolve();
+
+const drain = async (graceMs: number, timeoutMs: number): Promise<void> => {
+  ingress.drain();
+  if (graceMs > 0) await new Promise((resolve) => setTimeout(resolve, graceMs));
+  server?.stopAccepting();
+  const late = setTimeout(
+    () => dispatcher.destroy(new ServeError('UNAVAILABLE', 'The daemon is stopping.', { retryAfterS: 1 })),
+    timeoutMs,
+  );
+  await ingress.quiet();
+  clearTimeout(late);
+  flush();
+  post({ type: 'drained' });
+};
+
+/** The only way out: a live uWebSockets.js app would abort the process at exit. */
+const close = (): void => {
+  closing = true;
+  flush();
+  clearInterval(watch);
+  dispatcher.destroy(new ServeError('UNAVAILABLE', 'The daemon is stopping.'));
+  server?.destroy();
+  replicas.close();
+  post({ type: 'closed' });
+};
+
+const lastResort = (error: unknown): void => {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  log('error', 'the data plane failed', { err: { type: 'Error', message, stack } });
+  close();
+};
+process.on('uncaughtException', lastResort);
+process.on('unhandledRejection', lastResort);
+
+const replicas = await listenForReplicas(
+  options.socket,
+  options.key,
+  (identity, socket, reader) => dispatcher.connect(identity, socket, reader),
+  (reason) => log('warn', 'a connection to the replica socket was refused', { reason }),
+);
+const watch = setInterval(() => dispatcher.checkLinks(), 500);
+
+port.on('message', (message: ToDataPlane) => {
+  switch (message.type) {
+    case 'snapshot':
+      return apply(message.snapshot);
+    case 'drain':
+      return void drain(message.graceMs, message.timeoutMs);
+    case 'close':
+      return close();
+    case 'report':
+      return post({ type: 'report', id: message.id, load: dispatcher.load() });
+    default:
+      return message satisfies never;
+  }
+});
+post({ type: 'started' });
