@@ -34,11 +34,18 @@ export interface HttpExchange {
   readonly headers: readonly string[];
   /** First value of a header (lower-case name); undefined when it was not sent. */
   header(name: string): string | undefined;
-  /** Delivers the whole body once it is there (never after an abort or a 413). The bytes are the receiver's to keep. */
+  /** Delivers the whole body once it is there (never after an abort or a refusal). The bytes are the receiver's to keep. */
   body(done: (bytes: Uint8Array) => void): void;
-  /** The client went away before the answer was complete. Called at most once. */
+  /**
+   * The client went away before the answer was complete, or the driver refused the rest of the request (a chunked body beyond the
+   * limit, broken chunks) and answered for itself. Called at most once; at once when it has happened already. One listener.
+   */
   onAborted(listener: () => void): void;
-  /** A whole answer with `content-length` (none of it for HEAD, 204, 304). */
+  /**
+   * A whole answer with `content-length` (no body for HEAD, 204, 304). The driver frames: `content-length`, `transfer-encoding`,
+   * `connection`, `keep-alive` and `date` among the headers are left out. A status that is not final, a header with a line end in it or
+   * a head over 12 KiB becomes a 500 INTERNAL.
+   */
   respond(status: number, headers: readonly string[], body: Uint8Array | string): void;
   /** Starts a streamed answer (chunked). */
   begin(status: number, headers: readonly string[]): void;
@@ -53,11 +60,13 @@ export interface HttpExchange {
 
 export interface HttpServer {
   readonly driver: 'uWebSockets.js' | 'node:http';
+  /** Why `auto` did not get the faster driver: for a warning in the log. */
+  readonly fallbackReason: string | undefined;
   /** The port that was bound. */
   readonly port: number;
-  /** Stops accepting; connections with a request in work live on, idle ones are closed. */
+  /** Stops accepting; connections with a request in work live on and get `connection: close`, idle ones are closed. */
   stopAccepting(): void;
-  /** Closes everything at once. */
+  /** Closes everything at once. Not to be called from inside a handler's own turn. */
   destroy(): void;
 }
 

@@ -1,0 +1,236 @@
+/** One request on node:http and its answer. */
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import {
+  INTERNAL_BODY,
+  INTERNAL_HEADERS,
+  isAscii,
+  isBodyless,
+  isFinalStatus,
+  refusalHeaders,
+  soundHeaders,
+} from './http-answer.ts';
+import { BodyBuffer, NO_BYTES } from './http-body.ts';
+import { type Framing, type Refusal, statusOf } from './http-framing.ts';
+import type { HttpExchange } from './http-server.ts';
+
+/** What the exchanges of one connection share; with pipelining there may be several at a time. */
+export interface NodeConnection {
+  readonly open: Set<NodeExchange>;
+  /** The youngest: only its answer may close the connection. */
+  last: NodeExchange | undefined;
+  closing(): boolean;
+  /** The parser gave up: what is open is answered, nothing more comes. */
+  isBroken: boolean;
+  /** A request was refused: its answer closes, what comes behind it is not executed. */
+  isRefused: boolean;
+}
+
+export class NodeExchange implements HttpExchange {
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  readonly headers: readonly string[];
+  readonly #connection: NodeConnection;
+  readonly #req: IncomingMessage;
+  readonly #res: ServerResponse;
+  readonly #bodyBytes: number;
+  readonly #maxBodyBytes: number;
+  readonly #expectsContinue: boolean;
+  #isDone = false;
+  #wasAborted = false;
+  #hasBegun = false;
+  #ended = false;
+  #aborted: (() => void) | undefined;
+  #drained: (() => void) | undefined;
+  #stopReading: (() => void) | undefined;
+
+  constructor(
+    connection: NodeConnection,
+    req: IncomingMessage,
+    res: ServerResponse,
+    target: { path: string; query: string },
+    headers: readonly string[],
+    framing: Framing,
+    maxBodyBytes: number,
+    expectsContinue: boolean,
+  ) {
+    this.#connection = connection;
+    this.#req = req;
+    this.#res = res;
+    this.method = req.method ?? '';
+    this.path = target.path;
+    this.query = target.query;
+    this.headers = headers;
+    this.#bodyBytes = framing.bodyBytes;
+    this.#maxBodyBytes = maxBodyBytes;
+    this.#expectsContinue = expectsContinue;
+    connection.open.add(this);
+    connection.last = this;
+    res.once('finish', () => this.#finish());
+  }
+
+  /** All of the request has been read. */
+  get isReceived(): boolean {
+    return this.#req.complete;
+  }
+
+  get hasBegun(): boolean {
+    return this.#hasBegun;
+  }
+
+  header(name: string): string | undefined {
+    const headers = this.headers;
+    for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) return headers[i + 1];
+    return undefined;
+  }
+
+  body(done: (bytes: Uint8Array) => void): void {
+    if (this.#isDone) return;
+    if (this.#bodyBytes === 0) {
+      done(NO_BYTES);
+      return;
+    }
+    if (this.#expectsContinue) this.#res.writeContinue();
+    let whole: Uint8Array | undefined;
+    let received: BodyBuffer | undefined;
+    const onData = (chunk: Buffer): void => {
+      if (chunk.length === this.#bodyBytes) {
+        whole = chunk;
+        return;
+      }
+      received ??= new BodyBuffer(this.#bodyBytes, this.#maxBodyBytes);
+      const refusal = received.add(chunk);
+      if (refusal !== undefined) this.#refuseBody(refusal);
+    };
+    const onEnd = (): void => {
+      stop();
+      try {
+        done(whole ?? received?.take() ?? NO_BYTES);
+      } catch {
+        this.abort();
+      }
+    };
+    const stop = (): void => {
+      this.#stopReading = undefined;
+      this.#req.off('data', onData).off('end', onEnd);
+    };
+    this.#stopReading = stop;
+    this.#req.on('data', onData).on('end', onEnd);
+    // A connection that breaks is told by `gone`.
+    this.#req.on('error', () => {});
+  }
+
+  onAborted(listener: () => void): void {
+    this.#aborted = listener;
+    if (this.#wasAborted) this.#tellAborted();
+  }
+
+  respond(status: number, headers: readonly string[], body: Uint8Array | string): void {
+    if (this.#isDone || this.#hasBegun) return;
+    const sound = isFinalStatus(status) ? soundHeaders(headers) : undefined;
+    if (sound === undefined) this.#send(500, INTERNAL_HEADERS, INTERNAL_BODY);
+    else this.#send(status, sound, body);
+  }
+
+  begin(status: number, headers: readonly string[]): void {
+    if (this.#isDone || this.#hasBegun) return;
+    const sound = isFinalStatus(status) ? soundHeaders(headers) : undefined;
+    if (sound === undefined) {
+      this.#send(500, INTERNAL_HEADERS, INTERNAL_BODY);
+      return;
+    }
+    this.#hasBegun = true;
+    this.#res.writeHead(status, this.#withConnection(sound.slice()));
+    if (isBodyless(this.method, status)) {
+      this.#ended = true;
+      this.#res.end();
+      return;
+    }
+    this.#res.flushHeaders();
+    this.#res.on('drain', () => this.#drain());
+  }
+
+  write(chunk: Uint8Array | string): boolean {
+    if (this.#isDone || !this.#hasBegun || this.#ended || chunk.length === 0) return true;
+    return this.#res.write(chunk);
+  }
+
+  onDrain(listener: () => void): void {
+    this.#drained = listener;
+  }
+
+  end(): void {
+    if (this.#isDone || !this.#hasBegun || this.#ended) return;
+    this.#ended = true;
+    this.#res.end();
+  }
+
+  abort(): void {
+    if (this.#isDone) return;
+    this.#finish();
+    this.#req.socket.destroy();
+  }
+
+  /** The connection is closed, or what comes on it cannot be read. */
+  gone(): void {
+    if (this.#isDone) return;
+    this.#finish();
+    this.#wasAborted = true;
+    this.#tellAborted();
+  }
+
+  #send(status: number, headers: readonly string[], body: Uint8Array | string): void {
+    this.#hasBegun = true;
+    this.#ended = true;
+    const all = headers.slice();
+    const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
+    if (status !== 204 && status !== 304) all.push('content-length', String(length));
+    this.#res.writeHead(status, this.#withConnection(all));
+    if (isBodyless(this.method, status)) this.#res.end();
+    // Node writes head and text as one string, in the text's encoding: Latin-1 in a header would become UTF-8.
+    else this.#res.end(typeof body === 'string' && !all.every(isAscii) ? Buffer.from(body) : body);
+  }
+
+  #withConnection(headers: string[]): string[] {
+    if (this.#connection.last === this && this.#connection.closing()) headers.push('connection', 'close');
+    return headers;
+  }
+
+  #refuseBody(refusal: Refusal): void {
+    this.#stopReading?.();
+    this.#connection.isRefused = true;
+    this.#connection.isBroken = true;
+    if (this.#hasBegun) {
+      if (!this.#ended) this.abort();
+    } else {
+      this.#req.pause();
+      this.#send(statusOf(refusal.code), refusalHeaders(refusal), `${refusal.message}\r\n`);
+    }
+    this.#tellAborted();
+  }
+
+  #drain(): void {
+    try {
+      this.#drained?.();
+    } catch {
+      this.abort();
+    }
+  }
+
+  #tellAborted(): void {
+    const listener = this.#aborted;
+    this.#aborted = undefined;
+    try {
+      listener?.();
+    } catch {
+      // The connection is gone: there is nobody left to tell.
+    }
+  }
+
+  #finish(): void {
+    this.#isDone = true;
+    this.#stopReading?.();
+    this.#connection.open.delete(this);
+  }
+}
