@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import { ensureBuilt, ROOT } from './prepare.mjs';
 
 ensureBuilt();
-process.env.UWS_HTTP_MAX_HEADERS_SIZE ??= '16384';
 const { serve } = await import('../dist/cli/run.js');
 process.exitCode = await serve({
   config: join(ROOT, 'configs', 'quickstart', 'config.yaml'),
   onReady: (url) => {
-    const text = 'Serving models is harder than training them. A server must batch requests, bound its queues and survive crashes. Most teams write this again and again. One file should be enough to say what is served. Editing that file should be enough to change it.';
+    const text =
+      'Serving models is harder than training them. A server must batch requests, bound its queues and survive crashes. Most teams write this again and again. One file should be enough to say what is served. Editing that file should be enough to change it.';
     console.log(`
 Ready. In another terminal:
 

@@ -131,6 +131,8 @@ class Daemon implements RunningDaemon {
     const listening = new Promise<{ code: string; message: string } | undefined>((resolve) => {
       listened = resolve;
     });
+    // The native HTTP server reads this once, from the environment, before its thread starts.
+    process.env.UWS_HTTP_MAX_HEADERS_SIZE = String(proxy.maxHeaderBytes);
     this.#plane = await DataPlane.start(
       DATA_PLANE,
       { socket: this.#folders.dataSocket, key: this.#key, accessLog: this.#log.encoding },
@@ -175,13 +177,7 @@ class Daemon implements RunningDaemon {
         if (this.#controller?.settled) this.#becameReady();
       },
     });
-    this.#admin = await AdminServer.start(admin, {
-      status: () => this.status(),
-      notReady: () =>
-        this.#stopping ? 'the daemon is stopping' : this.#controller?.settled ? undefined : 'not every application is ready yet',
-    }).catch((error: NodeJS.ErrnoException) => {
-      throw new StartError(listenText('admin_options', admin.host, admin.port, error.code ?? error.message));
-    });
+    this.#admin = await this.#startAdmin(admin);
     logger.info({ url: this.adminUrl }, 'admin API is up');
     this.#apply(outcome, false);
     if (proxy.enabled) {
@@ -196,6 +192,38 @@ class Daemon implements RunningDaemon {
       (error) => logger.error({ error: error.message }, 'watching files failed'),
     );
     this.#follow(since);
+  }
+
+  /** @throws StartError */
+  #startAdmin(spec: DesiredState['admin']): Promise<AdminServer> {
+    return AdminServer.start(spec, {
+      status: () => this.status(),
+      notReady: () =>
+        this.#stopping ? 'the daemon is stopping' : this.#controller?.settled ? undefined : 'not every application is ready yet',
+    }).catch((error: NodeJS.ErrnoException) => {
+      throw new StartError(listenText('admin_options', spec.host, spec.port, error.code ?? error.message));
+    });
+  }
+
+  /** What the config says of the daemon itself: the admin listener moves at once; what is fixed at start is told. */
+  async #reconfigure(before: DesiredState, after: DesiredState): Promise<void> {
+    const { logger } = this.#log;
+    if (before.admin.host === after.admin.host && before.admin.port === after.admin.port) this.#admin?.configure(after.admin);
+    else {
+      const moved = await this.#startAdmin(after.admin).catch((error: Error) => error);
+      if (moved instanceof Error) logger.error({ error: moved.message }, 'the admin API stays where it was');
+      else {
+        this.#admin?.close();
+        this.#admin = moved;
+        logger.info({ url: this.adminUrl }, 'admin API is up');
+      }
+    }
+    logger.level = this.#options.logLevel ?? after.logging.level;
+    if (before.logging.encoding !== after.logging.encoding)
+      logger.warn('logging_config.encoding is in force from the next start on');
+    if (before.proxy.maxHeaderBytes !== after.proxy.maxHeaderBytes && this.#listening.driver === 'uWebSockets.js') {
+      logger.warn('http_options.max_header_size is in force from the next start on: uWebSockets.js reads it once');
+    }
   }
 
   async status(): Promise<object> {
@@ -309,8 +337,8 @@ class Daemon implements RunningDaemon {
     }
     for (const warning of outcome.warnings)
       logger.warn({ code: warning.code, path: warning.path, line: warning.line }, warning.message);
+    await this.#reconfigure(this.#desired, outcome.desired);
     this.#desired = outcome.desired;
-    logger.level = this.#options.logLevel ?? outcome.desired.logging.level;
     this.#apply(outcome, retry);
   }
 

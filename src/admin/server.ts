@@ -12,7 +12,7 @@ export interface AdminSources {
 
 export class AdminServer {
   readonly #server: Server;
-  readonly #spec: AdminSpec;
+  #spec: AdminSpec;
   readonly #sources: AdminSources;
 
   private constructor(spec: AdminSpec, sources: AdminSources) {
@@ -39,6 +39,11 @@ export class AdminServer {
   get address(): string {
     const { address, port, family } = this.#server.address() as AddressInfo;
     return family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;
+  }
+
+  /** For what needs no new listener. */
+  configure(spec: AdminSpec): void {
+    this.#spec = spec;
   }
 
   close(): void {

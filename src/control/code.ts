@@ -73,6 +73,10 @@ const packages: Plugin = {
       if (found.errors.length > 0 || found.external) return found.errors.length > 0 ? { errors: found.errors } : found;
       // A path alias of a tsconfig leads to the user's own file, which is part of the bundle.
       if (!found.path.includes('/node_modules/')) return { path: found.path };
+      // Node imports JSON only where the import says that it is, so it becomes part of the bundle.
+      if (found.path.endsWith('.json')) return { path: found.path };
+      // `require` takes paths, and no URLs.
+      if (kind === 'require-call' || kind === 'require-resolve') return { path: found.path, external: true };
       return { path: pathToFileURL(found.path).href, external: true };
     });
   },
@@ -126,5 +130,11 @@ export const compileCode = async (file: string, cacheDir: string): Promise<Compi
   };
 };
 
-const messageText = ({ text, location }: Message): string =>
-  location === null ? text : `${location.file}:${location.line}:${location.column + 1}: ${text}`;
+/** What `origins` put before the text of the user's first line. */
+const HEAD = /^const __serve_url = .*?, __serve_dir = "(?:[^"\\]|\\.)*";/;
+
+const messageText = ({ text, location }: Message): string => {
+  if (location === null) return text;
+  const head = Buffer.byteLength(HEAD.exec(location.lineText)?.[0] ?? '');
+  return `${location.file}:${location.line}:${Math.max(0, location.column - head) + 1}: ${text}`;
+};

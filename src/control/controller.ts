@@ -43,6 +43,9 @@ export interface ControllerOptions {
 /** How long a process may take to connect before its place among the concurrent starts is given to the next. */
 const BOOT_MS = 10_000;
 
+/** The end of a process is known so long after that of its sockets, at the latest. */
+const EXIT_TOLD_MS = 1000;
+
 export class Controller {
   readonly #options: ControllerOptions;
   readonly #replicas = new Map<string, Managed>();
@@ -141,6 +144,18 @@ export class Controller {
         replica.idle = true;
         return this.#reconcileSoon();
       }
+      case 'link-down': {
+        // Most often its process has just died, and how is about to be told. One that lives on is a replica in name only.
+        setTimeout(() => {
+          const replica = this.#replicas.get(message.replica);
+          if (replica?.state === 'RUNNING' || replica?.state === 'UPDATING')
+            replica.process?.kill('crash', `its data link is gone: ${message.reason ?? ''}`);
+        }, EXIT_TOLD_MS).unref();
+        return;
+      }
+      case 'stuck':
+        this.#replicas.get(message.replica)?.process?.kill('stuck', 'all its slots were held by requests that nobody waits for');
+        return;
       case 'unresponsive': {
         const replica = this.#replicas.get(message.replica);
         // A constructor may be busy as long as `startup_timeout_s` allows.
@@ -286,6 +301,8 @@ export class Controller {
                 booted();
               },
               onReady: (ready) => {
+                // Told to stop just before it became ready: it is on its way out.
+                if (replica.state !== 'STARTING') return;
                 replica.describes = ready.describes;
                 replica.become('RUNNING');
                 const memoryKey = restartKey(application, spec.name, version);

@@ -29,6 +29,7 @@ export class LineSplitter {
   }
 
   end(): void {
+    this.#rest += this.#decoder.end();
     if (this.#rest !== '') this.#line(this.#rest);
     this.#rest = '';
     this.#tellDropped();

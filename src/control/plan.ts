@@ -85,13 +85,11 @@ export const plan = (targets: readonly TargetApplication[], actual: ActualState,
     if (hasFailed(memory, want.deployment.spec.maxConstructorRetryCount)) continue;
     if (memory.notBefore > now) actions.push({ type: 'wakeAt', at: memory.notBefore });
     // After a failure one at a time: a constructor that throws is not run in every place at once.
-    else
-      actions.push({
-        type: 'start',
-        application: want.application,
-        deployment: want.deployment,
-        count: memory.failures > 0 ? 1 : -surplus,
-      });
+    else if (memory.failures > 0 && replicas.some(({ state }) => state === 'STARTING')) continue;
+    else {
+      const count = memory.failures > 0 ? 1 : -surplus;
+      actions.push({ type: 'start', application: want.application, deployment: want.deployment, count });
+    }
   }
   for (const replica of actual.replicas) {
     if (kept.has(replica.id) || replica.state === 'STOPPING') continue;

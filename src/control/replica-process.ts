@@ -1,6 +1,6 @@
 /** One replica from its start to its death, seen from the control plane: the process, its control link, and what it owes an answer to. */
 import type { Socket } from 'node:net';
-import { type ErrorShape, errorFromShape } from '../domain/errors.ts';
+import { errorFromShape } from '../domain/errors.ts';
 import type { Json } from '../domain/json.ts';
 import { encodeFrame, FRAME, type Frame, type FrameType, ProtocolError } from '../protocol/frame.ts';
 import type { ReadyMeta } from '../protocol/messages.ts';
@@ -10,7 +10,7 @@ import { launchReplica, type ReplicaHandle } from './launch.ts';
 
 /** Why a replica is no more. */
 export interface Death {
-  readonly cause: 'exit' | 'signal' | 'oom' | 'heap' | 'crash' | 'unresponsive' | 'startup' | 'health' | 'stopped';
+  readonly cause: 'exit' | 'signal' | 'oom' | 'heap' | 'crash' | 'unresponsive' | 'stuck' | 'startup' | 'health' | 'stopped';
   readonly exitCode: number | null;
   readonly signal: string | null;
   /** What it told as its reason, where it did. */
@@ -86,8 +86,8 @@ export class ReplicaProcess {
       try {
         reader.push(chunk, (frame) => this.#take(frame));
       } catch (error) {
-        if (!(error instanceof ProtocolError)) throw error;
-        this.kill('crash', `it broke the replica protocol: ${error.message}`);
+        // Whatever it is: what a replica sends must not end the daemon.
+        this.kill('crash', `it broke the replica protocol: ${(error as Error).message}`);
       }
     });
     socket.on('error', () => socket.destroy());
@@ -143,7 +143,7 @@ export class ReplicaProcess {
         clearTimeout(this.#startup);
         return this.#events.onReady(meta as unknown as ReadyMeta);
       case FRAME.FAILED: {
-        const error = errorFromShape(meta['error'] as ErrorShape);
+        const error = errorFromShape(meta['error']);
         this.#verdict ??= 'startup';
         this.#error ??= error.name === 'ServeError' ? error.message : `${error.name}: ${error.message}`;
         return;
@@ -154,7 +154,7 @@ export class ReplicaProcess {
         const waiting = this.#waiting.get(id);
         this.#waiting.delete(id);
         if (meta['error'] === undefined) waiting?.resolve();
-        else waiting?.reject(errorFromShape(meta['error'] as ErrorShape));
+        else waiting?.reject(errorFromShape(meta['error']));
         return;
       }
       default:

@@ -43,3 +43,10 @@ export const backoffMs = (failures: number, rand: number): number => {
 /** A version that was never ready and has failed so often is not tried again until something changes. A version that was once goes on. */
 export const hasFailed = (memory: RestartMemory, maxRetries: number): boolean =>
   !memory.everReady && memory.failures >= maxRetries;
+
+/**
+ * A version that was ready once and has since died as often, soon after each start, as a first start may fail: requests are refused
+ * until one is ready again. Fewer deaths are a replica that was killed: what waits for the next one is held.
+ */
+export const isUnhealthy = (memory: RestartMemory, maxRetries: number): boolean =>
+  memory.everReady && memory.failures > 1 && memory.failures >= maxRetries;

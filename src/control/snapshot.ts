@@ -3,6 +3,7 @@ import type { ProxySpec } from '../domain/desired.ts';
 import type { ApplicationRouting, DeploymentRouting, ReplicaRouting, RoutingSnapshot } from '../domain/snapshot.ts';
 import type { ActualReplica, ActualState } from './plan.ts';
 import { restartKey } from './plan.ts';
+import { isUnhealthy } from './restart.ts';
 import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
 
 /** A generation that was replaced and still has requests alive. */
@@ -87,7 +88,7 @@ const limitsOf = (application: string, { spec, version }: TargetDeployment, actu
       replica.state !== 'STARTING' &&
       replica.state !== 'STOPPING',
   );
-  const failing = !running && memory !== undefined && memory.failures > 1;
+  const failing = !running && memory !== undefined && isUnhealthy(memory, spec.maxConstructorRetryCount);
   return {
     name: spec.name,
     version,
@@ -99,6 +100,7 @@ const limitsOf = (application: string, { spec, version }: TargetDeployment, actu
     retry: spec.retry,
     batching: spec.batching,
     unresponsiveTimeoutMs: spec.unresponsiveTimeoutMs,
+    gracefulShutdownTimeoutMs: spec.gracefulShutdownTimeoutMs,
     refuse: failing ? `Deployment ${application}/${spec.name} is UNHEALTHY: its replicas die (${memory.error}).` : null,
   };
 };

@@ -4,7 +4,7 @@ import type { DataPlaneLoad } from '../domain/snapshot.ts';
 import type { DeathRecord, ReplicaView } from './managed.ts';
 import { type ActualState, restartKey } from './plan.ts';
 import { deathText } from './replica-process.ts';
-import { hasFailed } from './restart.ts';
+import { hasFailed, isUnhealthy } from './restart.ts';
 import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
 
 export interface StatusInput {
@@ -141,7 +141,7 @@ const deploymentOf = (application: string, { spec, version }: TargetDeployment, 
     if (memory !== undefined && hasFailed(memory, spec.maxConstructorRetryCount))
       return ['DEPLOY_FAILED', `gave up after ${memory.failures} starts: ${memory.error}`];
     if (refused !== undefined) return ['DEPLOY_FAILED', `reconfigure failed, the old user_config stays in force: ${refused}`];
-    if (memory !== undefined && memory.failures > 1 && running < numReplicas)
+    if (memory !== undefined && isUnhealthy(memory, spec.maxConstructorRetryCount) && running < numReplicas)
       return ['UNHEALTHY', `${running} of ${numReplicas} replicas run; the last one died: ${memory.error}`];
     if (running >= numReplicas)
       return mine.length > running

@@ -16,6 +16,8 @@ export interface TargetDeployment {
   readonly spec: DeploymentSpec;
   /** Replicas of equal versions are interchangeable. */
   readonly version: string;
+  /** How often its `user_config` was taken away. */
+  readonly resets: number;
   readonly run: DeploymentRun;
   readonly userConfigHash: string;
 }
@@ -35,9 +37,15 @@ export interface BrokenApplication {
 
 export const hashOf = (value: unknown): string =>
   createHash('sha256')
-    .update(JSON.stringify(value) ?? '')
+    .update(JSON.stringify(value, sorted) ?? '')
     .digest('hex')
     .slice(0, 12);
+
+/** The order in which somebody wrote the keys of a mapping means nothing. */
+const sorted = (_key: string, value: unknown): unknown =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+    : value;
 
 /**
  * @param previous of the same application, as it was last wanted: taking a handle away needs no new replicas (its calls are then refused by
@@ -63,9 +71,14 @@ export const makeTarget = (
     const wired = Object.keys(spec.calls[deployment.name] ?? {}).sort();
     const known = before?.version.startsWith(`${base}-`) === true && wired.every((name) => before.run.handles.includes(name));
     const handles = known ? (before as TargetDeployment).run.handles : wired;
+    // What `reconfigure` has done cannot be undone: without its user_config a deployment starts anew.
+    const same = before?.version.startsWith(`${base}-`) === true ? before : undefined;
+    const taken = same !== undefined && same.spec.userConfig !== undefined && deployment.userConfig === undefined;
+    const resets = (same?.resets ?? 0) + (taken ? 1 : 0);
     return {
       spec: deployment,
-      version: `${base}-${hashOf(handles).slice(0, 4)}`,
+      version: `${base}-${hashOf(handles).slice(0, 4)}${resets === 0 ? '' : `-${resets}`}`,
+      resets,
       run: {
         application: spec.name,
         deployment: deployment.name,

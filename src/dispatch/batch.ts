@@ -45,11 +45,11 @@ export const decideBatch = (waiting: Iterable<Waiting>, limits: BatchLimits, roo
     rows += request.rows;
     company = most;
     oldest = Math.min(oldest, request.arrivedAt);
-    nearest = Math.min(nearest, request.deadlineAt);
+    // Half of what a deadline allows is kept for the work itself: waiting until it would only serve a 408.
+    nearest = Math.min(nearest, (request.arrivedAt + request.deadlineAt) / 2);
   }
   if (full || rows >= limits.maxBatchSize || take >= room || take >= company) return { take, reason: 'full' };
   if (limits.waitMs === 0) return { take, reason: 'idle' };
-  // Half of what a deadline leaves is kept for the work itself: waiting until it would only serve a 408.
-  const until = Math.min(oldest + limits.waitMs, now + (nearest - now) / 2);
+  const until = Math.min(oldest + limits.waitMs, nearest);
   return until <= now + 0.5 ? { take, reason: 'window' } : { until };
 };

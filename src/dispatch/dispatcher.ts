@@ -190,12 +190,15 @@ export class Dispatcher implements LinkOwner {
       const queue = this.#queues.get(link.deployment);
       const limitMs = queue?.routing.unresponsiveTimeoutMs ?? Number.POSITIVE_INFINITY;
       if (link.lateMs > limitMs) this.#post({ type: 'unresponsive', replica });
+      else if (queue !== undefined && link.stuckMs(queue.routing) > queue.routing.gracefulShutdownTimeoutMs)
+        this.#post({ type: 'stuck', replica });
     }
   }
 
   destroy(error: ServeError): void {
+    // First the queues, so that what the links give back is failed instead of waiting for replicas that will not come.
     for (const queue of this.#queues.values()) queue.destroy(error);
-    for (const link of [...this.#links.values()]) link.close('the daemon is stopping');
+    for (const link of [...this.#links.values()]) link.close('the daemon is stopping', error);
   }
 
   // What links tell.
@@ -204,6 +207,7 @@ export class Dispatcher implements LinkOwner {
     const children = this.#children.get(link) ?? new PeerSlotTable<PendingCall>();
     this.#children.set(link, children);
     const refuse = (message: string) => link.answerError(id, new ServeError('CALL_REFUSED', message));
+    if (children.get(id) !== undefined) return refuse(`the id ${id} of a call is in use`);
     if (children.size >= MAX_CHILD_CALLS) return refuse(`a replica may have ${MAX_CHILD_CALLS} calls under way, and has`);
     const [application = '', caller = ''] = link.deployment.split('/');
     const parent = typeof meta.parent === 'number' ? link.call(meta.parent) : undefined;
@@ -212,7 +216,7 @@ export class Dispatcher implements LinkOwner {
       return refuse('the call in whose work this one was made is over');
     const from = parent?.generation ?? this.#generations.get(application);
     if (from === undefined) return refuse(`application ${application} does not serve yet`);
-    const handle = String(meta.handle);
+    const handle = typeof meta.handle === 'string' ? meta.handle : '';
     const calls = from.routing.calls[caller];
     const declared = calls !== undefined && Object.hasOwn(calls, handle) ? calls[handle] : undefined;
     if (declared === undefined) {

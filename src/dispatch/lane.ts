@@ -8,16 +8,21 @@ export class Lane {
   readonly key: string;
   readonly version: string;
   readonly form: LaneForm;
+  /** Of suspects: each runs with a replica to itself. */
+  readonly alone: boolean;
   #calls: (PendingCall | undefined)[] = [];
   #head = 0;
   #size = 0;
   /** When to look again at a batch that is held for company. */
   timer: NodeJS.Timeout | undefined;
+  /** Monotonic milliseconds; of no meaning without a timer. */
+  timerAt = 0;
 
-  constructor(key: string, version: string, form: LaneForm) {
+  constructor(key: string, version: string, form: LaneForm, alone: boolean) {
     this.key = key;
     this.version = version;
     this.form = form;
+    this.alone = alone;
   }
 
   /** Requests that wait; cancelled ones do not count. */

@@ -1,6 +1,7 @@
 /** The data-plane end of one replica's socket: sends calls, takes answers, and trusts nothing that comes back. */
 import type { Socket } from 'node:net';
-import { type ErrorShape, errorFromShape, ServeError, shapeOfError } from '../domain/errors.ts';
+import type { BatchingSpec } from '../domain/desired.ts';
+import { errorFromShape, ServeError, shapeOfError } from '../domain/errors.ts';
 import type { DeploymentRouting } from '../domain/snapshot.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
 import type { CallMember, CallMeta, HttpAnswerHead } from '../protocol/messages.ts';
@@ -26,6 +27,8 @@ export interface LinkOwner {
 
 /** One CALL frame under way: its members finish singly or together. */
 interface Batch {
+  readonly calls: readonly PendingCall[];
+  readonly form: LaneForm;
   open: number;
 }
 
@@ -44,6 +47,8 @@ export class Link {
   readonly version: string;
   /** False once the snapshot no longer lists it: it finishes what it has. */
   accepting = true;
+  /** It works on a suspect, and gets nothing else until it has answered. */
+  exclusive = false;
   readonly #socket: Socket;
   readonly #writer: FrameWriter;
   readonly #owner: LinkOwner;
@@ -52,6 +57,7 @@ export class Link {
   #batches = 0;
   #closed = false;
   #pingedAt: number | undefined;
+  #stuckSince: number | undefined;
   readonly #heartbeat: NodeJS.Timeout;
 
   constructor(
@@ -73,8 +79,8 @@ export class Link {
       try {
         reader.push(chunk, take);
       } catch (error) {
-        if (!(error instanceof ProtocolError)) throw error;
-        this.close(`it broke the replica protocol: ${error.message}`);
+        // Whatever it is: what a replica sends must not end the daemon.
+        this.close(`it broke the replica protocol: ${(error as Error).message}`);
       }
     });
     socket.on('close', () => this.close('its connection closed'));
@@ -98,18 +104,25 @@ export class Link {
     return this.#pingedAt === undefined ? 0 : this.#now() - this.#pingedAt;
   }
 
-  /** True when every request it holds was cancelled or is past its time. */
-  get onlyGhosts(): boolean {
-    if (this.#outgoing.size === 0) return false;
-    for (const { call } of this.#outgoing.values()) if (call.state !== 'done') return false;
-    return true;
+  /** How long all the work it holds has been for nobody: every request cancelled or past its time, and no slot left. */
+  stuckMs(routing: DeploymentRouting): number {
+    const stuck =
+      this.#outgoing.size >= routing.maxOngoingRequests &&
+      [...this.#outgoing.values()].every(({ call }) => call.state === 'done');
+    this.#stuckSince = stuck ? (this.#stuckSince ?? this.#now()) : undefined;
+    return this.#stuckSince === undefined ? 0 : this.#now() - this.#stuckSince;
   }
 
   /** How many more requests it may be given now. */
   room(routing: DeploymentRouting, batched: boolean): number {
-    if (!this.accepting || this.#closed || this.lateMs > LATE_MS) return 0;
+    if (!this.accepting || this.#closed || this.exclusive || this.lateMs > LATE_MS) return 0;
     if (batched && routing.batching !== null && this.#batches >= routing.batching.maxConcurrentBatches) return 0;
     return routing.maxOngoingRequests - this.#outgoing.size;
+  }
+
+  /** Batches that it may be given beside those it works on. */
+  freeBatches({ maxConcurrentBatches }: BatchingSpec): number {
+    return Math.max(0, maxConcurrentBatches - this.#batches);
   }
 
   welcome(): void {
@@ -117,7 +130,7 @@ export class Link {
   }
 
   send(calls: readonly PendingCall[], form: LaneForm, now: number): void {
-    const batch: Batch = { open: calls.length };
+    const batch: Batch = { calls, form, open: calls.length };
     this.#batches += 1;
     const members = calls.map((call): CallMember => {
       call.link = this;
@@ -162,7 +175,7 @@ export class Link {
   }
 
   answerError(id: number, error: ServeError): void {
-    this.#writer.write(encodeFrame(FRAME.ERROR, { ids: [id], error: { ...shapeOfError(error), stack: undefined } }));
+    this.#writer.write(encodeFrame(FRAME.ERROR, { ids: [id], error: shapeOfError(error, false) }));
   }
 
   answerOpen(id: number): void {
@@ -177,7 +190,8 @@ export class Link {
     this.#writer.write(encodeFrame(FRAME.END, { id }));
   }
 
-  close(reason: string): void {
+  /** @param instead what its calls fail with; undefined: they are handed on as after a death */
+  close(reason: string, instead?: ServeError): void {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#heartbeat);
@@ -193,7 +207,8 @@ export class Link {
     this.#outgoing.clear();
     this.#owner.down(this, reason);
     const all = [...batches.values()].flat();
-    if (all.length > 0) (all[0] as PendingCall).queue.died(all, reason, ongoing === 1);
+    if (instead !== undefined) for (const call of all) call.fail(instead);
+    else if (all.length > 0) (all[0] as PendingCall).queue.died(all, reason, ongoing === 1);
   }
 
   #beat(): void {
@@ -215,19 +230,18 @@ export class Link {
         }
         return;
       case FRAME.ERROR: {
-        const calls = this.#finish(idsOf(meta), meta);
         const shape = meta['error'];
         if (typeof shape !== 'object' || shape === null) throw new ProtocolError('an ERROR frame without an error');
-        const error = errorFromShape(shape as ErrorShape);
+        const error = errorFromShape(shape);
+        const calls = this.#finish(idsOf(meta), meta).filter((call) => call.state !== 'done');
         error.source ??= this.deployment;
         if (calls.length > 0) (calls[0] as PendingCall).queue.fail(calls, error);
         return this.#owner.freed(this);
       }
       case FRAME.OPEN: {
         const call = this.#live(meta);
-        if (call !== undefined) {
-          call.open(answerHeadOf(meta));
-        }
+        if (call?.streaming) throw new ProtocolError('a second OPEN for one call');
+        call?.open(answerHeadOf(meta));
         return;
       }
       case FRAME.CHUNK: {
@@ -240,6 +254,7 @@ export class Link {
       }
       case FRAME.END: {
         for (const call of this.#finish([idOf(meta)], meta)) {
+          if (call.state === 'done') continue;
           if (call.streaming) call.end();
           else call.fail(new ServeError('INTERNAL', 'the replica ended a stream that it had not begun'));
         }
@@ -273,17 +288,17 @@ export class Link {
 
   #result(frame: Frame): void {
     const { meta } = frame;
-    const calls = this.#finish(idsOf(meta), meta);
-    if (calls.length > 0) {
-      const rows = meta['rows'];
-      const first = calls[0] as PendingCall;
-      first.queue.settle(
-        calls,
-        Array.isArray(rows) && rows.length === calls.length ? (rows as number[]) : undefined,
-        valueOfFrame(frame),
-        answerHeadOf(meta),
-      );
+    // Everything is looked at before anything is taken off the books: a frame that is refused must leave its calls to be failed.
+    const http = answerHeadOf(meta);
+    const ids = idsOf(meta);
+    const entries = ids.map((id) => this.#outgoing.get(id));
+    if (entries.some((entry) => entry?.call.streaming)) throw new ProtocolError('a RESULT for a call whose answer is a stream');
+    const [first] = entries;
+    if (ids.length > 1 && !(first?.batch.form === 'rows' && first.batch.calls.every((call, index) => call.id === ids[index]))) {
+      throw new ProtocolError('a RESULT for several calls that are not the members of one stacked call');
     }
+    const calls = this.#finish(ids, meta);
+    if (calls.length > 0) (calls[0] as PendingCall).queue.settle(calls, valueOfFrame(frame), http);
     this.#owner.freed(this);
   }
 
@@ -293,18 +308,19 @@ export class Link {
     return call === undefined || call.state === 'done' ? undefined : call;
   }
 
-  /** Frees the slots of answered calls. Returns those that somebody still waits for. An unknown id is a late answer: ignored. */
+  /** Frees the slots of answered calls, those that nobody waits for any more included. An unknown id is a late answer: ignored. */
   #finish(ids: readonly number[], meta: Frame['meta']): PendingCall[] {
     const workMs = meta['workMs'];
     const calls: PendingCall[] = [];
     for (const id of ids) {
       const entry = this.#outgoing.delete(id);
       if (entry === undefined) continue;
+      if (this.#outgoing.size === 0) this.exclusive = false;
       entry.batch.open -= 1;
       if (entry.batch.open === 0) this.#batches -= 1;
       const { call } = entry;
       call.workMs += typeof workMs === 'number' ? workMs : this.#now() - call.sentAt;
-      if (call.state !== 'done') calls.push(call);
+      calls.push(call);
     }
     return calls;
   }

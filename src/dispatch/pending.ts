@@ -1,5 +1,5 @@
 /** One call under way in the data plane: from the queue's door to its answer. */
-import type { ServeError } from '../domain/errors.ts';
+import { ServeError } from '../domain/errors.ts';
 import type { HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
 import type { Generation } from './generation.ts';
@@ -40,14 +40,20 @@ export class PendingCall implements CallTrace {
   /** The call in whose work this one was made; its children are cancelled with it. */
   readonly parent: PendingCall | undefined;
 
-  state: 'queued' | 'sent' | 'done' = 'queued';
+  /** `held`: its replica died, and the pause before its next try is not over. */
+  state: 'queued' | 'sent' | 'held' | 'done' = 'queued';
   /** An ingress request: moves to the next generation as long as no replica has begun it. */
   movable = false;
   version: string;
   lane = '';
   rows = 1;
   maxCompany = Number.POSITIVE_INFINITY;
-  arrivedAt: number;
+  /** It was in work when a replica died: it runs on a replica that has nothing else, until it has shown that it was not the one. */
+  suspect = false;
+  /** Of its first arrival: a batch is held from the oldest one on, also when a member came back. */
+  readonly arrivedAt: number;
+  /** When it last began to wait. */
+  queuedAt: number;
   sentAt = 0;
   begun = false;
   streaming = false;
@@ -94,6 +100,7 @@ export class PendingCall implements CallTrace {
     init.generation.enter();
     this.parent = init.parent;
     this.arrivedAt = init.now;
+    this.queuedAt = init.now;
   }
 
   get deployment(): string {
@@ -107,7 +114,7 @@ export class PendingCall implements CallTrace {
   /** Its children end with it: nobody is left to take their answers. */
   fail(error: ServeError): void {
     if (!this.#finish()) return;
-    this.cancelChildren();
+    this.cancelChildren(error);
     this.#sink.error(error);
   }
 
@@ -131,15 +138,20 @@ export class PendingCall implements CallTrace {
   abandon(error: ServeError | undefined): void {
     if (this.state === 'done') return;
     if (this.state === 'queued') this.queue.remove(this);
-    else this.link?.cancel(this);
+    else if (this.state === 'sent') this.link?.cancel(this);
     this.#finish(true);
-    this.cancelChildren();
+    this.cancelChildren(error);
     if (error !== undefined) this.#sink.error(error);
   }
 
-  cancelChildren(): void {
+  /** The code that made them is told: it may still wait for them, and holds its slot until it has ended. */
+  cancelChildren(error: ServeError | undefined): void {
     if (this.children === undefined) return;
-    for (const child of this.children) child.abandon(undefined);
+    const why =
+      error?.code === 'DEADLINE_EXCEEDED'
+        ? error
+        : new ServeError('CLIENT_CLOSED', 'the request that this call serves was cancelled');
+    for (const child of [...this.children]) child.abandon(why);
   }
 
   #finish(abandoned = false): boolean {

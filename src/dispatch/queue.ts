@@ -29,6 +29,7 @@ export class DeploymentQueue {
   #queued = 0;
   #lastChosen = -1;
   #pumpScheduled = false;
+  #destroyed: ServeError | undefined;
   readonly #onBuffered: (bytes: number) => void;
 
   /** @param onBuffered told of bytes that come to wait (positive) and that no longer do (negative) */
@@ -76,6 +77,7 @@ export class DeploymentQueue {
 
   /** @throws ServeError QUEUE_FULL or UNAVAILABLE: refused at the door */
   enqueue(call: PendingCall, exempt: boolean): void {
+    if (this.#destroyed !== undefined) throw this.#destroyed;
     const { maxQueuedRequests, refuse, backpressure } = this.#routing;
     if (refuse !== null && call.version === this.#routing.version)
       throw new ServeError('UNAVAILABLE', refuse, { retryAfterS: 1 });
@@ -101,6 +103,10 @@ export class DeploymentQueue {
 
   /** Requests that no replica has begun: they go back to the head, in their order, and wait no longer for company. */
   giveBack(calls: readonly PendingCall[]): void {
+    if (this.#destroyed !== undefined) {
+      for (const call of calls) call.fail(this.#destroyed);
+      return;
+    }
     for (let index = calls.length - 1; index >= 0; index--) {
       const call = calls[index] as PendingCall;
       call.state = 'queued';
@@ -119,7 +125,11 @@ export class DeploymentQueue {
     const moved: PendingCall[] = [];
     for (const lane of this.#lanes.values()) {
       if (lane.version !== from) continue;
-      for (const call of lane) if (call.movable && to(call)) moved.push(call);
+      for (const call of lane) {
+        if (!call.movable || !to(call)) continue;
+        // A version that goes on keeps its lanes: such a request stands where it should already.
+        if (call.generation.deployment(this.#routing.name)?.version !== from) moved.push(call);
+      }
     }
     for (const call of moved) {
       const left = this.#lanes.get(call.lane);
@@ -135,23 +145,48 @@ export class DeploymentQueue {
   /** Hands what waits to replicas that have room. Called whenever either may have changed. */
   pump(): void {
     if (this.#queued === 0 || this.#links.length === 0) return;
-    const lanes = this.#lanes.size === 1 ? this.#lanes.values() : [...this.#lanes.values()].sort((a, b) => a.oldest - b.oldest);
-    for (const lane of lanes) this.#pumpLane(lane);
+    if (this.#lanes.size === 1) {
+      for (const lane of this.#lanes.values()) this.#pumpLane(lane, undefined);
+      return;
+    }
+    // Suspects first: the replica that is nearest to having nothing else is kept free for them.
+    const lanes = [...this.#lanes.values()].filter((lane) => lane.size > 0);
+    lanes.sort((a, b) => Number(b.alone) - Number(a.alone) || a.oldest - b.oldest);
+    const reserved = new Map<string, Link>();
+    for (const lane of lanes) {
+      this.#pumpLane(lane, reserved.get(lane.version));
+      const least = lane.alone && lane.size > 0 ? this.#leastLoaded(lane.version) : undefined;
+      if (least !== undefined) reserved.set(lane.version, least);
+    }
   }
 
-  #pumpLane(lane: Lane): void {
+  #leastLoaded(version: string): Link | undefined {
+    const chosen = chooseLeastLoaded(
+      this.#links,
+      (link) => (link.version === version && link.accepting ? 1 : 0),
+      this.#lastChosen,
+    );
+    return chosen === undefined ? undefined : this.#links[chosen];
+  }
+
+  /** @param reserved a replica that is kept free for a suspect */
+  #pumpLane(lane: Lane, reserved: Link | undefined): void {
     const { batching } = this.#routing;
     while (lane.size > 0) {
       const chosen = chooseLeastLoaded(
         this.#links,
-        (link) => (link.version === lane.version ? link.room(this.#routing, lane.form !== 'one') : 0),
+        (link) =>
+          link.version !== lane.version || link === reserved || (lane.alone && link.ongoing > 0)
+            ? 0
+            : link.room(this.#routing, lane.form !== 'one'),
         this.#lastChosen,
       );
       if (chosen === undefined) return;
       const link = this.#links[chosen] as Link;
       const now = this.#now();
       let take = 1;
-      if (lane.form !== 'one' && batching !== null) {
+      if (lane.alone) link.exclusive = true;
+      else if (lane.form !== 'one' && batching !== null) {
         const decision = decideBatch(lane, batching, link.room(this.#routing, true), now);
         if ('until' in decision) {
           this.#lookAgain(lane, decision.until - now);
@@ -167,7 +202,7 @@ export class DeploymentQueue {
         call.state = 'sent';
         call.attempts += 1;
         call.sentAt = now;
-        call.queueMs += now - call.arrivedAt;
+        call.queueMs += now - call.queuedAt;
         rows += call.rows;
       }
       for (const call of calls) call.batchSize = lane.form === 'rows' ? rows : calls.length;
@@ -178,18 +213,19 @@ export class DeploymentQueue {
   }
 
   /** A result for one or, split by rows, for all members of a batch. */
-  settle(
-    calls: readonly PendingCall[],
-    rows: readonly number[] | undefined,
-    value: WireValue,
-    http: HttpAnswerHead | undefined,
-  ): void {
+  settle(calls: readonly PendingCall[], value: WireValue, http: HttpAnswerHead | undefined): void {
     if (calls.length === 1) return void calls[0]?.complete(value, http);
     let values: WireValue[];
     try {
-      values = split(value, rows ?? calls.map((call) => call.rows));
+      values = split(
+        value,
+        calls.map((call) => call.rows),
+      );
     } catch (error) {
-      return this.fail(calls, error as ServeError);
+      return this.fail(
+        calls.filter((call) => call.state !== 'done'),
+        error as ServeError,
+      );
     }
     for (const [index, call] of calls.entries()) call.complete(values[index] as WireValue, http);
   }
@@ -212,17 +248,17 @@ export class DeploymentQueue {
     const again: PendingCall[] = [];
     const lost: PendingCall[] = [];
     for (const call of calls) {
-      if (alone) call.deathsAlone += 1;
+      if (alone && call.begun) call.deathsAlone += 1;
       const { idempotent, maxAttempts } = this.#routing.retry;
       const mayRun =
-        !call.streaming &&
-        call.deathsAlone < MAX_DEATHS_ALONE &&
-        (!call.begun || (idempotent && call.attempts < Math.max(maxAttempts, 2)));
-      if (call.begun) call.maxCompany = 1;
+        !call.streaming && call.deathsAlone < MAX_DEATHS_ALONE && (!call.begun || (idempotent && call.attempts < maxAttempts));
+      if (call.begun) call.suspect = true;
       if (mayRun) again.push(this.#again(call));
       else lost.push(call);
     }
-    this.giveBack(again);
+    const worked = again.filter((call) => call.begun);
+    this.giveBack(again.filter((call) => !call.begun));
+    this.#holdBack(worked);
     for (const call of lost) {
       call.fail(
         new ServeError('REPLICA_DIED', `The replica of ${this.key} that worked on this request died (${reason}).`, {
@@ -232,7 +268,18 @@ export class DeploymentQueue {
     }
   }
 
+  /** Work that is repeated waits `retry.backoff_s`; its deadline and its client's leaving count meanwhile. */
+  #holdBack(calls: readonly PendingCall[]): void {
+    const { backoffMs } = this.#routing.retry;
+    if (calls.length === 0) return;
+    if (backoffMs === 0) return this.giveBack(calls);
+    for (const call of calls) call.state = 'held';
+    setTimeout(() => this.giveBack(calls.filter((call) => call.state === 'held')), backoffMs);
+  }
+
+  /** Nothing waits any more, and nothing may come back to wait. */
   destroy(error: ServeError): void {
+    this.#destroyed = error;
     for (const lane of this.#lanes.values()) {
       clearTimeout(lane.timer);
       for (const call of [...lane]) {
@@ -245,7 +292,7 @@ export class DeploymentQueue {
 
   #again(call: PendingCall): PendingCall {
     if (!call.begun) call.attempts -= 1;
-    call.arrivedAt = this.#now();
+    call.queuedAt = this.#now();
     return call;
   }
 
@@ -262,8 +309,13 @@ export class DeploymentQueue {
   /** How many more requests of a version the replicas could take at this moment. */
   #room(version: string): number {
     let room = 0;
-    const batched = this.#routing.batching !== null;
-    for (const link of this.#links) if (link.version === version) room += link.room(this.#routing, batched);
+    const { batching } = this.#routing;
+    for (const link of this.#links) {
+      if (link.version !== version) continue;
+      const each = link.room(this.#routing, batching !== null);
+      // A replica with room for many takes as many as its free batches hold.
+      room += Math.max(0, batching === null ? each : Math.min(each, batching.maxBatchSize * link.freeBatches(batching)));
+    }
     return room;
   }
 
@@ -290,8 +342,8 @@ export class DeploymentQueue {
         form = 'items';
       }
     }
-    call.lane = `${call.version}\n${form}\n${shape}`;
-    if (!this.#lanes.has(call.lane)) this.#lanes.set(call.lane, new Lane(call.lane, call.version, form));
+    call.lane = `${call.suspect ? 'alone' : ''}\n${call.version}\n${form}\n${shape}`;
+    if (!this.#lanes.has(call.lane)) this.#lanes.set(call.lane, new Lane(call.lane, call.version, form, call.suspect));
   }
 
   #lane(call: PendingCall): Lane {
@@ -327,7 +379,11 @@ export class DeploymentQueue {
   }
 
   #lookAgain(lane: Lane, delayMs: number): void {
-    if (lane.timer !== undefined) return;
+    // A later arrival may have a nearer deadline: the sooner of the two times counts.
+    const at = this.#now() + delayMs;
+    if (lane.timer !== undefined && lane.timerAt <= at) return;
+    clearTimeout(lane.timer);
+    lane.timerAt = at;
     lane.timer = setTimeout(() => {
       lane.timer = undefined;
       this.pump();

@@ -54,20 +54,38 @@ export const split = (result: WireValue, rows: readonly number[]): WireValue[] =
       );
     }
   }
+  const offsets = result.segments.map((segment) => rowOffsets(segment, total));
   let from = 0;
   return rows.map((count) => {
     const start = from;
     from += count;
     return {
       skeleton: result.skeleton,
-      segments: result.segments.map(({ dtype, shape, bytes }) => {
-        const bytesPerRow = total === 0 ? 0 : bytes.byteLength / total;
-        return {
-          dtype,
-          shape: [count, ...(shape as readonly number[]).slice(1)],
-          bytes: bytes.subarray(start * bytesPerRow, from * bytesPerRow),
-        };
+      segments: result.segments.map(({ dtype, shape, bytes }, index) => {
+        const at = offsets[index] as (row: number) => number;
+        return { dtype, shape: [count, ...(shape as readonly number[]).slice(1)], bytes: bytes.subarray(at(start), at(from)) };
       }),
     };
   });
+};
+
+/** Where a row begins, in bytes. Texts have lengths of their own. */
+const rowOffsets = ({ dtype, shape, bytes }: Segment, total: number): ((row: number) => number) => {
+  if (dtype !== 'string') {
+    const bytesPerRow = total === 0 ? 0 : bytes.byteLength / total;
+    return (row) => row * bytesPerRow;
+  }
+  const textsPerRow = (shape as readonly number[]).slice(1).reduce((product, extent) => product * extent, 1);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const starts = [0];
+  let at = 0;
+  for (let row = 0; row < total; row++) {
+    for (let text = 0; text < textsPerRow; text++) {
+      if (at + 4 > bytes.byteLength)
+        throw new ServeError('USER_ERROR', 'a tensor of strings has fewer texts than its shape says');
+      at += 4 + view.getUint32(at, true);
+    }
+    starts.push(at);
+  }
+  return (row) => starts[row] as number;
 };

@@ -60,31 +60,57 @@ export class ServeError extends Error {
 
 const isCode = (code: unknown): code is ErrorCode => typeof code === 'string' && Object.hasOwn(ERROR_TABLE, code);
 
-/** Rebuilds an error from its shape; a shape from an untrusted peer with an unknown code becomes USER_ERROR. */
-export const errorFromShape = (shape: ErrorShape): ServeError => {
-  const cause = shape.cause === undefined || shape.cause === null ? undefined : errorFromShape(shape.cause);
-  const code = isCode(shape.code) ? shape.code : 'USER_ERROR';
-  const details = typeof shape.details === 'object' && shape.details !== null ? shape.details : {};
-  const error = new ServeError(code, String(shape.message), details, cause ? { cause } : undefined);
-  if (typeof shape.name === 'string') error.name = shape.name;
-  if (typeof shape.source === 'string') error.source = shape.source;
-  if (typeof shape.stack === 'string') error.stack = shape.stack;
+const MAX_CAUSES = 8;
+
+/** Rebuilds an error from its shape. An untrusted peer sent it: whatever it is, an error comes of it; an unknown code is USER_ERROR. */
+export const errorFromShape = (shape: unknown, depth = 0): ServeError => {
+  if (typeof shape !== 'object' || shape === null) return new ServeError('USER_ERROR', 'an error without a message');
+  const { code, message, name, details, source, stack, cause } = shape as Partial<Record<keyof ErrorShape, unknown>>;
+  const error = new ServeError(
+    isCode(code) ? code : 'USER_ERROR',
+    typeof message === 'string' ? message : 'an error without a message',
+    typeof details === 'object' && details !== null ? (details as Record<string, unknown>) : {},
+    typeof cause === 'object' && cause !== null && depth < MAX_CAUSES ? { cause: errorFromShape(cause, depth + 1) } : undefined,
+  );
+  if (typeof name === 'string') error.name = name;
+  if (typeof source === 'string') error.source = source;
+  if (typeof stack === 'string') error.stack = stack;
   return error;
 };
 
-const MAX_CAUSES = 8;
-
-/** The shape of anything thrown. What is not a ServeError came from user code: USER_ERROR, with its own name and message. */
-export const shapeOfError = (thrown: unknown, depth = 0): ErrorShape => {
-  if (!(thrown instanceof Error)) return { code: 'USER_ERROR', message: String(thrown), name: 'Error' };
+/**
+ * The shape of anything thrown. What is not a ServeError came from user code: USER_ERROR, with its own name and message.
+ * @param stacks false: without stacks, for where they are nobody's business
+ */
+export const shapeOfError = (thrown: unknown, stacks = true, depth = 0): ErrorShape => {
+  if (!(thrown instanceof Error)) return { code: 'USER_ERROR', message: textOf(thrown), name: 'Error' };
   const shape: ErrorShape = {
     code: thrown instanceof ServeError ? thrown.code : 'USER_ERROR',
     message: thrown.message,
     name: thrown.name,
   };
-  if (thrown instanceof ServeError && Object.keys(thrown.details).length > 0) shape.details = thrown.details;
+  if (thrown instanceof ServeError && Object.keys(thrown.details).length > 0) shape.details = sendable(thrown.details);
   if (thrown instanceof ServeError && thrown.source !== undefined) shape.source = thrown.source;
-  if (thrown.stack !== undefined) shape.stack = thrown.stack;
-  if (thrown.cause !== undefined && depth < MAX_CAUSES) shape.cause = shapeOfError(thrown.cause, depth + 1);
+  if (stacks && thrown.stack !== undefined) shape.stack = thrown.stack;
+  if (thrown.cause !== undefined && depth < MAX_CAUSES) shape.cause = shapeOfError(thrown.cause, stacks, depth + 1);
   return shape;
+};
+
+/** Details are for messages between processes: what JSON cannot say (a bigint, a circle) is left out as a whole. */
+const sendable = (details: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
+  try {
+    return JSON.parse(JSON.stringify(details)) as Record<string, unknown>;
+  } catch {
+    const { status, retryAfterS } = details;
+    return { status, retryAfterS };
+  }
+};
+
+/** Code may throw anything, an object that has no text included. */
+const textOf = (thrown: unknown): string => {
+  try {
+    return String(thrown);
+  } catch {
+    return `a thrown ${typeof thrown}`;
+  }
 };

@@ -30,7 +30,7 @@ export interface GraphStep {
   readonly timeoutMs: number | undefined;
   /** With `for_each`: how many items may be in the queue at once; undefined = twice the free slots. */
   readonly maxConcurrency: number | undefined;
-  /** `on_error: {value}`: what the step's value is when the call fails; undefined = the request fails. */
+  /** `on_error: {value}`: what stands for the answer of a call that fails (with `for_each` of that item's); undefined = the request fails. */
   readonly onError: { readonly value: Json } | undefined;
   /** Names of the steps this one refers to. */
   readonly needs: readonly string[];

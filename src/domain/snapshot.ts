@@ -43,6 +43,7 @@ export interface DeploymentRouting {
   readonly retry: { readonly maxAttempts: number; readonly backoffMs: number; readonly idempotent: boolean };
   readonly batching: BatchingSpec | null;
   readonly unresponsiveTimeoutMs: number;
+  readonly gracefulShutdownTimeoutMs: number;
   /** Set when it has failed and nothing will come: requests are refused with this instead of held. */
   readonly refuse: string | null;
 }

@@ -1,6 +1,6 @@
 /** The daemon's end of a replica's socket until it has said who it is: a listener on a Unix socket that lets nobody else in. */
 import { createServer, type Server, type Socket } from 'node:net';
-import { FRAME, type Frame, PROTOCOL_VERSION, ProtocolError } from './frame.ts';
+import { FRAME, type Frame, PROTOCOL_VERSION } from './frame.ts';
 import { FrameReader } from './reader.ts';
 import { type ReplicaIdentity, readToken } from './token.ts';
 
@@ -11,8 +11,8 @@ const HELLO_WITHIN_MS = 5000;
 const MAX_HELLO_BYTES = 65_536;
 
 /**
- * @param admitted called once for each socket whose HELLO was good; from then on its `data` events are the receiver's, and `reader` (with
- *   the limit for known peers) holds what came behind the HELLO
+ * @param admitted called once for each socket whose HELLO was good; from then on its `data` events are the receiver's, for `reader`, which
+ *   has the limit for known peers
  */
 export const listenForReplicas = async (
   path: string,
@@ -31,18 +31,21 @@ export const listenForReplicas = async (
     const onClose = () => clearTimeout(timer);
     const onData = (chunk: Buffer) => {
       try {
-        hello.push(chunk, (frame) => {
-          clearTimeout(timer);
-          const identity = identityOf(frame, key);
-          if (typeof identity === 'string') return refuse(identity);
-          socket.off('data', onData);
-          socket.off('error', onError);
-          socket.off('close', onClose);
-          admitted(identity, socket, new FrameReader(MAX_REPLICA_FRAME_BYTES));
-        });
+        const frames: Frame[] = [];
+        hello.push(chunk, (frame) => frames.push(frame));
+        const [first, second] = frames;
+        if (first === undefined) return;
+        clearTimeout(timer);
+        const identity =
+          second === undefined && hello.between ? identityOf(first, key) : 'it sent more before its HELLO was answered';
+        if (typeof identity === 'string') return refuse(identity);
+        socket.off('data', onData);
+        socket.off('error', onError);
+        socket.off('close', onClose);
+        admitted(identity, socket, new FrameReader(MAX_REPLICA_FRAME_BYTES));
       } catch (error) {
-        if (!(error instanceof ProtocolError)) throw error;
-        refuse(error.message);
+        // Whatever it is: what a stranger sends must not end the daemon.
+        refuse((error as Error).message);
       }
     };
     socket.on('error', onError);
@@ -61,7 +64,9 @@ export const listenForReplicas = async (
 
 const identityOf = (frame: Frame, key: string): ReplicaIdentity | string => {
   if (frame.type !== FRAME.HELLO) return 'its first frame was no HELLO';
-  if (frame.meta['protocol'] !== PROTOCOL_VERSION)
-    return `it speaks protocol ${String(frame.meta['protocol'])}, not ${PROTOCOL_VERSION}`;
-  return readToken(key, frame.meta['token']) ?? 'its token is not one of this daemon';
+  const { protocol, token, replica } = frame.meta;
+  if (protocol !== PROTOCOL_VERSION) return `it speaks protocol ${JSON.stringify(protocol)}, not ${PROTOCOL_VERSION}`;
+  const identity = readToken(key, token);
+  if (identity === undefined) return 'its token is not one of this daemon';
+  return replica === identity.replica ? identity : 'its token is that of another replica';
 };

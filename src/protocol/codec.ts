@@ -2,7 +2,8 @@
  * JavaScript values ⇄ values on the wire. Carried: JSON, `Uint8Array` and other typed arrays, `Tensor`, `Date`, `Map`, `Set`,
  * `Error`, bigint, NaN and the infinities. What cannot cross is an error that names the path to it.
  */
-import { type ErrorShape, errorFromShape, ServeError, shapeOfError } from '../domain/errors.ts';
+import { errorFromShape, ServeError, shapeOfError } from '../domain/errors.ts';
+import { depthOf } from './json-place.ts';
 import { Tensor, type TensorData, TYPED_ARRAYS } from './tensor.ts';
 import { type Dtype, type Segment, skeletonText, type WireValue } from './value.ts';
 
@@ -175,6 +176,7 @@ export const segmentOfTensor = (tensor: Tensor): Segment => {
  */
 export const decodeValue = (value: WireValue): unknown => {
   const text = skeletonText(value);
+  if (text.length > 2 * MAX_DEPTH && depthOf(text) > MAX_DEPTH + 2) bad(`nested deeper than ${MAX_DEPTH} levels`);
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -227,7 +229,7 @@ const decodeTag = (tag: string, content: unknown, segments: readonly Segment[], 
     case '$set':
       return new Set(list().map((item) => decodeNode(item, segments, depth + 1)));
     case '$error':
-      return typeof content === 'object' && content !== null ? errorFromShape(content as ErrorShape) : bad('$error');
+      return typeof content === 'object' && content !== null ? errorFromShape(content) : bad('$error');
     default:
       return bad(`unknown tag ${tag}`);
   }

@@ -59,7 +59,8 @@ export class ProtocolError extends Error {
   }
 }
 
-const pad8 = (length: number): number => (length + 7) & ~7;
+/** Not with bit operations, which end at 2 GiB. */
+const pad8 = (length: number): number => Math.ceil(length / 8) * 8;
 
 /** A segment to send: parts follow each other without padding, so that stacking on axis 0 is their order. */
 export interface OutgoingSegment {
@@ -192,7 +193,7 @@ const readSegments = (table: unknown, bytes: Buffer, start: number): Segment[] =
       throw new ProtocolError('a row of the table of segments is not [dtype, shape, length]');
     const [dtype, shape, length] = row as [unknown, unknown, unknown];
     if (typeof dtype !== 'string' || (dtype !== 'bytes' && !Object.hasOwn(DTYPES, dtype)))
-      throw new ProtocolError(`unknown dtype ${String(dtype)}`);
+      throw new ProtocolError(`unknown dtype ${JSON.stringify(dtype)}`);
     if (typeof length !== 'number' || !Number.isSafeInteger(length) || length < 0 || at + length > bytes.length) {
       throw new ProtocolError('a segment is longer than its frame');
     }

@@ -1,6 +1,7 @@
 /** HTTP bodies ⇄ values: what `call` gets of a body, and what a returned value is as an answer. One place for replica and data plane. */
 import { ServeError } from '../domain/errors.ts';
 import { decodeValue, encodeValue, MAX_DEPTH } from './codec.ts';
+import { depthOf, errorOffset } from './json-place.ts';
 import type { HttpHead } from './messages.ts';
 import { Tensor } from './tensor.ts';
 import { skeletonText, type WireValue } from './value.ts';
@@ -35,37 +36,17 @@ export const parseJson = (text: string): unknown => {
   }
   try {
     return JSON.parse(text);
-  } catch (error) {
-    throw new ServeError('INVALID_INPUT', `expected a JSON body: ${placeOf(text, error as Error)}`);
+  } catch {
+    throw new ServeError('INVALID_INPUT', `expected a JSON body: ${placeOf(text)}`);
   }
 };
 
-/** V8's message without what it quotes of the body, with line and column. */
-const placeOf = (text: string, error: Error): string => {
-  const found = /position (\d+)/.exec(error.message);
-  const offset = found === null ? text.length : Number(found[1]);
+/** Line and column, without quoting the body. */
+const placeOf = (text: string): string => {
+  const offset = errorOffset(text);
   const before = text.slice(0, offset).split('\n');
   const what = offset >= text.length ? 'the text ends too early' : `unexpected ${JSON.stringify(text[offset])}`;
   return `${what} at line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}`;
-};
-
-/** Nesting of a JSON text, without parsing it: brackets outside strings. */
-const depthOf = (text: string): number => {
-  let depth = 0;
-  let deepest = 0;
-  let inString = false;
-  for (let index = 0; index < text.length; index++) {
-    const code = text.charCodeAt(index);
-    if (inString) {
-      if (code === 0x5c) index += 1;
-      else if (code === 0x22) inString = false;
-    } else if (code === 0x22) inString = true;
-    else if (code === 0x5b || code === 0x7b) {
-      depth += 1;
-      if (depth > deepest) deepest = depth;
-    } else if (code === 0x5d || code === 0x7d) depth -= 1;
-  }
-  return deepest;
 };
 
 export interface BodyAnswer {
@@ -81,6 +62,7 @@ export const answerOf = (value: unknown): BodyAnswer => {
   if (value === null || value === undefined) return { contentType: null, body: '' };
   if (typeof value === 'string') return { contentType: 'text/plain; charset=utf-8', body: value };
   if (value instanceof Uint8Array) return { contentType: 'application/octet-stream', body: value };
+  if (value instanceof ArrayBuffer) return { contentType: 'application/octet-stream', body: new Uint8Array(value) };
   return { contentType: 'application/json', body: jsonOf(value) };
 };
 
@@ -93,11 +75,18 @@ export const jsonOf = (value: unknown): string => {
   return JSON.stringify(plainOf(value)) ?? 'null';
 };
 
+/** The same for the tensors of a model, by name. */
+export const jsonOfTensors = (tensors: Readonly<Record<string, Tensor>>): string =>
+  JSON.stringify(Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, plainOf(tensor)])));
+
 const plainOf = (value: unknown): unknown => {
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : value.toString();
   if (typeof value !== 'object' || value === null) return value;
-  if (value instanceof Tensor)
-    return nest([...(value.data as Iterable<unknown>)].map(plainOf), value.shape, value.dtype === 'bool');
+  if (value instanceof Tensor) {
+    const flat = Array.from(value.data as ArrayLike<unknown>, value.dtype === 'float16' ? halfOf : plainOf);
+    return nest(flat, value.shape, value.dtype === 'bool');
+  }
+  if (value instanceof ArrayBuffer) return Array.from(new Uint8Array(value));
   if (ArrayBuffer.isView(value)) return Array.from(value as unknown as Iterable<unknown>, plainOf);
   if (Array.isArray(value)) return value.map(plainOf);
   if (value instanceof Date) return value.toISOString();
@@ -105,6 +94,18 @@ const plainOf = (value: unknown): unknown => {
   if (value instanceof Set) return [...value].map(plainOf);
   if (value instanceof Error) return { name: value.name, message: value.message };
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plainOf(item)]));
+};
+
+/** The number that the bits of a float16 are. */
+const halfOf = (bits: unknown): number => {
+  const [sign, exponent, fraction] = [
+    (bits as number) & 0x8000 ? -1 : 1,
+    ((bits as number) >> 10) & 0x1f,
+    (bits as number) & 0x3ff,
+  ];
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 };
 
 /** A flat list as nested lists of the shape. */

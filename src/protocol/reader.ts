@@ -57,6 +57,11 @@ export class FrameReader {
     }
   }
 
+  /** Nothing of a further frame has come. */
+  get between(): boolean {
+    return this.#target === undefined && this.#headFilled === 0;
+  }
+
   #begin(length: number, from: Buffer, at: number): void {
     // A buffer of its own: 8-aligned, and free to be transferred to another thread.
     this.#target = Buffer.from(new ArrayBuffer(length));

@@ -5,6 +5,7 @@
 
 const SLOT_BITS = 20;
 const SLOTS = 2 ** SLOT_BITS;
+const MAX_USES = 2 ** 32;
 
 interface Entry<T> {
   readonly id: number;
@@ -21,11 +22,12 @@ export class SlotTable<T> {
     return this.#size;
   }
 
-  /** @returns an id that was never given before. @throws RangeError when a million are under way */
+  /** @returns an id that was not given for four thousand million others. @throws RangeError when a million are under way */
   add(value: T): number {
     const slot = this.#free.pop() ?? this.#entries.length;
     if (slot >= SLOTS) throw new RangeError(`more than ${SLOTS} calls are under way on one link`);
-    this.#uses += 1;
+    // So that an id stays a whole number for ever; by then its first bearer is long gone.
+    this.#uses = (this.#uses % MAX_USES) + 1;
     const id = this.#uses * SLOTS + slot;
     this.#entries[slot] = { id, value };
     this.#size += 1;

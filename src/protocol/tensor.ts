@@ -39,7 +39,10 @@ export class Tensor {
   /** @throws TypeError when data is not what the dtype wants, RangeError when its length is not the product of `shape` */
   constructor(dtype: Dtype, shape: readonly number[], data: TensorData) {
     if (!Object.hasOwn(DTYPES, dtype)) throw new TypeError(`expected a dtype (${Object.keys(DTYPES).join(', ')}), got ${dtype}`);
-    const fits = dtype === 'string' ? Array.isArray(data) : data instanceof TYPED_ARRAYS[dtype];
+    const fits =
+      dtype === 'string'
+        ? Array.isArray(data) && data.every((text) => typeof text === 'string')
+        : data instanceof TYPED_ARRAYS[dtype];
     if (!fits)
       throw new TypeError(`expected ${dtype === 'string' ? 'an array of strings' : TYPED_ARRAYS[dtype].name} for dtype ${dtype}`);
     let size = 1;

@@ -57,7 +57,7 @@ export const textLine = (record: AccessRecord): string => {
       `${replica === '' ? deployment : replica}${calls > 1 ? ` ×${calls}` : ''} batch=${batch} queue=${queueMs}ms work=${workMs}ms`,
   );
   const error = record.error === undefined ? '' : ` ${record.error}`;
-  return `${at} ${record.method} ${printable(record.path)} ${record.status}${error} ${round(record.totalMs)}ms ${shares.join(' | ')} id=${record.requestId}\n`;
+  return `${at} ${record.method} ${printable(record.path)} ${record.status}${error} ${round(record.totalMs)}ms ${shares.join(' | ')} id=${printable(record.requestId)}\n`;
 };
 
 /** What a client wrote must not be able to forge a line or move the cursor of a terminal. */

@@ -19,7 +19,10 @@ export const errorAnswer = (error: ServeError, accept: string | undefined): Erro
   if (typeof retryAfterS === 'number') headers.push('retry-after', String(Math.max(0, Math.ceil(retryAfterS))));
   const own = error.details['headers'];
   if (error.code === 'HTTP_ERROR' && typeof own === 'object' && own !== null) {
-    for (const [name, value] of Object.entries(own)) if (typeof value === 'string') headers.push(name.toLowerCase(), value);
+    for (const [name, value] of Object.entries(own)) {
+      // The body is ours, and so is what is said of it.
+      if (typeof value === 'string' && name.toLowerCase() !== 'content-type') headers.push(name.toLowerCase(), value);
+    }
   }
   if (accept !== undefined && /\bapplication\/(?:problem\+)?json\b/i.test(accept)) {
     headers.push('content-type', 'application/problem+json');

@@ -20,6 +20,15 @@ export interface GraphRequest {
   readonly done: (output: WireValue | ServeError) => void;
 }
 
+/** One call of a step: the step's only one, or that of one item. */
+interface StepCall {
+  readonly input: ValueNode;
+  readonly deadlineAt: number;
+  readonly exempt: boolean;
+  readonly done: (value: ValueNode) => void;
+  readonly failed: (error: ServeError) => void;
+}
+
 export class GraphRun {
   readonly #dispatcher: Dispatcher;
   readonly #request: GraphRequest;
@@ -90,59 +99,48 @@ export class GraphRun {
     let next = 0;
     let open = 0;
     let finished = 0;
-    let stepOver = false;
-    const end = (value: ValueNode) => {
-      if (stepOver || this.#over) return;
-      stepOver = true;
-      this.#state = finish(this.#state, step.name, value);
-      this.#advance();
-    };
-    const failed = (error: ServeError) => {
-      if (stepOver || this.#over) return;
-      if (step.onError === undefined) this.#fail(error);
-      else end(jsonNode(step.onError.value));
+    let looping = false;
+    const settle = (index: number, value: ValueNode) => {
+      open -= 1;
+      finished += 1;
+      results[index] = value;
+      // An item that is refused at the door settles while the loop below runs, which then goes on by itself.
+      if (!looping) proceed();
     };
     const proceed = () => {
-      if (stepOver || this.#over) return;
-      if (finished === inputs.length) {
-        end(step.forEach === undefined ? (results[0] as ValueNode) : listNode(results as ValueNode[]));
-        return;
-      }
-      const most =
-        step.forEach === undefined
-          ? 1
-          : (step.maxConcurrency ?? Math.max(1, 2 * this.#dispatcher.slots(this.#request.generation, step.target)));
-      while (next < inputs.length && open < most && !stepOver && !this.#over) {
+      looping = true;
+      const most = step.forEach === undefined ? 1 : (step.maxConcurrency ?? this.#fanOut(step));
+      while (next < inputs.length && open < most && !this.#over) {
         const index = next;
         next += 1;
         open += 1;
-        // Items of one request behind its first are its own queue, here: they are not refused for each other's sake.
-        this.#call(
-          step,
-          inputs[index] as ValueNode,
+        this.#call(step, {
+          input: inputs[index] as ValueNode,
           deadlineAt,
-          open > 1,
-          (value) => {
-            open -= 1;
-            finished += 1;
-            results[index] = value;
-            proceed();
+          // Items of one request behind its first are its own queue, here: they are not refused for each other's sake.
+          exempt: open > 1,
+          done: (value) => settle(index, value),
+          failed: (error) => {
+            if (step.onError === undefined) this.#fail(error);
+            else settle(index, jsonNode(step.onError.value));
           },
-          failed,
-        );
+        });
       }
+      looping = false;
+      if (finished < inputs.length || this.#over) return;
+      const value = step.forEach === undefined ? (results[0] as ValueNode) : listNode(results as ValueNode[]);
+      this.#state = finish(this.#state, step.name, value);
+      this.#advance();
     };
     proceed();
   }
 
-  #call(
-    step: GraphStep,
-    input: ValueNode,
-    deadlineAt: number,
-    exempt: boolean,
-    done: (value: ValueNode) => void,
-    failed: (error: ServeError) => void,
-  ): void {
+  /** Items in the queue at once: enough that every slot has its next one waiting. */
+  #fanOut({ target }: GraphStep): number {
+    return Math.max(1, 2 * this.#dispatcher.slots(this.#request.generation, target));
+  }
+
+  #call(step: GraphStep, { input, deadlineAt, exempt, done, failed }: StepCall): void {
     const { target } = step;
     const { generation, requestId, traces } = this.#request;
     const own = target.application === generation.application ? generation : this.#dispatcher.generation(target.application);

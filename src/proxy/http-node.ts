@@ -18,7 +18,7 @@ export const startNodeServer = async (
   fallbackReason?: string,
 ): Promise<HttpServer> => {
   const http = createServer({
-    maxHeaderSize: MAX_HEADER_BYTES,
+    maxHeaderSize: options.maxHeaderBytes ?? MAX_HEADER_BYTES,
     headersTimeout: HEADERS_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     connectionsCheckingInterval: 2000,
@@ -164,7 +164,10 @@ const TARGET_ODD: Refusal = {
   message: 'expected a request target in origin-form, absolute-form, or * for OPTIONS',
 };
 const REFUSALS: Readonly<Record<string, Refusal>> = {
-  HPE_HEADER_OVERFLOW: { code: 'HEADERS_TOO_LARGE', message: `expected at most ${MAX_HEADER_BYTES} bytes of headers` },
+  HPE_HEADER_OVERFLOW: {
+    code: 'HEADERS_TOO_LARGE',
+    message: 'expected fewer bytes of headers: they are over http_options.max_header_size',
+  },
   HPE_CHUNK_EXTENSIONS_OVERFLOW: { code: 'PAYLOAD_TOO_LARGE', message: 'expected shorter chunk extensions' },
   ERR_HTTP_REQUEST_TIMEOUT: { code: 'DEADLINE_EXCEEDED', message: 'expected the whole request in time' },
 };

@@ -4,6 +4,8 @@ export interface HttpServerOptions {
   host: string;
   /** 0: a free port. */
   port: number;
+  /** Bytes of a request's head, 16 KiB when not given. For uWebSockets.js it is the environment that says so, before its thread starts. */
+  maxHeaderBytes?: number;
   /** Read at each request, so that a reload changes them without a new listener. */
   limits: () => HttpLimits;
 }

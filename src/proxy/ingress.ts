@@ -241,7 +241,11 @@ class Request implements Sink {
   }
 
   chunk(value: WireValue, bytes: number): void {
-    if (this.#finished) return;
+    if (this.#finished) {
+      // The client has gone and wanted the work to go on: nobody reads, and the producer must not wait for it.
+      this.#owedCredit += bytes;
+      return this.#giveCredit(CREDIT_PORTION);
+    }
     const chunk = value.segments[0]?.bytes;
     this.#owedCredit += bytes;
     if (chunk !== undefined && chunk.byteLength > 0 && !this.#exchange.write(chunk) && !this.#stalled) {

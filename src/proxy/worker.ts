@@ -50,7 +50,7 @@ const ingress = new Ingress({
   failed: (requestId, error) => {
     const { code, message, source, stack, name } = error;
     const cause = error.cause instanceof Error ? error.cause.message : undefined;
-    log('error', 'request failed', { requestId, code, source, err: { type: name, message, stack, cause } });
+    log('error', 'request failed', { requestId, code, source, error: { name, message, stack, cause } });
   },
 });
 
@@ -61,7 +61,9 @@ let closing = false;
 
 /** Listener options moved: the new listener takes over before the old one stops accepting. */
 const listen = async (proxy: RoutingSnapshot['proxy']): Promise<void> => {
-  const wanted = proxy.enabled ? `${proxy.host} ${proxy.port} ${proxy.server}` : '';
+  const wanted = proxy.enabled
+    ? `${proxy.host} ${proxy.port} ${proxy.server} ${proxy.server === 'node' ? proxy.maxHeaderBytes : ''}`
+    : '';
   if (wanted === address) return;
   const before = server;
   address = wanted;
@@ -69,7 +71,11 @@ const listen = async (proxy: RoutingSnapshot['proxy']): Promise<void> => {
     server = undefined;
   } else {
     try {
-      server = await startHttpServer(proxy.server, { host: proxy.host, port: proxy.port, limits }, ingress.handle);
+      server = await startHttpServer(
+        proxy.server,
+        { host: proxy.host, port: proxy.port, maxHeaderBytes: proxy.maxHeaderBytes, limits },
+        ingress.handle,
+      );
     } catch (error) {
       // What served goes on serving; the control plane says what to do.
       address = before === undefined ? '' : address;
@@ -77,6 +83,9 @@ const listen = async (proxy: RoutingSnapshot['proxy']): Promise<void> => {
       return post({ type: 'listen-failed', code, message: (error as Error).message });
     }
     if (closing) return server.destroy();
+    if (server.fallbackReason !== undefined) {
+      log('warn', 'uWebSockets.js could not be loaded: node:http serves, which is slower', { reason: server.fallbackReason });
+    }
     post({ type: 'listening', host: proxy.host, port: server.port, driver: server.driver });
   }
   before?.stopAccepting();
@@ -123,7 +132,7 @@ const close = (): void => {
 
 const lastResort = (error: unknown): void => {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
-  log('error', 'the data plane failed', { err: { type: 'Error', message, stack } });
+  log('error', 'the data plane failed', { error: { message, stack } });
   close();
 };
 process.on('uncaughtException', lastResort);

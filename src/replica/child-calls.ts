@@ -1,6 +1,6 @@
 /** Calls that this replica makes of other deployments, through the daemon's queues; handles are built on it. */
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { type ErrorShape, errorFromShape, ServeError } from '../domain/errors.ts';
+import { errorFromShape, ServeError } from '../domain/errors.ts';
 import { decodeValue, encodeValue } from '../protocol/codec.ts';
 import { encodeFrame, FRAME, type Frame, outgoing } from '../protocol/frame.ts';
 import type { CancelMeta, CreditMeta } from '../protocol/messages.ts';
@@ -74,17 +74,22 @@ export class ChildCalls {
     switch (frame.type) {
       case FRAME.OPEN:
         return waiting.open();
-      case FRAME.CHUNK:
-        return waiting.chunk(
-          decodeValue(value),
-          frame.skeletons.byteLength + frame.segments.reduce((sum, each) => sum + each.bytes.byteLength, 0),
-        );
+      case FRAME.CHUNK: {
+        const bytes = frame.skeletons.byteLength + frame.segments.reduce((sum, each) => sum + each.bytes.byteLength, 0);
+        try {
+          return waiting.chunk(decodeValue(value), bytes);
+        } catch (error) {
+          // Another replica sent what cannot be read: this call fails, and nothing more of it is wanted.
+          this.#cancel(id);
+          return waiting.error(error as ServeError);
+        }
+      }
       case FRAME.END:
         this.#waiting.delete(id);
         return waiting.end();
       case FRAME.ERROR:
         this.#waiting.delete(id);
-        return waiting.error(errorFromShape(meta['error'] as ErrorShape));
+        return waiting.error(errorFromShape(meta['error']));
       default:
         this.#waiting.delete(id);
         try {

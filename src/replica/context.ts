@@ -102,8 +102,16 @@ const infoOf = (head: HttpHead): RequestInfo => {
 const headersOf = (head: HttpHead): Headers => {
   const headers = new Headers();
   for (let index = 0; index + 1 < head.headers.length; index += 2)
-    headers.append(head.headers[index] as string, head.headers[index + 1] as string);
+    headers.append(head.headers[index] as string, byteString(head.headers[index + 1] as string));
   return headers;
+};
+
+/** `Headers` takes a character for each byte; what a client sent as UTF-8 is handed on as those bytes. */
+const byteString = (value: string): string => {
+  for (let index = 0; index < value.length; index++) {
+    if (value.charCodeAt(index) > 0xff) return Buffer.from(value, 'utf8').toString('latin1');
+  }
+  return value;
 };
 
 /** The web-standard request, for code that has `fetch`. */

@@ -128,7 +128,7 @@ class Replica {
   }
 }
 
-// Ctrl-C reaches a whole terminal; what becomes of a replica is for the daemon to say.
+// What becomes of a replica is for the daemon to say, also where somebody signals all that hangs on a terminal.
 process.on('SIGINT', () => {});
 process.setSourceMapsEnabled(true);
 process.title = `serve-daemon replica ${process.env['SERVE_REPLICA_ID'] ?? ''}`;

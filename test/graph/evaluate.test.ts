@@ -2,7 +2,7 @@ import t from 'tap';
 import type { Expression } from '../../src/domain/graph.ts';
 import { evaluate, jsonNode, type RequestScope, type Scope } from '../../src/graph/evaluate.ts';
 import { compileExpression } from '../../src/graph/expression.ts';
-import { nodeOf, type Segment, skeletonText, type ValueNode, valueOf as wireValueOf } from '../../src/protocol/value.ts';
+import { nodeOf, type Segment, skeletonText, type ValueNode, wireOf as wireValueOf } from '../../src/protocol/value.ts';
 
 const tensor: Segment = { dtype: 'float32', shape: [1, 2], bytes: new Uint8Array(8) };
 const bytes: Segment = { dtype: 'bytes', shape: null, bytes: new Uint8Array([1, 2, 3]) };

@@ -5,7 +5,11 @@ import type { WireValue } from '../../protocol/value.ts';
 import type { IncomingCall, Reply } from '../engine.ts';
 
 export const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
-  typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
+  typeof value === 'object' && value !== null && (Symbol.asyncIterator in value || isGenerator(value));
+
+/** A generator that is not async is streamed too; a list is not. */
+const isGenerator = (value: object): boolean =>
+  Symbol.iterator in value && typeof (value as { next?: unknown }).next === 'function';
 
 const bytesValue = (bytes: Uint8Array): WireValue => ({
   skeleton: '{"$seg":0}',
@@ -45,6 +49,8 @@ const sendItems = async (reply: Reply, call: IncomingCall, items: AsyncIterable<
 
 /** A body that is there in one piece goes as a whole answer; one that comes in pieces is streamed. */
 export const sendResponse = async (reply: Reply, call: IncomingCall, response: Response): Promise<void> => {
+  if (response.status < 200 || response.status > 599)
+    throw new TypeError(`expected a Response with a status from 200 to 599, got ${response.status}`);
   const headers: string[] = [];
   response.headers.forEach((value, name) => {
     if (name !== 'set-cookie') headers.push(name, value);

@@ -118,7 +118,7 @@ class ModuleEngine implements Engine {
 
   run(batch: IncomingBatch): void {
     const work =
-      batch.form === 'items' ? () => this.#runItems(batch) : () => this.#runOne(batch.method, batch.calls[0] as IncomingCall);
+      batch.form === 'items' ? () => this.#runMixed(batch) : () => this.#runOne(batch.method, batch.calls[0] as IncomingCall);
     // The context of the call is kept only where code can make calls of its own.
     const done = this.#run.handles.length === 0 ? work() : this.#calls.within((batch.calls[0] as IncomingCall).id, work);
     done.catch((error: unknown) => this.#reply.error(batch.calls, error));
@@ -140,6 +140,18 @@ class ModuleEngine implements Engine {
     this.#reply.open(call);
     for await (const item of result) await this.#reply.chunk(call, encodeValue(item));
     this.#reply.end(call);
+  }
+
+  /** Where a class has `fetch`, requests from HTTP go to it one by one; calls of handles and steps go to the batched method together. */
+  async #runMixed(batch: IncomingBatch): Promise<void> {
+    if (this.#fetch === undefined) return this.#runItems(batch);
+    const calls = batch.calls.filter((call) => call.http === undefined);
+    const fetches = batch.calls.filter((call) => call.http !== undefined);
+    const fetched = fetches.map((call) =>
+      this.#runOne(batch.method, call).catch((error: unknown) => this.#reply.error([call], error)),
+    );
+    if (calls.length > 0) await this.#runItems({ ...batch, calls });
+    await Promise.all(fetched);
   }
 
   async #runItems({ method: name, calls }: IncomingBatch): Promise<void> {
@@ -167,15 +179,18 @@ class ModuleEngine implements Engine {
       );
       return;
     }
-    for (const [index, { call }] of ready.entries()) {
-      const result: unknown = (results as unknown[])[index];
-      try {
-        if (result instanceof Error) this.#reply.error([call], result);
-        else if (call.http !== undefined) await sendHttp(this.#reply, call, result);
-        else this.#reply.result([call], encodeValue(result));
-      } catch (error) {
-        this.#reply.error([call], error);
-      }
+    // Each for itself: a stream that nobody reads must not hold up the others.
+    const answers = ready.map(({ call }, index) => this.#answer(call, (results as unknown[])[index]));
+    await Promise.all(answers);
+  }
+
+  async #answer(call: IncomingCall, result: unknown): Promise<void> {
+    try {
+      if (result instanceof Error) this.#reply.error([call], result);
+      else if (call.http !== undefined) await sendHttp(this.#reply, call, result);
+      else this.#reply.result([call], encodeValue(result));
+    } catch (error) {
+      this.#reply.error([call], error);
     }
   }
 

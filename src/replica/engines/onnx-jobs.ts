@@ -13,7 +13,9 @@ export type Job =
   | {
       readonly id: number;
       readonly kind: 'bodies';
-      readonly bodies: readonly { readonly json: boolean; readonly bytes: Uint8Array }[];
+      /** All bodies, one after the other. */
+      readonly bytes: Uint8Array;
+      readonly bodies: readonly { readonly json: boolean; readonly length: number }[];
     }
   /** `rows`: of each member, where the tensors are a stack. */
   | {
@@ -25,7 +27,8 @@ export type Job =
     };
 
 export type JobAnswer =
-  | { readonly id: number; readonly kind: 'json'; readonly answers: readonly (Uint8Array | ErrorShape)[] }
+  /** JSON texts of all members, one after the other; a member that failed has its error in place of a length. */
+  | { readonly id: number; readonly kind: 'json'; readonly bytes: Uint8Array; readonly answers: readonly (number | ErrorShape)[] }
   | { readonly id: number; readonly kind: 'tensors'; readonly skeleton: string; readonly segments: readonly Segment[] }
   | { readonly id: number; readonly kind: 'error'; readonly error: ErrorShape };
 

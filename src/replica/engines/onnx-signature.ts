@@ -169,7 +169,9 @@ const dataOf = (flat: readonly unknown[], port: Port): TensorData => {
     case 'int64':
     case 'uint64': {
       const whole = flat.map((value) => {
-        if (typeof value !== 'number' || !Number.isSafeInteger(value)) throw wrong(value, 'whole numbers');
+        if (typeof value !== 'number' || !Number.isSafeInteger(value) || (value < 0 && port.dtype === 'uint64')) {
+          throw wrong(value, `whole numbers that fit ${port.dtype}`);
+        }
         return BigInt(value);
       });
       return port.dtype === 'int64' ? BigInt64Array.from(whole) : BigUint64Array.from(whole);

@@ -111,18 +111,18 @@ class OnnxEngine implements Engine {
         return this.#reply.result(calls, { skeleton: answer.skeleton, segments: answer.segments });
       case 'error':
         return this.#reply.error(calls, errorFromShape(answer.error));
-      case 'json':
-        calls.forEach((call, index) => {
+      case 'json': {
+        let at = 0;
+        for (const [index, call] of calls.entries()) {
           const each = answer.answers[index];
-          if (each instanceof Uint8Array)
-            this.#reply.result(
-              [call],
-              { skeleton: '{"$seg":0}', segments: [{ dtype: 'bytes', shape: null, bytes: each }] },
-              JSON_HEAD,
-            );
-          else this.#reply.error([call], each === undefined ? new Error('no answer') : errorFromShape(each));
-        });
+          if (typeof each === 'number') {
+            const bytes = answer.bytes.subarray(at, at + each);
+            at += each;
+            this.#reply.result([call], { skeleton: '{"$seg":0}', segments: [{ dtype: 'bytes', shape: null, bytes }] }, JSON_HEAD);
+          } else this.#reply.error([call], each === undefined ? new Error('no answer') : errorFromShape(each));
+        }
         return;
+      }
       default:
         return answer satisfies never;
     }
@@ -162,16 +162,22 @@ const tensorsJob = (id: number, calls: readonly IncomingCall[]): { job: Job; tra
   };
 };
 
+/** All bodies in one buffer: a message of many small ones would cost more than the model's run. */
 const bodiesJob = (id: number, calls: readonly IncomingCall[]): { job: Job; transfer: ArrayBuffer[] } => {
-  const transfer: ArrayBuffer[] = [];
-  const bodies = calls.map((call) => {
-    const bytes = own(call.value.segments[0]?.bytes ?? new Uint8Array(0));
-    transfer.push(bytes.buffer);
+  const parts = calls.map((call) => call.value.segments[0]?.bytes ?? NO_BYTES);
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
+  let at = 0;
+  const bodies = calls.map((call, index) => {
+    const part = parts[index] as Uint8Array;
+    bytes.set(part, at);
+    at += part.byteLength;
     const contentType = call.http === undefined ? undefined : headerOf(call.http.headers, 'content-type');
     return {
       json: contentType === undefined || isJsonType(contentType) || !/^application\/octet-stream\b/i.test(contentType),
-      bytes,
+      length: part.byteLength,
     };
   });
-  return { job: { id, kind: 'bodies', bodies }, transfer };
+  return { job: { id, kind: 'bodies', bytes, bodies }, transfer: [bytes.buffer] };
 };
+
+const NO_BYTES = new Uint8Array(0);

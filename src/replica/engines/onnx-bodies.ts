@@ -1,0 +1,74 @@
+/** Bodies of HTTP requests to a model: each read and checked for itself, those of one shape run together, each answered as JSON. */
+import { type ErrorShape, shapeOfError } from '../../domain/errors.ts';
+import { jsonOfTensors, parseJson } from '../../protocol/http-value.ts';
+import type { Job, JobAnswer } from './onnx-jobs.ts';
+import { type Feeds, feedsOfBytes, feedsOfJson, isStackable, type Signature } from './onnx-signature.ts';
+import { concat, type Outputs, rowsChecked } from './onnx-stack.ts';
+
+interface Member {
+  readonly index: number;
+  readonly feeds: Feeds;
+  readonly rows: number;
+}
+
+const decoder = new TextDecoder('utf-8');
+
+export const runBodies = async (
+  signature: Signature,
+  run: (feeds: Feeds) => Promise<Outputs>,
+  job: Extract<Job, { kind: 'bodies' }>,
+): Promise<Extract<JobAnswer, { kind: 'json' }>> => {
+  const answers: (Buffer | ErrorShape)[] = new Array(job.bodies.length);
+  const groups = groupByShape(signature, job, answers);
+  for (const group of groups) {
+    try {
+      const outputs = await run(group.length === 1 ? (group[0] as Member).feeds : concat(group.map(({ feeds }) => feeds)));
+      const total = group.reduce((sum, { rows }) => sum + rows, 0);
+      let from = 0;
+      for (const { index, rows } of group) {
+        const own = group.length === 1 ? outputs : slice(outputs, total, from, from + rows);
+        from += rows;
+        answers[index] = Buffer.from(jsonOfTensors(own), 'utf8');
+      }
+    } catch (error) {
+      for (const { index } of group) answers[index] = shapeOfError(error);
+    }
+  }
+  return {
+    id: job.id,
+    kind: 'json',
+    bytes: Buffer.concat(answers.filter((each) => Buffer.isBuffer(each))),
+    answers: answers.map((each) => (Buffer.isBuffer(each) ? each.byteLength : each)),
+  };
+};
+
+/** Requests that may run together; what cannot be read is answered in place. */
+const groupByShape = (
+  signature: Signature,
+  job: Extract<Job, { kind: 'bodies' }>,
+  answers: (Buffer | ErrorShape)[],
+): readonly (readonly Member[])[] => {
+  const stackable = isStackable(signature);
+  const groups = new Map<string, Member[]>();
+  let at = 0;
+  for (const [index, { json, length }] of job.bodies.entries()) {
+    const bytes = job.bytes.subarray(at, at + length);
+    at += length;
+    try {
+      const feeds = json ? feedsOfJson(parseJson(decoder.decode(bytes)), signature) : feedsOfBytes(bytes, signature);
+      const tensors = Object.values(feeds);
+      const rows = tensors[0]?.shape[0] ?? 0;
+      const alike = stackable && tensors.every(({ shape }) => shape[0] === rows);
+      const key = alike ? tensors.map(({ shape }) => shape.slice(1).join()).join('|') : `alone ${index}`;
+      const group = groups.get(key);
+      if (group === undefined) groups.set(key, [{ index, feeds, rows }]);
+      else group.push({ index, feeds, rows });
+    } catch (error) {
+      answers[index] = shapeOfError(error);
+    }
+  }
+  return [...groups.values()];
+};
+
+const slice = (outputs: Outputs, total: number, from: number, to: number): Outputs =>
+  Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, rowsChecked(name, tensor, total, from, to)]));

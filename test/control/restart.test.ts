@@ -1,0 +1,49 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { afterDeath, backoffMs, hasFailed, NO_FAILURES } from '../../src/control/restart.ts';
+
+t.test('the wait doubles from half a second to a minute, with a fifth to either side', async (t) => {
+  const waits = [1, 2, 3, 4, 5, 9, 10, 100, 5000].map((failures) => backoffMs(failures, 0.5));
+  t.same(
+    waits,
+    [0, 500, 1000, 2000, 4000, 60_000, 60_000, 60_000, 60_000]
+      .map((ms, index) => (index === 5 ? 500 * 2 ** 7 : ms))
+      .map((ms) => Math.min(ms, 60_000)),
+  );
+  fc.assert(
+    fc.property(fc.integer({ min: 2, max: 10_000 }), fc.double({ min: 0, max: 0.999, noNaN: true }), (failures, rand) => {
+      const middle = backoffMs(failures, 0.5);
+      const wait = backoffMs(failures, rand);
+      return wait >= 0.8 * middle - 1e-6 && wait <= 1.2 * middle + 1e-6 && middle >= 500 && middle <= 60_000;
+    }),
+  );
+});
+
+const table: readonly {
+  what: string;
+  failures: number;
+  readyForMs: number | undefined;
+  gives: { failures: number; notBefore: number };
+}[] = [
+  {
+    what: 'the first failure is tried again at once',
+    failures: 0,
+    readyForMs: undefined,
+    gives: { failures: 1, notBefore: 1000 },
+  },
+  { what: 'the second waits', failures: 1, readyForMs: undefined, gives: { failures: 2, notBefore: 1500 } },
+  { what: 'a death soon after ready is a failure', failures: 2, readyForMs: 9999, gives: { failures: 3, notBefore: 2000 } },
+  { what: 'a later death is replaced at once', failures: 5, readyForMs: 10_000, gives: { failures: 0, notBefore: 1000 } },
+];
+for (const { what, failures, readyForMs, gives } of table) {
+  t.test(`after a death: ${what}`, async (t) => {
+    const memory = { ...NO_FAILURES, failures };
+    t.match(afterDeath(memory, readyForMs, 'why', 1000, 0.5), { ...gives, error: 'why', everReady: false });
+  });
+}
+
+t.test('a version that never was ready is given up after so many failures, one that was ready never', async (t) => {
+  t.equal(hasFailed({ ...NO_FAILURES, failures: 2 }, 3), false);
+  t.equal(hasFailed({ ...NO_FAILURES, failures: 3 }, 3), true);
+  t.equal(hasFailed({ ...NO_FAILURES, failures: 300, everReady: true }, 3), false);
+});

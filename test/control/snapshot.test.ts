@@ -1,0 +1,88 @@
+import t from 'tap';
+import type { ActualReplica } from '../../src/control/plan.ts';
+import { restartKey } from '../../src/control/plan.ts';
+import { NO_FAILURES } from '../../src/control/restart.ts';
+import { buildSnapshot, type SnapshotInput } from '../../src/control/snapshot.ts';
+import { proxySpec } from '../support/routing.ts';
+import { applicationSpec, target } from '../support/targets.ts';
+
+const [old, next] = [target(undefined, 'old'), target(undefined, 'new')];
+const versionOf = (of: typeof old) => of.deployments[0]?.version ?? '';
+const replica = (id: string, of: typeof old, state: ActualReplica['state']): ActualReplica => ({
+  id,
+  application: 'app',
+  deployment: 'A',
+  version: versionOf(of),
+  state,
+  order: 0,
+  userConfigHash: '',
+  refusedConfigHash: undefined,
+  idle: false,
+  drainBy: 0,
+});
+const build = (
+  given: Partial<SnapshotInput> & { replicas?: readonly ActualReplica[]; serving?: typeof old; failures?: number } = {},
+) => {
+  const { replicas = [], serving, failures = 0, ...more } = given;
+  return buildSnapshot({
+    revision: 1,
+    proxy: proxySpec(),
+    ready: true,
+    targets: [next],
+    broken: [],
+    retiring: [],
+    failure: () => undefined,
+    actual: {
+      replicas,
+      serving: new Map(serving === undefined ? [] : [['app', { target: serving, generation: 5 }]]),
+      restarts: new Map([
+        [restartKey('app', 'A', versionOf(next)), { ...NO_FAILURES, failures, everReady: true, error: 'it dies' }],
+      ]),
+    },
+    ...more,
+  });
+};
+const listed = (snapshot: ReturnType<typeof build>) => snapshot.replicas.map(({ id }) => id);
+
+t.test('running replicas may take work, those that start or stop may not', async (t) => {
+  const states = ['STARTING', 'RUNNING', 'UPDATING', 'DRAINING', 'STOPPING'] as const;
+  t.same(listed(build({ serving: next, replicas: states.map((state) => replica(state, next, state)) })), ['RUNNING', 'UPDATING']);
+});
+
+t.test('a draining replica is listed as long as a generation that needs its version lives', async (t) => {
+  const replicas = [replica('a', old, 'DRAINING'), replica('b', next, 'RUNNING')];
+  t.same(listed(build({ serving: next, replicas, retiring: [{ application: 'app', generation: 4, target: old }] })), ['a', 'b']);
+  t.same(listed(build({ serving: next, replicas })), ['b']);
+});
+
+t.test('a draining replica of the version that serves only finishes what it has', async (t) => {
+  const replicas = [replica('a', next, 'DRAINING'), replica('b', next, 'RUNNING')];
+  t.same(listed(build({ serving: next, replicas, retiring: [{ application: 'app', generation: 4, target: next }] })), ['b']);
+});
+
+t.test('what serves is told with its own limits, not with those of the target that is not ready', async (t) => {
+  const [application] = build({ serving: old }).applications;
+  t.match(application, { generation: 5, unavailable: null, deployments: [{ version: versionOf(old) }] });
+});
+
+t.test('an application that does not serve says why', async (t) => {
+  t.match(build().applications, [{ generation: 0, unavailable: 'Application app is starting.', deployments: [] }]);
+  t.match(build({ failure: () => 'it throws' }).applications, [
+    { unavailable: 'Application app could not be deployed: it throws' },
+  ]);
+  t.match(build({ targets: [], broken: [{ spec: applicationSpec(), problem: 'no file' }] }).applications, [
+    { unavailable: 'Application app could not be deployed: no file' },
+  ]);
+});
+
+t.test('a broken application whose older version serves is told once', async (t) => {
+  t.equal(build({ serving: old, broken: [{ spec: applicationSpec(), problem: 'no file' }] }).applications.length, 1);
+});
+
+t.test('a deployment whose replicas die one after the other refuses instead of holding', async (t) => {
+  const refuse = (failures: number, replicas: readonly ActualReplica[] = []) =>
+    build({ serving: next, failures, replicas }).applications[0]?.deployments[0]?.refuse;
+  t.equal(refuse(1), null);
+  t.equal(refuse(3), 'Deployment app/A is UNHEALTHY: its replicas die (it dies).');
+  t.equal(refuse(3, [replica('a', next, 'RUNNING')]), null);
+});

@@ -1,0 +1,37 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { chooseLeastLoaded } from '../../src/dispatch/choose.ts';
+
+const roomOf = ({ room }: { room: number }) => room;
+const candidates = fc.array(fc.record({ ongoing: fc.integer({ min: 0, max: 4 }), room: fc.integer({ min: -2, max: 2 }) }), {
+  maxLength: 8,
+});
+
+t.test('the replica with the least work among those with room is chosen', async (t) => {
+  fc.assert(
+    fc.property(candidates, fc.integer({ min: -1, max: 7 }), (all, after) => {
+      const free = all.filter(({ room }) => room > 0);
+      const chosen = chooseLeastLoaded(all, roomOf, after);
+      if (chosen === undefined) return free.length === 0;
+      const { ongoing, room } = all[chosen] ?? { ongoing: Number.NaN, room: 0 };
+      return room > 0 && free.every((each) => ongoing <= each.ongoing);
+    }),
+  );
+  t.pass();
+});
+
+t.test('idle replicas take turns', async (t) => {
+  const idle = Array.from({ length: 3 }, () => ({ ongoing: 0, room: 1 }));
+  const order: (number | undefined)[] = [];
+  let last = -1;
+  for (let turn = 0; turn < 6; turn++) {
+    last = chooseLeastLoaded(idle, roomOf, last) ?? -1;
+    order.push(last);
+  }
+  t.same(order, [0, 1, 2, 0, 1, 2]);
+});
+
+t.test('with no candidates, or none with room, nothing is chosen', async (t) => {
+  t.equal(chooseLeastLoaded([], roomOf, -1), undefined);
+  t.equal(chooseLeastLoaded([{ ongoing: 1, room: 0 }], roomOf, 0), undefined);
+});

@@ -1,0 +1,242 @@
+import t from 'tap';
+import type { AccessRecord } from '../../src/proxy/access-log.ts';
+import type { HttpExchange } from '../../src/proxy/http-server.ts';
+import { Ingress } from '../../src/proxy/ingress.ts';
+import { FakeDispatcher } from '../support/fake-dispatcher.ts';
+import { applicationRouting, routingSnapshot } from '../support/routing.ts';
+
+/** One request, and all that was done with it. */
+class FakeExchange implements HttpExchange {
+  readonly method = 'POST';
+  readonly query = '';
+  readonly path: string;
+  readonly headers: readonly string[];
+  /** `respond 200`, `begin 200`, `end`, `abort`. */
+  readonly events: string[] = [];
+  body_ = '';
+  answerHeaders: readonly string[] = [];
+  aborted = () => {};
+  drained: (() => void) | undefined;
+  full = false;
+
+  constructor(path: string, headers: Readonly<Record<string, string>>) {
+    this.path = path;
+    this.headers = Object.entries(headers).flat();
+  }
+
+  header(name: string): string | undefined {
+    const at = this.headers.findIndex((each, index) => index % 2 === 0 && each === name);
+    return at < 0 ? undefined : this.headers[at + 1];
+  }
+  body(done: (bytes: Uint8Array) => void): void {
+    done(Buffer.from('null'));
+  }
+  onAborted(listener: () => void): void {
+    this.aborted = listener;
+  }
+  respond(status: number, headers: readonly string[], body: Uint8Array | string): void {
+    this.events.push(`respond ${status}`);
+    this.answerHeaders = headers;
+    this.body_ = Buffer.from(body as Uint8Array).toString();
+  }
+  begin(status: number, headers: readonly string[]): void {
+    this.events.push(`begin ${status}`);
+    this.answerHeaders = headers;
+  }
+  write(chunk: Uint8Array | string): boolean {
+    this.body_ += Buffer.from(chunk as Uint8Array).toString();
+    return !this.full;
+  }
+  onDrain(listener: () => void): void {
+    this.drained = listener;
+  }
+  end(): void {
+    this.events.push('end');
+  }
+  abort(): void {
+    this.events.push('abort');
+  }
+  /** A header of the answer. */
+  told(name: string): string | undefined {
+    return this.answerHeaders[this.answerHeaders.indexOf(name) + 1];
+  }
+}
+
+const start = (given: Parameters<typeof applicationRouting>[0] = {}, proxy: Parameters<typeof routingSnapshot>[2] = {}) => {
+  const dispatcher = new FakeDispatcher();
+  const records: AccessRecord[] = [];
+  const ingress = new Ingress({
+    dispatcher: dispatcher.itself,
+    now: () => 1000,
+    logged: (record) => records.push(record),
+    failed: () => {},
+  });
+  const application = applicationRouting({ accessLog: true, ...given });
+  dispatcher.add(application);
+  const snapshot = routingSnapshot([application], {}, proxy);
+  ingress.apply(snapshot);
+  const request = (path = '/', headers: Record<string, string> = {}) => {
+    const exchange = new FakeExchange(path, { host: 'h', ...headers });
+    ingress.handle(exchange);
+    return exchange;
+  };
+  return { dispatcher, ingress, records, request, snapshot };
+};
+const head = { status: 200, headers: ['x-a', '1'] };
+
+t.test('an answer goes out with its head, its body and the id of the request', async (t) => {
+  const { dispatcher, request, records, ingress } = start();
+  const exchange = request('/', { 'x-request-id': 'mine' });
+  t.equal(ingress.ongoing, 1);
+  dispatcher.calls[0]?.answer(Buffer.from('body'), { status: 201, headers: ['x-a', '1'] });
+  t.same(exchange.events, ['respond 201']);
+  t.equal(exchange.body_, 'body');
+  t.equal(exchange.told('x-request-id'), 'mine');
+  t.equal(dispatcher.calls[0]?.request.requestId, 'mine');
+  t.match(records, [{ requestId: 'mine', status: 201, application: 'app' }]);
+  t.equal(ingress.ongoing, 0);
+});
+
+t.test('a request without an id, or with one that is too long, gets one', async (t) => {
+  const { dispatcher, request } = start();
+  const headers: Record<string, string>[] = [{}, { 'x-request-id': '' }, { 'x-request-id': 'x'.repeat(257) }];
+  for (const [index, each] of headers.entries()) {
+    const exchange = request('/', each);
+    dispatcher.calls[index]?.answer(null, head);
+    t.match(exchange.told('x-request-id'), /^[0-9a-f-]{36}$/);
+  }
+});
+
+const deadlines: readonly (readonly [string, string | undefined, number | null, number])[] = [
+  ['none', undefined, null, Number.POSITIVE_INFINITY],
+  ['the client’s', '0.5', null, 1500],
+  ['the proxy’s', undefined, 2000, 3000],
+  ['the sooner of both', '5', 2000, 3000],
+  ['zero from the client is none', '0', null, Number.POSITIVE_INFINITY],
+  ['what is no number is none', 'soon', 2000, 3000],
+];
+for (const [what, header, requestTimeoutMs, deadlineAt] of deadlines) {
+  t.test(`the deadline of a request: ${what}`, async (t) => {
+    const { dispatcher, request } = start({}, { requestTimeoutMs });
+    request('/', header === undefined ? {} : { 'x-request-timeout-seconds': header });
+    t.equal(dispatcher.calls[0]?.request.deadlineAt, deadlineAt);
+  });
+}
+
+t.test('a path that nobody serves is told where to look', async (t) => {
+  const { request, ingress } = start({ routePrefix: '/a' });
+  const exchange = request('/b');
+  t.same(exchange.events, ['respond 404']);
+  t.equal(exchange.body_, "Path '/b' not found. Ping http://h/-/routes for available routes.");
+  t.equal(ingress.ongoing, 0);
+});
+
+t.test('routes are listed by prefix', async (t) => {
+  const { request } = start({ routePrefix: '/a' });
+  t.same(JSON.parse(request('/-/routes').body_), { '/a': 'app' });
+  t.same(request('/-/other').events, ['respond 404']);
+});
+
+t.test('healthz: 503 before everything is ready and while draining, else 200', async (t) => {
+  const { request, ingress, snapshot } = start();
+  t.same([request('/-/healthz').events, request('/-/healthz').body_], [['respond 200'], 'success']);
+  ingress.apply({ ...snapshot, ready: false });
+  t.same(request('/-/healthz').events, ['respond 503']);
+  ingress.apply(snapshot);
+  ingress.drain();
+  t.same(request('/-/healthz').events, ['respond 503']);
+});
+
+t.test('root_path is taken off, and a path without it is served too', async (t) => {
+  const { request, dispatcher } = start({ routePrefix: '/a' }, { rootPath: '/root' });
+  request('/root/a');
+  request('/a');
+  t.equal(dispatcher.calls.length, 2);
+  t.same(request('/roota').events, ['respond 404']);
+  t.same(request('/root/-/healthz').events, ['respond 200']);
+});
+
+t.test('an application that does not serve answers 503 with the reason', async (t) => {
+  const exchange = start({ unavailable: 'it is starting' }).request();
+  t.same([exchange.events, exchange.body_, exchange.told('retry-after')], [['respond 503'], 'it is starting', '1']);
+});
+
+t.test('a client that goes cancels its call, and is logged as 499', async (t) => {
+  const { request, dispatcher, records, ingress } = start();
+  const exchange = request();
+  exchange.aborted();
+  t.equal(dispatcher.calls[0]?.cancelled, true);
+  t.match(records, [{ status: 499, error: 'CLIENT_CLOSED' }]);
+  dispatcher.calls[0]?.answer(null, head);
+  t.same(exchange.events, []);
+  t.equal(ingress.ongoing, 0);
+});
+
+t.test('a client that goes, and asked that its call go on, cancels nothing', async (t) => {
+  const { request, dispatcher } = start();
+  request('/', { 'x-request-disconnect-disabled': '?1' }).aborted();
+  t.equal(dispatcher.calls[0]?.cancelled, false);
+});
+
+t.test('a stream that goes on without its client is given credit, so that it comes to its end', async (t) => {
+  const { request, dispatcher } = start();
+  const exchange = request('/', { 'x-request-disconnect-disabled': '?1' });
+  const [call] = dispatcher.calls;
+  call?.request.sink.open(head);
+  exchange.aborted();
+  for (let count = 0; count < 8; count++) call?.request.sink.chunk({ skeleton: 'null', segments: [] }, 65_536);
+  t.ok(call !== undefined && call.credits.reduce((sum, bytes) => sum + bytes, 0) >= 7 * 65_536);
+});
+
+const chunk = (text: string) => ({
+  skeleton: '{"$seg":0}',
+  segments: [{ dtype: 'bytes' as const, shape: null, bytes: Buffer.from(text) }],
+});
+
+t.test('a streamed answer goes out in pieces', async (t) => {
+  const { request, dispatcher } = start();
+  const exchange = request();
+  const sink = dispatcher.calls[0]?.request.sink;
+  sink?.open({ status: 206, headers: [] });
+  sink?.chunk(chunk('a'), 1);
+  sink?.chunk(chunk('b'), 1);
+  sink?.end();
+  t.same([exchange.events, exchange.body_], [['begin 206', 'end'], 'ab']);
+});
+
+t.test('a stream that fails midway is cut, not ended', async (t) => {
+  const { request, dispatcher, records } = start();
+  const exchange = request();
+  dispatcher.calls[0]?.request.sink.open(head);
+  dispatcher.calls[0]?.fail('REPLICA_DIED');
+  t.same(exchange.events, ['begin 200', 'abort']);
+  t.match(records, [{ error: 'REPLICA_DIED' }]);
+});
+
+t.test('a producer gets no credit while the client does not read, and what it is owed when it does', async (t) => {
+  const { request, dispatcher } = start();
+  const exchange = request();
+  const [call] = dispatcher.calls;
+  call?.request.sink.open(head);
+  exchange.full = true;
+  call?.request.sink.chunk(chunk('a'), 100_000);
+  call?.request.sink.chunk(chunk('a'), 100_000);
+  t.same(call?.credits, []);
+  exchange.full = false;
+  exchange.drained?.();
+  t.same(call?.credits, [200_000]);
+});
+
+t.test('quiet comes when the last answer is out', async (t) => {
+  const { request, dispatcher, ingress } = start();
+  await ingress.quiet();
+  request();
+  let quiet = false;
+  const waits = ingress.quiet().then(() => {
+    quiet = true;
+  });
+  await Promise.resolve();
+  t.equal(quiet, false);
+  dispatcher.calls[0]?.answer(null, head);
+  await waits;
+});

@@ -1,0 +1,95 @@
+/** A dispatcher whose calls the test answers, one by one, and that works on none of them. */
+import type { CallRequest, Dispatcher } from '../../src/dispatch/dispatcher.ts';
+import { Generation } from '../../src/dispatch/generation.ts';
+import type { PendingCall } from '../../src/dispatch/pending.ts';
+import { ServeError } from '../../src/domain/errors.ts';
+import type { ApplicationRouting } from '../../src/domain/snapshot.ts';
+import { decodeValue, encodeValue } from '../../src/protocol/codec.ts';
+import type { HttpAnswerHead } from '../../src/protocol/messages.ts';
+
+export class FakeCall {
+  readonly request: CallRequest;
+  readonly credits: number[] = [];
+  cancelled = false;
+  /** What a PendingCall is to whoever began it. */
+  readonly pending: PendingCall;
+  #state = 'sent';
+
+  constructor(request: CallRequest) {
+    this.request = request;
+    const call = this;
+    this.pending = {
+      get state() {
+        return call.#state;
+      },
+      link: { credit: (_call: unknown, bytes: number) => this.credits.push(bytes) },
+      abandon: () => {
+        this.cancelled = true;
+        this.#state = 'done';
+      },
+    } as unknown as PendingCall;
+  }
+
+  get target(): string {
+    return this.request.target.deployment;
+  }
+
+  get input(): unknown {
+    return decodeValue(this.request.value);
+  }
+
+  answer(value: unknown, http?: HttpAnswerHead): void {
+    this.#state = 'done';
+    this.request.sink.result(encodeValue(value), http);
+  }
+
+  raw(skeleton: string): void {
+    this.#state = 'done';
+    this.request.sink.result({ skeleton, segments: [] }, undefined);
+  }
+
+  fail(code: ServeError['code'] = 'USER_ERROR', message = 'it failed'): void {
+    this.#state = 'done';
+    this.request.sink.error(new ServeError(code, message));
+  }
+}
+
+export class FakeDispatcher {
+  readonly calls: FakeCall[] = [];
+  readonly idle: number[] = [];
+  freeSlots = 1;
+  /** Calls of this deployment are refused at the door. */
+  refuses: string | undefined;
+  readonly #generations = new Map<string, Generation>();
+
+  add(routing: ApplicationRouting): Generation {
+    const generation = new Generation(routing, ({ number }) => this.idle.push(number));
+    this.#generations.set(routing.name, generation);
+    return generation;
+  }
+
+  generation(name: string): Generation | undefined {
+    return this.#generations.get(name);
+  }
+
+  slots(): number {
+    return this.freeSlots;
+  }
+
+  call(request: CallRequest): PendingCall | undefined {
+    const call = new FakeCall(request);
+    this.calls.push(call);
+    if (request.target.deployment !== this.refuses) return call.pending;
+    call.fail('QUEUE_FULL');
+    return undefined;
+  }
+
+  /** The calls of one deployment so far. */
+  of(deployment: string): readonly FakeCall[] {
+    return this.calls.filter(({ target }) => target === deployment);
+  }
+
+  get itself(): Dispatcher {
+    return this as unknown as Dispatcher;
+  }
+}
