@@ -104,7 +104,7 @@ const GREETER = `import type { CallContext, Handle } from 'serve-daemon';
 
 export class Upper {
   /** Written for arrays: callers pass one text each. */
-  async shout(texts: string[]): Promise<string[]> {
+  async shout(texts: string[], _contexts: CallContext[]): Promise<string[]> {
     await new Promise((resolve) => setTimeout(resolve, 20));
     return texts.map((text) => text.toUpperCase());
   }
@@ -197,7 +197,7 @@ applications:
   step(`kill -9 ${victim.pid}: replaced, and ${(await greet('again')).text}`);
 
   const answers = await Promise.all(Array.from({ length: 32 }, (_, index) => greet(`n${index}`)));
-  answers.forEach(({ status: code, text }, index) => assert.equal(`${code} ${text}`, `200 Hello, N${index} (true)`));
+  for (const [index, { status: code, text }] of answers.entries()) assert.equal(`${code} ${text}`, `200 Hello, N${index} (true)`);
   const batches = await until('batches in the log', () => {
     const sizes = [...daemon.text.matchAll(/hello\/Upper[^}|]*?"?batch"?[:=](\d+)/g)].map(([, size]) => Number(size));
     return Math.max(...sizes, 0) > 1 ? sizes : undefined;

@@ -51,6 +51,9 @@ export interface ServeOptions {
   readonly onReady?: (url: string | undefined) => void;
 }
 
+/** A signal so soon after another is the same one. */
+const SAME_SIGNAL_MS = 200;
+
 /** Serves until a signal says stop. @returns the exit code */
 export const serve = async (options: ServeOptions): Promise<number> => {
   const { config, watchCode = true, logLevel, stateDir, onReady } = options;
@@ -59,9 +62,13 @@ export const serve = async (options: ServeOptions): Promise<number> => {
     finish = resolveCode;
   });
   let asked = 0;
+  let askedAt = 0;
   let starting: Promise<Awaited<ReturnType<typeof startDaemon>>> | undefined;
   const stop = async () => {
+    // Under npm one Ctrl-C comes twice: from the terminal, and passed on by npm.
+    if (asked > 0 && performance.now() - askedAt < SAME_SIGNAL_MS) return;
     asked += 1;
+    askedAt = performance.now();
     const daemon = await starting?.catch(() => undefined);
     if (daemon === undefined) return;
     if (asked > 1) {

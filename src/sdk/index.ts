@@ -48,12 +48,18 @@ export interface CallOptions {
 
 type Methods<T> = {
   [K in keyof T as T[K] extends (...args: never[]) => unknown ? K : never]: T[K] extends (...args: infer Args) => infer Result
-    ? (...args: WithoutContext<Args>) => Call<Result extends AsyncIterable<unknown> ? Result : Awaited<Result>>
+    ? Args extends [readonly (infer Item)[], CallContext[]]
+      ? // A batched method: written for arrays, called with one.
+        (item: Item) => Call<Awaited<Result> extends readonly (infer Each)[] ? Exclude<Each, Error> : never>
+      : (...args: WithoutContext<Args>) => Call<Result extends AsyncIterable<unknown> ? Result : Awaited<Result>>
     : never;
 };
 
 /** The trailing context parameter is the daemon's to give. */
 type WithoutContext<Args extends unknown[]> = Args extends [...infer Rest, CallContext] ? Rest : Args extends [] ? [] : Args;
 
-/** How one deployment calls another: each public method of the class, through the daemon's queue. */
+/**
+ * How one deployment calls another: each public method of the class, through the daemon's queue. A method with the parameters
+ * `(items: T[], contexts: CallContext[])` is a batched one: its callers pass one item and get its result.
+ */
 export type Handle<T> = Methods<T> & { options(options: CallOptions): Handle<T> };

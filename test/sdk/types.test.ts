@@ -1,0 +1,35 @@
+/** What the types of the SDK promise: checked by the compiler (`npm run check`), so that each line here that should not compile says so. */
+import type { Call, CallContext, Handle } from 'serve-daemon';
+import t from 'tap';
+
+class Translator {
+  async translate(text: string, _context: CallContext): Promise<string> {
+    return text;
+  }
+  async many(texts: string[], _contexts: CallContext[]): Promise<(number | Error)[]> {
+    return texts.map((text) => text.length);
+  }
+  async *words(text: string): AsyncGenerator<string> {
+    yield* text.split(' ');
+  }
+}
+
+/** Never run: the compiler is the test. */
+export const uses = async (handle: Handle<Translator>): Promise<unknown> => {
+  const translated: string = await handle.translate('text');
+  const length: number = await handle.many('one text');
+  const words: string[] = await handle.words('two words');
+  for await (const word of handle.words('two words')) word.toUpperCase();
+  const call: Call<string> = handle.options({ timeoutS: 1 }).translate('text');
+  // @ts-expect-error a number is no text
+  handle.translate(5);
+  // @ts-expect-error callers of a batched method pass one
+  handle.many(['one', 'two']);
+  // @ts-expect-error there is no such method
+  handle.missing('text');
+  return [translated, length, words, call];
+};
+
+t.test('handles are typed by the class behind them', async (t) => {
+  t.type(uses, 'function');
+});
