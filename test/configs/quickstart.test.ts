@@ -15,5 +15,8 @@ t.test('the quickstart has no mistakes, and its OCR application is that of confi
   const ocr = desiredOf('configs/ocr/config.yaml');
   t.same(quickstart.diagnostics, []);
   t.same(ocr.diagnostics, []);
-  t.same(quickstart.desired?.applications.find(({ name }) => name === 'ocr'), ocr.desired?.applications[0]);
+  t.same(
+    quickstart.desired?.applications.find(({ name }) => name === 'ocr'),
+    ocr.desired?.applications[0],
+  );
 });

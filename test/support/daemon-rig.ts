@@ -516,5 +516,26 @@ export const differs = (answer: Answer, status: number, text: string): string | 
     ? undefined
     : `expected ${status} ${text.slice(0, 80)}, got ${answer.status} ${answer.text.slice(0, 200)}`;
 
+/** Runs the program with these arguments to its end, as a shell would. */
+export const runProgram = (
+  args: readonly string[],
+  { cwd, env = {} }: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},
+): Promise<Exit & { readonly out: string; readonly errors: string }> =>
+  new Promise((resolve, reject) => {
+    const { PATH, HOME } = process.env;
+    const command = ['-u', 'NODE_OPTIONS', ...ENDS_WITH_US, process.execPath, PROGRAM, ...args];
+    const child = spawn('/usr/bin/env', command, { cwd, env: { PATH, HOME, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    let out = '';
+    let errors = '';
+    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+      out += chunk;
+    });
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+      errors += chunk;
+    });
+    child.on('error', reject);
+    child.on('close', (code, signal) => resolve({ code, signal, out, errors }));
+  });
+
 /** No trace of the sockets of daemons under this folder. */
 export const socketFolders = (root: string): string[] => (existsSync(join(root, 'run')) ? readdirSync(join(root, 'run')) : []);
