@@ -98,7 +98,14 @@ const stampOf = (file: string): string => {
   }
 };
 
-const changedAt = (file: string): number => statSync(file, { throwIfNoEntry: false })?.ctimeMs ?? 0;
+/** 0 for what is not there, or cannot be looked at: a circle of symlinks, a folder without permission. */
+const changedAt = (file: string): number => {
+  try {
+    return statSync(file).ctimeMs;
+  } catch {
+    return 0;
+  }
+};
 
 /** Where a change of what the path means would be seen: the folder of the file, and of each symlink on the way to it. */
 const foldersOf = (file: string): ReadonlySet<string> => {

@@ -37,6 +37,8 @@ interface Outgoing {
   readonly batch: Batch;
 }
 
+/** Runs at least this long are not worth a batch sent ahead: it would only wait here instead of going to whoever is free first. */
+const AHEAD_BELOW_MS = 5;
 const HEARTBEAT_MS = 500;
 /** A replica whose loop is later than this with its answer to a heartbeat is out of choice until it answers. */
 const LATE_MS = 1000;
@@ -55,6 +57,8 @@ export class Link {
   readonly #now: () => number;
   readonly #outgoing = new SlotTable<Outgoing>();
   #batches = 0;
+  /** How long its batches take of late. */
+  #runMs = Number.POSITIVE_INFINITY;
   #closed = false;
   #pingedAt: number | undefined;
   #stuckSince: number | undefined;
@@ -113,10 +117,17 @@ export class Link {
     return this.#stuckSince === undefined ? 0 : this.#now() - this.#stuckSince;
   }
 
-  /** How many more requests it may be given now. */
-  room(routing: DeploymentRouting, batched: boolean): number {
+  /**
+   * How many more requests it may be given now.
+   * @param fills there is a whole batch waiting: a model that is done with one in a few milliseconds is given it beforehand, because
+   *   the way there and back would cost as much as the run
+   */
+  room(routing: DeploymentRouting, batched: boolean, fills = false): number {
     if (!this.accepting || this.#closed || this.exclusive || this.lateMs > LATE_MS) return 0;
-    if (batched && routing.batching !== null && this.#batches >= routing.batching.maxConcurrentBatches) return 0;
+    if (batched && routing.batching !== null) {
+      const ahead = fills && routing.kind === 'model' && this.#runMs < AHEAD_BELOW_MS ? 1 : 0;
+      if (this.#batches >= routing.batching.maxConcurrentBatches + ahead) return 0;
+    }
     return routing.maxOngoingRequests - this.#outgoing.size;
   }
 
@@ -131,6 +142,7 @@ export class Link {
 
   send(calls: readonly PendingCall[], form: LaneForm, now: number): void {
     const batch: Batch = { calls, form, open: calls.length };
+    const idle = this.#outgoing.size === 0;
     this.#batches += 1;
     const members = calls.map((call): CallMember => {
       call.link = this;
@@ -157,6 +169,7 @@ export class Link {
             calls.map((call) => call.value.skeleton),
             calls.flatMap((call) => call.value.segments.map(outgoing)),
           ),
+      idle,
     );
   }
 
@@ -317,9 +330,13 @@ export class Link {
       if (entry === undefined) continue;
       if (this.#outgoing.size === 0) this.exclusive = false;
       entry.batch.open -= 1;
-      if (entry.batch.open === 0) this.#batches -= 1;
       const { call } = entry;
-      call.workMs += typeof workMs === 'number' ? workMs : this.#now() - call.sentAt;
+      const ms = typeof workMs === 'number' ? workMs : this.#now() - call.sentAt;
+      call.workMs += ms;
+      if (entry.batch.open === 0) {
+        this.#batches -= 1;
+        this.#runMs = this.#runMs === Number.POSITIVE_INFINITY ? ms : 0.8 * this.#runMs + 0.2 * ms;
+      }
       calls.push(call);
     }
     return calls;

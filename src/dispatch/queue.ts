@@ -173,12 +173,13 @@ export class DeploymentQueue {
   #pumpLane(lane: Lane, reserved: Link | undefined): void {
     const { batching } = this.#routing;
     while (lane.size > 0) {
+      const fills = batching !== null && !lane.alone && lane.size >= batching.maxBatchSize;
       const chosen = chooseLeastLoaded(
         this.#links,
         (link) =>
           link.version !== lane.version || link === reserved || (lane.alone && link.ongoing > 0)
             ? 0
-            : link.room(this.#routing, lane.form !== 'one'),
+            : link.room(this.#routing, lane.form !== 'one', fills),
         this.#lastChosen,
       );
       if (chosen === undefined) return;
@@ -187,7 +188,7 @@ export class DeploymentQueue {
       let take = 1;
       if (lane.alone) link.exclusive = true;
       else if (lane.form !== 'one' && batching !== null) {
-        const decision = decideBatch(lane, batching, link.room(this.#routing, true), now);
+        const decision = decideBatch(lane, batching, link.room(this.#routing, true, fills), now);
         if ('until' in decision) {
           this.#lookAgain(lane, decision.until - now);
           return;

@@ -175,6 +175,13 @@ t.test('one daemon with many kinds of code', async (t) => {
     await until('the signal was aborted', async () => (await daemon.post('/slow', 'seen')).text.includes('aborted timed'));
   });
 
+  await t.test('what code answers because its time is over does not make a 200 of the 408', async (t) => {
+    const statuses = new Set<number>();
+    for (let n = 0; n < 40; n++)
+      statuses.add((await daemon.post('/slow', `late ${n}`, { 'x-request-timeout-seconds': '0.02' })).status);
+    t.same([...statuses], [408]);
+  });
+
   await t.test('x-request-timeout-seconds gives 408 in the queue, and what waited is never begun', async (t) => {
     const gone = new AbortController();
     const first = daemon

@@ -239,7 +239,15 @@ t.test('requests that come together', async (t) => {
       jsonsOf(answers),
       answers.map((_, n) => ({ y: [[n + 1, n + 2]] })),
     );
-    t.match(await daemon.post('/fixed', { x: [[1, 1], [2, 2]] }), { status: 400, text: /expected float32 \[1, 2\].*got float32 \[2, 2\]/ });
+    t.match(
+      await daemon.post('/fixed', {
+        x: [
+          [1, 1],
+          [2, 2],
+        ],
+      }),
+      { status: 400, text: /expected float32 \[1, 2\].*got float32 \[2, 2\]/ },
+    );
   });
 
   await t.test('a wrong name, shape or type is 400, and says what was expected and what came', async (t) => {

@@ -536,6 +536,3 @@ export const runProgram = (
     child.on('error', reject);
     child.on('close', (code, signal) => resolve({ code, signal, out, errors }));
   });
-
-/** No trace of the sockets of daemons under this folder. */
-export const socketFolders = (root: string): string[] => (existsSync(join(root, 'run')) ? readdirSync(join(root, 'run')) : []);
