@@ -72,10 +72,9 @@ export interface BegunMeta {
   readonly ids: readonly number[];
 }
 
-/** Answer to a call, or to all members of a `rows` call, which it splits by `rows`. */
+/** Answer to a call, or to all members of a `rows` call, in their order: the daemon splits it by the rows that it sent. */
 export interface ResultMeta {
   readonly ids: readonly number[];
-  readonly rows?: readonly number[];
   /** For calls from HTTP: the answer's head; its body is segment 0 (none: empty). */
   readonly http?: HttpAnswerHead;
   /** Milliseconds of work, as the replica measured it. */

@@ -179,9 +179,8 @@ export class Runner implements Reply {
   result(calls: readonly IncomingCall[], value: WireValue, http?: HttpAnswerHead): void {
     const ids = this.#close(calls);
     const workMs = this.#workMs(calls);
-    const rows = calls.length > 1 ? calls.map((call) => call.rows) : undefined;
     this.#writer.write(
-      encodeFrame(FRAME.RESULT, { ids, rows, http, workMs } satisfies ResultMeta, [value.skeleton], value.segments.map(outgoing)),
+      encodeFrame(FRAME.RESULT, { ids, http, workMs } satisfies ResultMeta, [value.skeleton], value.segments.map(outgoing)),
     );
   }
 

@@ -105,6 +105,7 @@ t.test('status', async (t) => {
   const status = (args: string[] = [], env: Record<string, string> = {}) => runProgram(['status', ...args], { env });
 
   await t.test('shows applications, deployments and replicas with pid and state', async (t) => {
+    await daemon.when('both replicas run', ({ applications }) => applications['two']?.status === 'RUNNING');
     const { code, out } = await status(['--address', daemon.adminUrl]);
     t.equal(code, 0);
     t.match(out, `pid ${daemon.pid}`);
