@@ -63,6 +63,8 @@ export const serve = async (options: ServeOptions): Promise<number> => {
   });
   let asked = 0;
   let askedAt = 0;
+  // Set as soon as it will not end in order: `destroy` also ends a `stop` that is under way, which then comes to its end first.
+  let code = 0;
   let starting: Promise<Awaited<ReturnType<typeof startDaemon>>> | undefined;
   const stop = async () => {
     // Under npm one Ctrl-C comes twice: from the terminal, and passed on by npm.
@@ -72,20 +74,20 @@ export const serve = async (options: ServeOptions): Promise<number> => {
     const daemon = await starting?.catch(() => undefined);
     if (daemon === undefined) return;
     if (asked > 1) {
+      code = 1;
       await daemon.destroy();
-      return finish(1);
-    }
-    await daemon.stop();
-    finish(0);
+    } else await daemon.stop();
+    finish(code);
   };
   process.on('SIGINT', () => void stop());
   process.on('SIGTERM', () => void stop());
   const lastResort = async (error: unknown) => {
+    code = 1;
     const daemon = await starting?.catch(() => undefined);
     daemon?.log.logger.fatal({ err: error }, 'an error that nothing expected: stopping');
     if (daemon === undefined) process.stderr.write(`serve-daemon: ${error instanceof Error ? error.stack : String(error)}\n`);
     await daemon?.destroy();
-    finish(1);
+    finish(code);
   };
   process.on('uncaughtException', (error) => void lastResort(error));
   process.on('unhandledRejection', (error) => void lastResort(error));

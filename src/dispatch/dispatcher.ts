@@ -9,7 +9,7 @@ import { PeerSlotTable } from '../protocol/slots.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { Generation } from './generation.ts';
 import { Link, type LinkOwner } from './link.ts';
-import { type CallTrace, PendingCall, type Sink } from './pending.ts';
+import { type CallTrace, PendingCall, type Sink, timedOut } from './pending.ts';
 import { DeploymentQueue } from './queue.ts';
 
 /** Calls that one replica may have under way at once: beyond it something is wrong in its code. */
@@ -319,5 +319,3 @@ export class Dispatcher implements LinkOwner {
 
 /** The longest delay that a timer takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
-
-const timedOut = (): ServeError => new ServeError('DEADLINE_EXCEEDED', 'The request was not answered in time.');

@@ -107,7 +107,9 @@ export class PendingCall implements CallTrace {
     return this.queue.key;
   }
 
-  complete(value: WireValue, http: HttpAnswerHead | undefined): void {
+  /** @param now an answer that comes late is none, also when the timer has not run yet */
+  complete(value: WireValue, http: HttpAnswerHead | undefined, now: number): void {
+    if (now >= this.deadlineAt) return this.fail(timedOut());
     if (this.#finish()) this.#sink.result(value, http);
   }
 
@@ -171,3 +173,5 @@ export class PendingCall implements CallTrace {
     return sum;
   }
 }
+
+export const timedOut = (): ServeError => new ServeError('DEADLINE_EXCEEDED', 'The request was not answered in time.');

@@ -215,7 +215,7 @@ export class DeploymentQueue {
 
   /** A result for one or, split by rows, for all members of a batch. */
   settle(calls: readonly PendingCall[], value: WireValue, http: HttpAnswerHead | undefined): void {
-    if (calls.length === 1) return void calls[0]?.complete(value, http);
+    if (calls.length === 1) return void calls[0]?.complete(value, http, this.#now());
     let values: WireValue[];
     try {
       values = split(
@@ -228,7 +228,7 @@ export class DeploymentQueue {
         error as ServeError,
       );
     }
-    for (const [index, call] of calls.entries()) call.complete(values[index] as WireValue, http);
+    for (const [index, call] of calls.entries()) call.complete(values[index] as WireValue, http, this.#now());
   }
 
   /** A batch failed as a whole: where its members may run again they do, in halves, so that the poisonous ones fail alone. */

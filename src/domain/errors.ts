@@ -83,15 +83,25 @@ export const errorFromShape = (shape: unknown, depth = 0): ServeError => {
  * @param stacks false: without stacks, for where they are nobody's business
  */
 export const shapeOfError = (thrown: unknown, stacks = true, depth = 0): ErrorShape => {
-  if (!(thrown instanceof Error)) return { code: 'USER_ERROR', message: textOf(thrown), name: 'Error' };
+  try {
+    return thrown instanceof Error
+      ? shapeOf(thrown, stacks, depth)
+      : { code: 'USER_ERROR', message: String(thrown), name: 'Error' };
+  } catch {
+    // Code may throw anything: an object without a text, an error whose message throws.
+    return { code: 'USER_ERROR', message: `what was thrown cannot be read (${typeof thrown})`, name: 'Error' };
+  }
+};
+
+const shapeOf = (thrown: Error, stacks: boolean, depth: number): ErrorShape => {
   const shape: ErrorShape = {
     code: thrown instanceof ServeError ? thrown.code : 'USER_ERROR',
-    message: thrown.message,
-    name: thrown.name,
+    message: String(thrown.message),
+    name: String(thrown.name),
   };
   if (thrown instanceof ServeError && Object.keys(thrown.details).length > 0) shape.details = sendable(thrown.details);
   if (thrown instanceof ServeError && thrown.source !== undefined) shape.source = thrown.source;
-  if (stacks && thrown.stack !== undefined) shape.stack = thrown.stack;
+  if (stacks && thrown.stack !== undefined) shape.stack = String(thrown.stack);
   if (thrown.cause !== undefined && depth < MAX_CAUSES) shape.cause = shapeOfError(thrown.cause, stacks, depth + 1);
   return shape;
 };
@@ -103,14 +113,5 @@ const sendable = (details: Readonly<Record<string, unknown>>): Readonly<Record<s
   } catch {
     const { status, retryAfterS } = details;
     return { status, retryAfterS };
-  }
-};
-
-/** Code may throw anything, an object that has no text included. */
-const textOf = (thrown: unknown): string => {
-  try {
-    return String(thrown);
-  } catch {
-    return `a thrown ${typeof thrown}`;
   }
 };

@@ -52,7 +52,8 @@ class Incoming implements IncomingCall {
       this.#abort = new AbortController();
       if (this.cancelled) this.#abort.abort(gone());
       else if (this.deadline !== undefined)
-        this.#timer = setTimeout(() => this.cancel(), Math.max(0, this.deadline - Date.now()));
+        // Not before the daemon's own: code that ends with its signal must not turn a 408 into an answer.
+        this.#timer = setTimeout(() => this.cancel(), Math.max(0, Math.ceil(this.deadline - Date.now())) + 1);
     }
     return this.#abort.signal;
   }
