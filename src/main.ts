@@ -151,7 +151,9 @@ class Daemon implements RunningDaemon {
               );
             return listened(message);
           case 'access':
-            return this.#log.writeLines(message.lines);
+            // A line a request is news of level `info`.
+            if (logger.isLevelEnabled('info')) this.#log.writeLines(message.lines);
+            return;
           case 'log':
             return logger[message.level](message.fields, message.message);
           case 'closed':
@@ -170,6 +172,7 @@ class Daemon implements RunningDaemon {
       key: this.#key,
       env: this.#options.env,
       configDir: () => dirname(this.#options.config),
+      logLevel: () => logger.level,
       publish: (snapshot) => this.#plane?.publish(snapshot),
       concurrentStarts: Math.max(2, availableParallelism()),
       onReplicaLine: (replica, stream, line) => logReplicaLine(logger, replica.id, stream, line),
@@ -218,7 +221,11 @@ class Daemon implements RunningDaemon {
         logger.info({ url: this.adminUrl }, 'admin API is up');
       }
     }
-    logger.level = this.#options.logLevel ?? after.logging.level;
+    const level = this.#options.logLevel ?? after.logging.level;
+    if (level !== logger.level) {
+      logger.level = level;
+      this.#controller?.tellSettings();
+    }
     if (before.logging.encoding !== after.logging.encoding)
       logger.warn('logging_config.encoding is in force from the next start on');
     if (before.proxy.maxHeaderBytes !== after.proxy.maxHeaderBytes && this.#listening.driver === 'uWebSockets.js') {
@@ -262,7 +269,7 @@ class Daemon implements RunningDaemon {
 
   async destroy(): Promise<void> {
     this.#stopping = true;
-    this.#controller?.destroy();
+    await this.#controller?.destroy();
     await this.#watcher?.close();
     await this.#close();
     this.#log?.flush();
@@ -274,7 +281,7 @@ class Daemon implements RunningDaemon {
     this.#control?.close();
     this.#folders.remove();
     if (confirmed) return;
-    this.#controller?.destroy();
+    void this.#controller?.destroy();
     this.#log.logger.fatal('the data plane did not close: ending the process');
     this.#log.flush();
     process.kill(process.pid, 'SIGKILL');
@@ -285,7 +292,7 @@ class Daemon implements RunningDaemon {
     if (this.#stopping) return;
     this.#stopping = true;
     this.#log.logger.fatal({ err: error }, 'the data plane ended: stopping');
-    this.#controller?.destroy();
+    void this.#controller?.destroy();
     this.#folders.remove();
     this.#log.flush();
     process.exitCode = 1;

@@ -33,6 +33,7 @@ export interface ControllerOptions {
   /** Environment that replicas inherit. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly configDir: () => string;
+  readonly logLevel: () => string;
   readonly publish: (snapshot: RoutingSnapshot) => void;
   /** Processes that come up at the same time. */
   readonly concurrentStarts: number;
@@ -40,6 +41,8 @@ export interface ControllerOptions {
   readonly onChange: () => void;
 }
 
+/** A killed process is gone at once, unless the machine is too busy to say so. */
+const KILLED_WITHIN_MS = 1000;
 /** How long a process may take to connect before its place among the concurrent starts is given to the next. */
 const BOOT_MS = 10_000;
 
@@ -123,6 +126,11 @@ export class Controller {
     );
   }
 
+  /** The log level has changed. */
+  tellSettings(): void {
+    for (const replica of this.#replicas.values()) replica.process?.tellSettings();
+  }
+
   /** A replica has connected to the control socket and proven who it is. */
   attach(replicaId: string, socket: Socket, reader: FrameReader): void {
     const replica = this.#replicas.get(replicaId);
@@ -186,9 +194,24 @@ export class Controller {
     });
   }
 
-  /** Kills every replica now, without waiting. */
-  destroy(): void {
-    for (const replica of this.#replicas.values()) replica.process?.kill('stopped');
+  /** Kills every replica now; resolves when the last is gone, or after a second. */
+  async destroy(): Promise<void> {
+    this.#starts.clear();
+    clearTimeout(this.#wake);
+    for (const replica of [...this.#replicas.values()]) {
+      replica.become('STOPPING');
+      if (replica.process === undefined) this.#forget(replica);
+      else replica.process.kill('stopped');
+    }
+    if (this.#replicas.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const before = this.#stopping;
+      this.#stopping = () => {
+        before?.();
+        resolve();
+      };
+      setTimeout(resolve, KILLED_WITHIN_MS).unref();
+    });
   }
 
   #reconcileSoon(): void {
@@ -294,6 +317,7 @@ export class Controller {
               },
               run,
               startupTimeoutMs: spec.startupTimeoutMs,
+              logLevel: this.#options.logLevel,
             },
             {
               onHello: () => {

@@ -32,6 +32,8 @@ export class Goal {
   readonly #codeCache: string;
   readonly #compile: CompileConfig;
   #previous: readonly TargetApplication[] = [];
+  /** Applications that could not be built when the goal was last taken. */
+  #broken: ReadonlySet<string> = new Set();
   #codeFiles: readonly string[] = [];
   #identity = '';
 
@@ -68,7 +70,9 @@ export class Goal {
       const problem = problemOf(spec, artifacts);
       if (problem !== undefined) problems.set(spec.name, problem);
     }
-    if (problems.size > 0 && !first) {
+    // What could not be built at the start, and still cannot, holds up nothing else.
+    const blocking = [...problems.keys()].some((name) => !this.#broken.has(name));
+    if (blocking && !first) {
       const missing = diagnostics.filter(({ severity }) => severity === 'error');
       const told = [...problems].map(([application, message]) => brokenFile(this.#config, application, message));
       return { type: 'rejected', diagnostics: missing.length > 0 ? missing : told, problems };
@@ -91,6 +95,7 @@ export class Goal {
     const changed = identity !== this.#identity;
     this.#identity = identity;
     this.#previous = targets;
+    this.#broken = new Set(broken.map(({ spec }) => spec.name));
     return { type: 'goal', desired, targets, broken, warnings, hash, changed };
   }
 }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { errorFromShape } from '../domain/errors.ts';
 import type { Json } from '../domain/json.ts';
 import { encodeFrame, FRAME, type Frame, type FrameType, ProtocolError } from '../protocol/frame.ts';
-import type { ReadyMeta } from '../protocol/messages.ts';
+import type { ReadyMeta, SettingsMeta } from '../protocol/messages.ts';
 import type { FrameReader } from '../protocol/reader.ts';
 import type { DeploymentRun } from '../protocol/start.ts';
 import { launchReplica, type ReplicaHandle } from './launch.ts';
@@ -32,6 +32,8 @@ export interface ReplicaOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly run: DeploymentRun;
   readonly startupTimeoutMs: number;
+  /** Below it a replica's own log says nothing. */
+  readonly logLevel: () => string;
 }
 
 const KEPT_STDERR_LINES = 20;
@@ -92,7 +94,13 @@ export class ReplicaProcess {
     });
     socket.on('error', () => socket.destroy());
     this.#events.onHello();
+    this.#send(FRAME.SETTINGS, { logLevel: this.#options.logLevel() } satisfies SettingsMeta);
     this.#send(FRAME.START, this.#options.run);
+  }
+
+  /** The log level has changed. */
+  tellSettings(): void {
+    this.#send(FRAME.SETTINGS, { logLevel: this.#options.logLevel() } satisfies SettingsMeta);
   }
 
   /** @throws what the code threw; the old value is then in force */

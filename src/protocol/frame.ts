@@ -25,6 +25,7 @@ export const FRAME = {
   CHECK: 8,
   CHECKED: 9,
   STOP: 10,
+  SETTINGS: 11,
   PING: 16,
   PONG: 17,
   CALL: 32,

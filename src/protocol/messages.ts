@@ -11,6 +11,11 @@ export interface HelloMeta {
   readonly runtime?: string;
 }
 
+/** Before START, and whenever it changes. */
+export interface SettingsMeta {
+  readonly logLevel: string;
+}
+
 export type StartMeta = DeploymentRun;
 
 /** How a method takes its input and gives its output. */

@@ -12,6 +12,7 @@ export class ReplicaContext implements DeploymentContext {
   readonly replicaId: string;
   readonly #stop = new AbortController();
   #log: Logger | undefined;
+  #level = 'info';
 
   constructor(application: string, deployment: string, replicaId: string) {
     this.application = application;
@@ -23,13 +24,19 @@ export class ReplicaContext implements DeploymentContext {
   get log(): Logger {
     if (this.#log === undefined) {
       const { pino } = createRequire(import.meta.url)('pino') as typeof import('pino');
-      this.#log = pino({ base: null }, pino.destination({ fd: 1, sync: true }));
+      this.#log = pino({ base: null, level: this.#level }, pino.destination({ fd: 1, sync: true }));
     }
     return this.#log;
   }
 
   get signal(): AbortSignal {
     return this.#stop.signal;
+  }
+
+  /** That of the daemon. */
+  setLogLevel(level: string): void {
+    this.#level = level;
+    if (this.#log !== undefined) this.#log.level = level;
   }
 
   stop(): void {

@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { shapeOfError } from '../domain/errors.ts';
 import type { Json } from '../domain/json.ts';
 import { encodeFrame, FRAME, type Frame, type FrameType, PROTOCOL_VERSION } from '../protocol/frame.ts';
-import type { FailedMeta, HelloMeta, ReadyMeta, StartMeta } from '../protocol/messages.ts';
+import type { FailedMeta, HelloMeta, ReadyMeta, SettingsMeta, StartMeta } from '../protocol/messages.ts';
 import { FrameReader } from '../protocol/reader.ts';
 import { ChildCalls } from './child-calls.ts';
 import { ReplicaContext } from './context.ts';
@@ -42,6 +42,7 @@ class Replica {
   readonly #control: Socket;
   readonly #dataPath: string;
   readonly #hello: HelloMeta;
+  #logLevel = 'info';
   #context: ReplicaContext | undefined;
   #engine: Engine | undefined;
   #runner: Runner | undefined;
@@ -69,6 +70,10 @@ class Replica {
 
   async #take(frame: Frame): Promise<void> {
     switch (frame.type) {
+      case FRAME.SETTINGS:
+        this.#logLevel = (frame.meta as unknown as SettingsMeta).logLevel;
+        this.#context?.setLogLevel(this.#logLevel);
+        return;
       case FRAME.START:
         return this.#start(frame.meta as unknown as StartMeta);
       case FRAME.RECONFIGURE:
@@ -85,6 +90,7 @@ class Replica {
   async #start(run: StartMeta): Promise<void> {
     try {
       const context = new ReplicaContext(run.application, run.deployment, this.#hello.replica);
+      context.setLogLevel(this.#logLevel);
       this.#context = context;
       const calls = new ChildCalls();
       const data = await open(this.#dataPath);

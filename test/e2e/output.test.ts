@@ -125,3 +125,21 @@ t.test('encoding: TEXT writes lines for people, also of requests and of what rep
   t.same(daemon.log, [], 'no line is JSON');
   t.same(await daemon.stop(), { code: 0, signal: null });
 });
+
+t.test('debug lines of code come out at log_level DEBUG, and stop when the level is raised while it serves', async (t) => {
+  const code = `export async function chat(input: string, context: { log: { debug(message: string): void } }) {
+    context.log.debug(\`debug \${input}\`);
+    return input;
+  }`;
+  const configAt = (level: string) =>
+    configOf([single('chat', '/', { import_path: './chat.ts:chat' })], `${HEAD}logging_config: {log_level: ${level}}\n`);
+  await using daemon = await startDaemon(configAt('DEBUG'), { files: { 'chat.ts': code } });
+  t.equal((await daemon.post('/', 'one')).text, 'one');
+  await daemon.waitForLog('debug one');
+  await daemon.apply(configAt('INFO'));
+  t.equal((await daemon.post('/', 'two')).text, 'two');
+  await daemon.apply(configAt('DEBUG'));
+  t.equal((await daemon.post('/', 'three')).text, 'three');
+  await daemon.waitForLog('debug three');
+  t.notOk(daemon.log.some(({ msg }) => msg === 'debug two'));
+});
