@@ -72,7 +72,11 @@ class Daemon implements RunningDaemon {
   readonly #folders: Folders;
   readonly #goal: Goal;
   readonly #key = randomBytes(32).toString('hex');
-  readonly #listening = { http: undefined as string | undefined, driver: undefined as string | undefined };
+  readonly #listening = {
+    http: undefined as string | undefined,
+    driver: undefined as string | undefined,
+    error: undefined as string | undefined,
+  };
   #log!: DaemonLog;
   #desired!: DesiredState;
   #controller: Controller | undefined;
@@ -142,8 +146,10 @@ class Daemon implements RunningDaemon {
             this.#listening.http = `http://${message.host.includes(':') ? `[${message.host}]` : message.host}:${message.port}`;
             this.#listening.driver = message.driver;
             logger.info({ url: this.#listening.http, driver: message.driver }, 'listening for HTTP');
+            this.#listening.error = undefined;
             return listened(undefined);
           case 'listen-failed':
+            this.#listening.error = listenText('http_options', this.#desired.proxy.host, this.#desired.proxy.port, message.code);
             if (this.#listening.http !== undefined)
               logger.error(
                 { code: message.code, error: message.message },
@@ -244,7 +250,12 @@ class Daemon implements RunningDaemon {
       deathsOf: (application, deployment) => controller.deathsOf(application, deployment),
       config: { path: this.#options.config, hash: this.#applied.hash, applied_at: this.#applied.at, errors: this.#errors },
       rejected: this.#rejected,
-      listeners: { http: this.#listening.http ?? null, admin: this.adminUrl, http_driver: this.#listening.driver ?? null },
+      listeners: {
+        http: this.#listening.http ?? null,
+        admin: this.adminUrl,
+        http_driver: this.#listening.driver ?? null,
+        http_error: this.#listening.error ?? null,
+      },
       pid: process.pid,
       version: VERSION,
     });

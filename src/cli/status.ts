@@ -49,6 +49,7 @@ const table = ({ version, pid, config, listeners, applications }: Status): strin
     `serve-daemon ${version}, pid ${pid}, ${listeners.http ?? 'no HTTP'} (${listeners.http_driver ?? '-'}), admin ${listeners.admin}`,
     `config ${config.path}, applied ${config.applied_at}`,
   ];
+  if (listeners.http_error !== null) lines.push(`  HTTP is not where the config wants it: ${listeners.http_error}`);
   const errors = config.errors.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) {
     lines.push(`  the file on disk has ${errors.length} error${errors.length === 1 ? '' : 's'} and is not what is served:`);

@@ -1,8 +1,12 @@
 /** `validate`: all that is wrong with a config file, without a daemon. */
-import { existsSync, readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { compile } from '../config/compile.ts';
 import { formatDiagnostics } from '../config/format.ts';
+import { fileProblems } from '../control/artifacts.ts';
+import type { DesiredState } from '../domain/desired.ts';
+import type { Diagnostic } from '../domain/diagnostic.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
 
 export const validate: Command = {
@@ -25,7 +29,11 @@ Prints every error and warning with line, column and excerpt. Exits with 1 when 
       process.stderr.write(`serve-daemon: ${file} cannot be read: ${(error as Error).message}\n`);
       return 1;
     }
-    const { diagnostics } = compile(text, { file, env: process.env, exists: existsSync });
+    const compiled = compile(text, { file, env: process.env, exists: existsSync });
+    const diagnostics = [
+      ...compiled.diagnostics,
+      ...(compiled.desired === undefined ? [] : await lookInside(file, compiled.desired)),
+    ];
     const errors = diagnostics.filter(({ severity }) => severity === 'error').length;
     if (values.json) process.stdout.write(`${JSON.stringify(diagnostics, undefined, 2)}\n`);
     else
@@ -34,4 +42,24 @@ Prints every error and warning with line, column and excerpt. Exits with 1 when 
       );
     return errors > 0 ? 1 : 0;
   },
+};
+
+/** A cheap look at what the file names: code is parsed and its export found, a model's header is read. Nothing is run. */
+const lookInside = async (file: string, desired: DesiredState): Promise<readonly Diagnostic[]> => {
+  const cache = mkdtempSync(join(tmpdir(), 'serve-validate-'));
+  try {
+    const problems = await fileProblems(desired.applications, cache);
+    return problems.map(({ path, message }) => ({
+      severity: 'error',
+      code: 'FILE_BROKEN',
+      path,
+      message,
+      file,
+      line: 0,
+      column: 0,
+      excerpt: '',
+    }));
+  } finally {
+    rmSync(cache, { recursive: true, force: true });
+  }
 };

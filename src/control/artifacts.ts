@@ -1,8 +1,9 @@
 /** Finds on disk what deployments run: compiles code, looks at models, and tells what is wrong with them before a replica is started. */
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { open, readFile, stat } from 'node:fs/promises';
 import type { ApplicationSpec, Runnable } from '../domain/desired.ts';
-import { CodeError, type CompiledCode, compileCode } from './code.ts';
+import { CodeError, type CompiledCode, compileCode, stopCompiler } from './code.ts';
 import type { Artifact } from './target.ts';
 
 export interface Artifacts {
@@ -34,6 +35,28 @@ export const findArtifacts = async (
     }
   }
   return { found, problems, files: [...files] };
+};
+
+/** What is wrong with files that are there; one that is missing has been told by the config's own checks. */
+export const fileProblems = async (
+  applications: readonly ApplicationSpec[],
+  cacheDir: string,
+): Promise<readonly { readonly path: string; readonly message: string }[]> => {
+  const compiled = new Map<string, Promise<CompiledCode>>();
+  const told: { path: string; message: string }[] = [];
+  for (const [index, spec] of applications.entries()) {
+    const { problems } = await findArtifacts(spec, cacheDir, compiled);
+    for (const [place, { name, runs }] of spec.deployments.entries()) {
+      const message = problems.get(name);
+      if (message === undefined || !existsSync(runs.kind === 'model' ? runs.path : runs.file)) continue;
+      told.push({
+        path: `applications[${index}].deployments[${place}].${runs.kind === 'model' ? 'model' : 'import_path'}`,
+        message,
+      });
+    }
+  }
+  if (compiled.size > 0) await stopCompiler();
+  return told;
 };
 
 const codeArtifact = async (

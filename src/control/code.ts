@@ -82,6 +82,9 @@ const packages: Plugin = {
   },
 };
 
+/** Ends the compiler's process, which would stay for the next time: the next edit may be hours away. */
+export const stopCompiler = async (): Promise<void> => (await import('esbuild')).stop();
+
 /** @throws CodeError */
 export const compileCode = async (file: string, cacheDir: string): Promise<CompiledCode> => {
   // Loaded when there is code to compile: a daemon that serves models alone never pays for it.

@@ -79,6 +79,8 @@ export class Controller {
     this.#targets = targets;
     this.#broken = broken;
     this.#proxy = proxy;
+    // Also what has not changed is told again: a listener that could not be had may be free now.
+    if (retry) this.#published = '';
     const wanted = new Set(
       targets.flatMap(({ spec, deployments }) => deployments.map((each) => restartKey(spec.name, each.spec.name, each.version))),
     );

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { ApplicationSpec, DesiredState } from '../domain/desired.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
 import { type Artifacts, findArtifacts } from './artifacts.ts';
-import type { CompiledCode } from './code.ts';
+import { type CompiledCode, stopCompiler } from './code.ts';
 import { type BrokenApplication, makeTarget, type TargetApplication } from './target.ts';
 
 /** What a text of the config comes to; given by the composition root, so that control and config meet in the domain only. */
@@ -54,7 +54,11 @@ export class Goal {
     try {
       text = await readFile(this.#config);
     } catch (error) {
-      return { type: 'rejected', diagnostics: [unreadable(this.#config, error as NodeJS.ErrnoException)], problems: new Map() };
+      return {
+        type: 'rejected',
+        diagnostics: [unreadable(this.#config, error as NodeJS.ErrnoException, first)],
+        problems: new Map(),
+      };
     }
     const { desired, diagnostics, hash } = this.#compile(text);
     const warnings = diagnostics.filter(({ severity }) => severity === 'warning');
@@ -63,7 +67,7 @@ export class Goal {
     const applications = await Promise.all(
       desired.applications.map(async (spec) => ({ spec, artifacts: await findArtifacts(spec, this.#codeCache, compiled) })),
     );
-    if (compiled.size > 0) await (await import('esbuild')).stop();
+    if (compiled.size > 0) await stopCompiler();
     this.#codeFiles = applications.flatMap(({ artifacts }) => artifacts.files);
     const problems = new Map<string, string>();
     for (const { spec, artifacts } of applications) {
@@ -105,13 +109,13 @@ const problemOf = (spec: ApplicationSpec, { problems }: Artifacts): string | und
   return told.length === 0 ? undefined : told.join('; ');
 };
 
-const unreadable = (file: string, error: NodeJS.ErrnoException): Diagnostic => ({
+const unreadable = (file: string, error: NodeJS.ErrnoException, first: boolean): Diagnostic => ({
   severity: 'error',
   code: 'CONFIG_UNREADABLE',
   path: '',
   message:
     error.code === 'ENOENT'
-      ? 'there is no such file: name one with --config'
+      ? `there is no such file${first ? ': name one with --config' : ' any more'}`
       : error.code === 'EISDIR'
         ? 'expected a file, got a folder'
         : `it cannot be read: ${error.message}`,

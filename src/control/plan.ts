@@ -1,4 +1,5 @@
 /** Desired × actual → what to do next. Pure and level-triggered: it never asks what was edited, only what is wanted and what there is. */
+import { movesOf } from './moves.ts';
 import { hasFailed, NO_FAILURES, type RestartMemory } from './restart.ts';
 import type { TargetApplication, TargetDeployment } from './target.ts';
 
@@ -62,7 +63,8 @@ interface Wanted {
 
 /** @param now monotonic milliseconds */
 export const plan = (targets: readonly TargetApplication[], actual: ActualState, now: number): readonly Action[] => {
-  const wanted = wantedVersions(targets, actual);
+  const moves = movesOf(targets, actual.serving, (target) => isReady(target, actual.serving.get(target.spec.name), actual));
+  const wanted = wantedVersions(targets, moves.held, actual);
   const actions: Action[] = [];
   const kept = new Set<string>();
   for (const [key, want] of wanted) {
@@ -95,13 +97,8 @@ export const plan = (targets: readonly TargetApplication[], actual: ActualState,
     if (kept.has(replica.id) || replica.state === 'STOPPING') continue;
     actions.push(...goodbye(replica, graceOf(replica, targets, actual), now));
   }
-  for (const target of targets) {
-    const serving = actual.serving.get(target.spec.name);
-    if (serving?.target.hash !== target.hash && isReady(target, serving, actual)) actions.push({ type: 'serve', target });
-  }
-  for (const application of actual.serving.keys()) {
-    if (!targets.some((target) => target.spec.name === application)) actions.push({ type: 'remove', application });
-  }
+  for (const target of moves.serve) actions.push({ type: 'serve', target });
+  for (const application of moves.remove) actions.push({ type: 'remove', application });
   return actions;
 };
 
@@ -110,8 +107,18 @@ const keyOf = (replica: ActualReplica): string => restartKey(replica.application
 const isLive = ({ state }: ActualReplica): boolean => state === 'STARTING' || state === 'RUNNING' || state === 'UPDATING';
 
 /** What is wanted of the target, and beside it what serves until the target does. */
-const wantedVersions = (targets: readonly TargetApplication[], actual: ActualState): ReadonlyMap<string, Wanted> => {
+const wantedVersions = (
+  targets: readonly TargetApplication[],
+  held: readonly string[],
+  actual: ActualState,
+): ReadonlyMap<string, Wanted> => {
   const wanted = new Map<string, Wanted>();
+  for (const application of held) {
+    for (const deployment of actual.serving.get(application)?.target.deployments ?? []) {
+      const key = restartKey(application, deployment.spec.name, deployment.version);
+      wanted.set(key, { application, deployment, count: deployment.spec.numReplicas });
+    }
+  }
   for (const target of targets) {
     const application = target.spec.name;
     const serving = actual.serving.get(application);

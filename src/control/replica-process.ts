@@ -201,6 +201,7 @@ const causeOf = (exitCode: number | null, signal: string | null, stderr: readonl
 export const deathText = ({ cause, exitCode, signal, error, stderr }: Death): string => {
   if (error !== undefined) return error;
   const how = signal === null ? `exit code ${exitCode ?? 'unknown'}` : signal;
-  const last = stderr.findLast((line) => line.trim() !== '');
+  const lines = stderr.filter((line) => line.trim() !== '' && !/^Node\.js v\d/.test(line));
+  const last = lines.findLast((line) => /^(?:Uncaught )?[A-Za-z]*Error\b.*:/.test(line)) ?? lines.at(-1);
   return last === undefined ? `${cause}: ${how}` : `${cause}: ${how}; its last words: ${last}`;
 };

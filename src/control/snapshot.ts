@@ -1,7 +1,7 @@
 /** What the data plane is told: built from what serves, what is wanted and what runs. Pure. */
 import type { ProxySpec } from '../domain/desired.ts';
 import type { ApplicationRouting, DeploymentRouting, ReplicaRouting, RoutingSnapshot } from '../domain/snapshot.ts';
-import type { ActualReplica, ActualState } from './plan.ts';
+import type { ActualReplica, ActualState, Serving } from './plan.ts';
 import { restartKey } from './plan.ts';
 import { isUnhealthy } from './restart.ts';
 import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
@@ -26,15 +26,22 @@ export interface SnapshotInput {
 }
 
 export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
-  const { revision, proxy, ready, targets, broken, actual } = input;
-  const applications = targets.map((target) => routingOf(target, input));
-  for (const { spec, problem } of broken) {
+  const { revision, proxy, ready, targets, broken, actual, failure } = input;
+  const applications = [...actual.serving.values()].map((serving) => servedRouting(serving, actual));
+  // A route that somebody serves is his until it is handed over; one that is not served yet says why.
+  const taken = new Set(applications.map(({ routePrefix }) => routePrefix));
+  const waiting = [
+    ...targets.map(({ spec }) => ({ spec, why: failure(spec.name) })),
+    ...broken.map(({ spec, problem }) => ({ spec, why: problem })),
+  ];
+  for (const { spec, why } of waiting) {
     if (actual.serving.has(spec.name)) continue;
     applications.push({
       name: spec.name,
       generation: 0,
-      routePrefix: spec.routePrefix,
-      unavailable: `Application ${spec.name} could not be deployed: ${problem}`,
+      routePrefix: taken.has(spec.routePrefix) ? null : spec.routePrefix,
+      unavailable:
+        why === undefined ? `Application ${spec.name} is starting.` : `Application ${spec.name} could not be deployed: ${why}`,
       ingress: spec.ingress,
       calls: {},
       deployments: [],
@@ -49,31 +56,16 @@ export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
   return { revision, proxy, ready, applications, replicas };
 };
 
-const routingOf = (target: TargetApplication, { actual, failure }: SnapshotInput): ApplicationRouting => {
-  const { name } = target.spec;
-  const serving = actual.serving.get(name);
-  if (serving === undefined) {
-    const why = failure(name);
-    return {
-      name,
-      generation: 0,
-      routePrefix: target.spec.routePrefix,
-      unavailable: why === undefined ? `Application ${name} is starting.` : `Application ${name} could not be deployed: ${why}`,
-      ingress: target.spec.ingress,
-      calls: {},
-      deployments: [],
-      accessLog: target.spec.accessLog,
-    };
-  }
-  const { spec, deployments } = serving.target;
+const servedRouting = ({ target, generation }: Serving, actual: ActualState): ApplicationRouting => {
+  const { spec, deployments } = target;
   return {
-    name,
-    generation: serving.generation,
+    name: spec.name,
+    generation,
     routePrefix: spec.routePrefix,
     unavailable: null,
     ingress: spec.ingress,
     calls: spec.calls,
-    deployments: deployments.map((deployment) => limitsOf(name, deployment, actual)),
+    deployments: deployments.map((deployment) => limitsOf(spec.name, deployment, actual)),
     accessLog: spec.accessLog,
   };
 };

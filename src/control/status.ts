@@ -22,7 +22,12 @@ export interface StatusInput {
   };
   /** Applications whose code or model on disk is broken now, while an older version serves. */
   readonly rejected: ReadonlyMap<string, string>;
-  readonly listeners: { readonly http: string | null; readonly admin: string; readonly http_driver: string | null };
+  readonly listeners: {
+    readonly http: string | null;
+    readonly admin: string;
+    readonly http_driver: string | null /** Why the listener is not where the config wants it. */;
+    readonly http_error: string | null;
+  };
   readonly pid: number;
   readonly version: string;
 }
@@ -99,7 +104,11 @@ const applicationOf = (target: TargetApplication, input: StatusInput): Applicati
   const about = { name, route_prefix: routePrefix, deployments };
   const rejected = input.rejected.get(name);
   if (rejected !== undefined)
-    return { ...about, status: 'DEPLOY_FAILED', message: `${rejected}; the version before it goes on serving` };
+    return {
+      ...about,
+      status: 'DEPLOY_FAILED',
+      message: `${rejected}${input.actual.serving.has(name) ? '; the version before it goes on serving' : ''}`,
+    };
   const failed = of('DEPLOY_FAILED');
   if (failed.length > 0) {
     const serves = input.actual.serving.has(name) ? '; the version before it goes on serving' : '';

@@ -110,7 +110,9 @@ export class PendingCall implements CallTrace {
   /** @param now an answer that comes late is none, also when the timer has not run yet */
   complete(value: WireValue, http: HttpAnswerHead | undefined, now: number): void {
     if (now >= this.deadlineAt) return this.fail(timedOut());
-    if (this.#finish()) this.#sink.result(value, http);
+    if (!this.#finish()) return;
+    this.#endStreams();
+    this.#sink.result(value, http);
   }
 
   /** Its children end with it: nobody is left to take their answers. */
@@ -130,7 +132,9 @@ export class PendingCall implements CallTrace {
   }
 
   end(): void {
-    if (this.#finish()) this.#sink.end();
+    if (!this.#finish()) return;
+    this.#endStreams();
+    this.#sink.end();
   }
 
   /**
@@ -144,6 +148,14 @@ export class PendingCall implements CallTrace {
     this.#finish(true);
     this.cancelChildren(error);
     if (error !== undefined) this.#sink.error(error);
+  }
+
+  /** It has answered: whole calls that it did not wait for go on, streams that it did not read to their end do not. */
+  #endStreams(): void {
+    for (const child of [...(this.children ?? [])]) {
+      if (child.streaming)
+        child.abandon(new ServeError('CLIENT_CLOSED', 'the request that this stream served has been answered'));
+    }
   }
 
   /** The code that made them is told: it may still wait for them, and holds its slot until it has ended. */

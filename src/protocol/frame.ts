@@ -92,7 +92,10 @@ export const encodeFrame = (
   } else {
     const table = segments.map(({ dtype, shape, parts }) => {
       let size = 0;
-      for (const part of parts) size += part.byteLength;
+      for (const part of parts) {
+        if (!(part instanceof Uint8Array)) throw new TypeError('expected bytes in a segment');
+        size += part.byteLength;
+      }
       sizes.push(size);
       payloadBytes += pad8(size);
       return [dtype, shape, size];

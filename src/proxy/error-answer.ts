@@ -21,7 +21,8 @@ export const errorAnswer = (error: ServeError, accept: string | undefined): Erro
   if (error.code === 'HTTP_ERROR' && typeof own === 'object' && own !== null) {
     for (const [name, value] of Object.entries(own)) {
       // The body is ours, and so is what is said of it.
-      if (typeof value === 'string' && name.toLowerCase() !== 'content-type') headers.push(name.toLowerCase(), value);
+      if (typeof value === 'string' && name.toLowerCase() !== 'content-type' && isHeader(name, value))
+        headers.push(name.toLowerCase(), value);
     }
   }
   if (accept !== undefined && /\bapplication\/(?:problem\+)?json\b/i.test(accept)) {
@@ -35,6 +36,10 @@ export const errorAnswer = (error: ServeError, accept: string | undefined): Erro
   headers.push('content-type', 'text/plain; charset=utf-8');
   return { status, headers, body: detail };
 };
+
+/** What would end one header and begin another is left out: the answer keeps its status. */
+const isHeader = (name: string, value: string): boolean =>
+  /^[\w!#$%&'*+.^`|~-]+$/.test(name) && /^[\t\x20-\x7e\x80-\xff]*$/.test(value);
 
 const titleOf = (error: ServeError): string => {
   const words = error.code.toLowerCase().replaceAll('_', ' ');

@@ -5,7 +5,7 @@ import type { Generation } from '../dispatch/generation.ts';
 import type { CallTrace, PendingCall, Sink } from '../dispatch/pending.ts';
 import { ServeError } from '../domain/errors.ts';
 import type { ApplicationRouting, RoutingSnapshot } from '../domain/snapshot.ts';
-import { answerOfWire } from '../protocol/http-value.ts';
+import { answerOfWire, headerOf } from '../protocol/http-value.ts';
 import type { HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
 import type { AccessRecord } from './access-log.ts';
@@ -71,7 +71,7 @@ export class Ingress {
 
   readonly handle = (exchange: HttpExchange): void => {
     this.#ongoing += 1;
-    const request = new Request(exchange, this.#options, this.#over);
+    const request = new IngressRequest(exchange, this.#options, this.#over);
     const path = this.#pathOf(exchange.path);
     if (path.startsWith('/-/')) {
       exchange.body(() => this.#own(request, path));
@@ -104,7 +104,7 @@ export class Ingress {
   }
 
   /** `/-/healthz` and `/-/routes`. */
-  #own(request: Request, path: string): void {
+  #own(request: IngressRequest, path: string): void {
     const snapshot = this.#snapshot;
     if (path === '/-/healthz') {
       if (this.#draining) return request.text(503, 'draining: the daemon is stopping');
@@ -124,7 +124,7 @@ export class Ingress {
 }
 
 /** One request from its head to the end of its answer. */
-class Request implements Sink {
+class IngressRequest implements Sink {
   readonly #exchange: HttpExchange;
   readonly #options: IngressOptions;
   readonly #over: () => void;
@@ -136,6 +136,7 @@ class Request implements Sink {
   #run: GraphRun | undefined;
   #finished = false;
   #begun = false;
+  #status = 200;
   #owedCredit = 0;
   #stalled = false;
 
@@ -237,7 +238,8 @@ class Request implements Sink {
   open(http: HttpAnswerHead | undefined): void {
     if (this.#finished) return;
     this.#begun = true;
-    this.#exchange.begin(http?.status ?? 200, [...(http?.headers ?? []), 'x-request-id', this.#id]);
+    this.#status = http?.status ?? 200;
+    this.#exchange.begin(this.#status, this.#withId(http?.headers ?? []));
   }
 
   chunk(value: WireValue, bytes: number): void {
@@ -267,14 +269,19 @@ class Request implements Sink {
 
   end(): void {
     if (this.#finished) return;
-    this.#finish(200);
+    this.#finish(this.#status);
     this.#exchange.end();
   }
 
   #respond(status: number, headers: readonly string[], body: Uint8Array | string, error?: string): void {
     if (this.#finished) return;
     this.#finish(status, error);
-    this.#exchange.respond(status, [...headers, 'x-request-id', this.#id], body);
+    this.#exchange.respond(status, this.#withId(headers), body);
+  }
+
+  /** The id of the request, unless code has set one. */
+  #withId(headers: readonly string[]): readonly string[] {
+    return headerOf(headers, 'x-request-id') === undefined ? [...headers, 'x-request-id', this.#id] : headers;
   }
 
   #aborted(): void {

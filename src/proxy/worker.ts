@@ -65,7 +65,7 @@ const listen = async (proxy: RoutingSnapshot['proxy']): Promise<void> => {
     ? `${proxy.host} ${proxy.port} ${proxy.server} ${proxy.server === 'node' ? proxy.maxHeaderBytes : ''}`
     : '';
   if (wanted === address) return;
-  const before = server;
+  const [before, addressBefore] = [server, address];
   address = wanted;
   if (wanted === '') {
     server = undefined;
@@ -78,7 +78,7 @@ const listen = async (proxy: RoutingSnapshot['proxy']): Promise<void> => {
       );
     } catch (error) {
       // What served goes on serving; the control plane says what to do.
-      address = before === undefined ? '' : address;
+      address = addressBefore;
       const code = error instanceof ListenError ? error.code : 'UNKNOWN';
       return post({ type: 'listen-failed', code, message: (error as Error).message });
     }

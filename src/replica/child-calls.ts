@@ -117,6 +117,7 @@ class PendingChild implements Call<unknown>, Waiting {
   #over = false;
   #streamed = false;
   #iterated = false;
+  #awaited = false;
   #owed = 0;
   #wake: (() => void) | undefined;
 
@@ -135,7 +136,21 @@ class PendingChild implements Call<unknown>, Waiting {
     fulfilled?: ((value: never) => A | PromiseLike<A>) | null,
     rejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): PromiseLike<A | B> {
+    // Whoever awaits a stream as a whole takes everything; until somebody asks, its producer waits at the first credit.
+    this.#awaited = true;
+    for (const item of this.#items) {
+      this.#taken(item.bytes);
+      item.bytes = 0;
+    }
     return this.#promise.then(fulfilled as (value: unknown) => A | PromiseLike<A>, rejected);
+  }
+
+  catch<B>(rejected: (reason: unknown) => B | PromiseLike<B>): PromiseLike<unknown> {
+    return this.then(undefined, rejected);
+  }
+
+  finally(done: () => void): PromiseLike<unknown> {
+    return this.#promise.finally(done);
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<never> {
@@ -185,9 +200,8 @@ class PendingChild implements Call<unknown>, Waiting {
   }
 
   chunk(value: unknown, bytes: number): void {
-    // Whoever awaits the whole takes everything at once; what an iterator takes is counted when it is taken.
-    this.#items.push({ value, bytes: this.#iterated ? bytes : 0 });
-    if (!this.#iterated) this.#taken(bytes);
+    this.#items.push({ value, bytes: this.#awaited ? 0 : bytes });
+    if (this.#awaited) this.#taken(bytes);
     this.#wake?.();
   }
 

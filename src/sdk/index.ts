@@ -37,6 +37,8 @@ export interface RequestInfo {
 /** A call under way: awaitable (the result) and, where the method is a generator, async-iterable (its items). */
 export interface Call<T> extends PromiseLike<T extends AsyncIterable<infer Item> ? Item[] : T> {
   [Symbol.asyncIterator](): AsyncIterator<T extends AsyncIterable<infer Item> ? Item : never>;
+  catch<B>(rejected: (reason: unknown) => B | PromiseLike<B>): PromiseLike<unknown>;
+  finally(done: () => void): PromiseLike<unknown>;
   cancel(): void;
 }
 

@@ -35,7 +35,7 @@ const build = (
     deathsOf: () => undefined,
     config: { path: '/c.yaml', hash: 'h', applied_at: '', errors: [] },
     rejected: new Map(),
-    listeners: { http: null, admin: '', http_driver: null },
+    listeners: { http: null, admin: '', http_driver: null, http_error: null },
     pid: 1,
     version: '0',
     ...more,

@@ -152,3 +152,25 @@ t.test('status', async (t) => {
     t.match(errors, /^serve-daemon: no daemon answers at http:\/\/127\.0\.0\.1:\d+ \(.*\): is it running/);
   });
 });
+
+t.test(
+  'validate looks inside what the file names: code that does not parse, an export that is not there, a text for a model',
+  async (t) => {
+    const config = configOf([
+      single('a', '/a', { import_path: './broken.ts:echo' }),
+      single('b', '/b', { import_path: './echo.ts:missing' }),
+      single('c', '/c', { model: './text.onnx' }),
+      single('d', '/d', { import_path: './echo.ts:echo' }),
+    ]);
+    const folder = await mkdtemp(join(tmpdir(), 'sd-validate-'));
+    t.teardown(() => rm(folder, { recursive: true }));
+    const texts = { 'config.yaml': config, 'broken.ts': 'export const = 5;', 'echo.ts': ECHO, 'text.onnx': 'no model at all' };
+    for (const [name, text] of Object.entries(texts)) await writeFile(join(folder, name), text);
+    const { code, out } = await runProgram(['validate', join(folder, 'config.yaml')]);
+    t.equal(code, 1);
+    t.match(out, /applications\[0\]\.deployments\[0\]\.import_path: .*broken\.ts:1:\d+/);
+    t.match(out, /applications\[1\]\.deployments\[0\]\.import_path: .*no export `missing`; it has echo/);
+    t.match(out, /applications\[2\]\.deployments\[0\]\.model: .*is not an ONNX model/);
+    t.match(out, '3 errors');
+  },
+);

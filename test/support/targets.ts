@@ -28,7 +28,7 @@ export const deploymentSpec = (given: Partial<DeploymentSpec> = {}): DeploymentS
 
 export const applicationSpec = (given: Partial<ApplicationSpec> = {}): ApplicationSpec => ({
   name: 'app',
-  routePrefix: '/',
+  routePrefix: given.name === undefined ? '/' : `/${given.name}`,
   deployments: [deploymentSpec()],
   ingress: { kind: 'deployment', deployment: 'A' },
   calls: {},

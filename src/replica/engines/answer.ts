@@ -47,6 +47,14 @@ const sendItems = async (reply: Reply, call: IncomingCall, items: AsyncIterable<
   reply.end(call);
 };
 
+/** A stream may be fed with anything; only bytes are a body. */
+const chunkOf = (chunk: unknown): Uint8Array => {
+  if (chunk instanceof Uint8Array) return chunk;
+  throw new TypeError(
+    `expected the stream of a Response to give Uint8Array, got ${typeof chunk}: encode texts with new TextEncoder()`,
+  );
+};
+
 /** A body that is there in one piece goes as a whole answer; one that comes in pieces is streamed. */
 export const sendResponse = async (reply: Reply, call: IncomingCall, response: Response): Promise<void> => {
   if (response.status < 200 || response.status > 599)
@@ -64,10 +72,11 @@ export const sendResponse = async (reply: Reply, call: IncomingCall, response: R
     if (first.done) return reply.result([call], encodeValue(null), head);
     const second = reader.read();
     const settled = await Promise.race([second, new Promise<undefined>((resolve) => setImmediate(resolve, undefined))]);
-    if (settled?.done) return reply.result([call], bytesValue(first.value), head);
+    if (settled?.done) return reply.result([call], bytesValue(chunkOf(first.value)), head);
     reply.open(call, head);
-    await reply.chunk(call, bytesValue(first.value));
-    for (let next = await second; !next.done; next = await reader.read()) await reply.chunk(call, bytesValue(next.value));
+    await reply.chunk(call, bytesValue(chunkOf(first.value)));
+    for (let next = await second; !next.done; next = await reader.read())
+      await reply.chunk(call, bytesValue(chunkOf(next.value)));
     reply.end(call);
   } catch (error) {
     await reader.cancel(error).catch(() => {});
