@@ -162,7 +162,18 @@ export class Dispatcher implements LinkOwner {
   }
 
   /** Says hello to a replica that has proven who it is. */
-  connect(identity: { replica: string; deployment: string; version: string }, socket: Socket, reader: FrameReader): void {
+  connect(
+    identity: { replica: string; deployment: string; version: string },
+    socket: Socket,
+    reader: FrameReader,
+    purpose?: 'begun',
+  ): void {
+    if (purpose === 'begun') {
+      const link = this.#links.get(identity.replica);
+      if (link === undefined) socket.destroy();
+      else link.attachBegun(socket, reader);
+      return;
+    }
     this.#links.get(identity.replica)?.close('it connected a second time');
     const link = new Link(identity, socket, reader, this, this.#now);
     link.accepting = this.#replicas.has(identity.replica);

@@ -39,6 +39,8 @@ interface Outgoing {
 
 /** Runs at least this long are not worth a batch sent ahead: it would only wait here instead of going to whoever is free first. */
 const AHEAD_BELOW_MS = 5;
+/** The sockets of a dead process end at once; one that was closed for its mistakes may hold this one open. */
+const BEGUN_KNOWN_WITHIN_MS = 250;
 const HEARTBEAT_MS = 500;
 /** A replica whose loop is later than this with its answer to a heartbeat is out of choice until it answers. */
 const LATE_MS = 1000;
@@ -60,6 +62,8 @@ export class Link {
   /** How long its batches take of late. */
   #runMs = Number.POSITIVE_INFINITY;
   #closed = false;
+  #begun: Socket | undefined;
+  #begunKnown: (() => void) | undefined;
   #pingedAt: number | undefined;
   #stuckSince: number | undefined;
   readonly #heartbeat: NodeJS.Timeout;
@@ -209,19 +213,62 @@ export class Link {
     this.#closed = true;
     clearInterval(this.#heartbeat);
     this.#socket.destroy();
-    const batches = new Map<Batch, PendingCall[]>();
-    for (const { call, batch } of this.#outgoing.values()) {
-      if (call.state === 'done') continue;
-      const members = batches.get(batch);
-      if (members === undefined) batches.set(batch, [call]);
-      else members.push(call);
-    }
     const ongoing = this.#outgoing.size;
-    this.#outgoing.clear();
     this.#owner.down(this, reason);
-    const all = [...batches.values()].flat();
-    if (instead !== undefined) for (const call of all) call.fail(instead);
-    else if (all.length > 0) (all[0] as PendingCall).queue.died(all, reason, ongoing === 1);
+    if (instead !== undefined) {
+      for (const { call } of this.#takeAll()) if (call.state !== 'done') call.fail(instead);
+      return;
+    }
+    this.#whenBegunIsKnown(() => {
+      const calls = this.#takeAll().flatMap(({ call }) => (call.state === 'done' ? [] : [call]));
+      calls[0]?.queue.died(calls, reason, ongoing === 1);
+    });
+  }
+
+  /**
+   * The socket on which the replica tells what it has begun, and nothing else. A write to a process that has just died ends a socket with
+   * what it still had to read; to this one nothing is written, so that all that was said before the death is heard.
+   */
+  attachBegun(socket: Socket, reader: FrameReader): void {
+    this.#begun = socket;
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        reader.push(chunk, (frame) => this.#tookUp(frame));
+      } catch (error) {
+        this.close(`it broke the replica protocol: ${(error as Error).message}`);
+      }
+    });
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => {
+      this.#begun = undefined;
+      this.#begunKnown?.();
+    });
+    for (const buffer of encodeFrame(FRAME.WELCOME, {})) socket.write(buffer);
+  }
+
+  /** Calls back when the last word on what was begun has been read: at once where no socket of its own carries it. */
+  #whenBegunIsKnown(then: () => void): void {
+    const begun = this.#begun;
+    if (begun === undefined) return then();
+    const late = setTimeout(() => begun.destroy(), BEGUN_KNOWN_WITHIN_MS);
+    this.#begunKnown = () => {
+      clearTimeout(late);
+      then();
+    };
+  }
+
+  #takeAll(): Outgoing[] {
+    const all = [...this.#outgoing.values()];
+    this.#outgoing.clear();
+    return all;
+  }
+
+  #tookUp({ type, meta }: Frame): void {
+    if (type !== FRAME.BEGUN) throw new ProtocolError(`a frame of type ${type} has no place on a link for BEGUN`);
+    for (const id of idsOf(meta)) {
+      const entry = this.#outgoing.get(id);
+      if (entry !== undefined) entry.call.begun = true;
+    }
   }
 
   #beat(): void {
@@ -237,11 +284,7 @@ export class Link {
       case FRAME.RESULT:
         return this.#result(frame);
       case FRAME.BEGUN:
-        for (const id of idsOf(meta)) {
-          const entry = this.#outgoing.get(id);
-          if (entry !== undefined) entry.call.begun = true;
-        }
-        return;
+        return this.#tookUp(frame);
       case FRAME.ERROR: {
         const shape = meta['error'];
         if (typeof shape !== 'object' || shape === null) throw new ProtocolError('an ERROR frame without an error');

@@ -6,6 +6,7 @@ import { type ReplicaIdentity, readToken } from './token.ts';
 
 /** Longest frame that a replica may send. */
 export const MAX_REPLICA_FRAME_BYTES = 1024 ** 3;
+const MAX_BEGUN_FRAME_BYTES = 1024 ** 2;
 const HELLO_WITHIN_MS = 5000;
 /** Nothing but a HELLO is expected before it: an unknown peer gets no memory. */
 const MAX_HELLO_BYTES = 65_536;
@@ -17,7 +18,7 @@ const MAX_HELLO_BYTES = 65_536;
 export const listenForReplicas = async (
   path: string,
   key: string,
-  admitted: (identity: ReplicaIdentity, socket: Socket, reader: FrameReader) => void,
+  admitted: (identity: ReplicaIdentity, socket: Socket, reader: FrameReader, purpose: 'begun' | undefined) => void,
   refused: (reason: string) => void,
 ): Promise<Server> => {
   const server = createServer((socket) => {
@@ -42,7 +43,13 @@ export const listenForReplicas = async (
         socket.off('data', onData);
         socket.off('error', onError);
         socket.off('close', onClose);
-        admitted(identity, socket, new FrameReader(MAX_REPLICA_FRAME_BYTES));
+        const begun = first.meta['link'] === 'begun';
+        admitted(
+          identity,
+          socket,
+          new FrameReader(begun ? MAX_BEGUN_FRAME_BYTES : MAX_REPLICA_FRAME_BYTES),
+          begun ? 'begun' : undefined,
+        );
       } catch (error) {
         // Whatever it is: what a stranger sends must not end the daemon.
         refuse((error as Error).message);

@@ -9,6 +9,8 @@ export interface HelloMeta {
   readonly replica: string;
   readonly token: string;
   readonly runtime?: string;
+  /** On a third socket that carries nothing but BEGUN. */
+  readonly link?: 'begun';
 }
 
 /** Before START, and whenever it changes. */

@@ -28,11 +28,13 @@ interface Share {
 
 /** One share a deployment, in order of the first call: the largest batch, the longest wait and the longest work. */
 export const sharesOf = (traces: readonly CallTrace[]): Share[] => {
+  if (traces.length === 1) return traces.map(shareOf);
   const shares = new Map<string, Share>();
-  for (const { deployment, replica, batchSize, queueMs, workMs } of traces) {
+  for (const trace of traces) {
+    const { deployment, batchSize, queueMs, workMs } = trace;
     const share = shares.get(deployment);
     if (share === undefined) {
-      shares.set(deployment, { deployment, replica, calls: 1, batch: batchSize, queueMs: round(queueMs), workMs: round(workMs) });
+      shares.set(deployment, shareOf(trace));
       continue;
     }
     share.calls += 1;
@@ -43,11 +45,27 @@ export const sharesOf = (traces: readonly CallTrace[]): Share[] => {
   return [...shares.values()];
 };
 
+const shareOf = ({ deployment, replica, batchSize, queueMs, workMs }: CallTrace): Share => ({
+  deployment,
+  replica,
+  calls: 1,
+  batch: batchSize,
+  queueMs: round(queueMs),
+  workMs: round(workMs),
+});
+
 const round = (ms: number): number => Math.round(ms * 100) / 100;
 
+/** Put together by hand: one line a request is what the log costs, and a general serialiser costs more. */
 export const jsonLine = (record: AccessRecord): string => {
-  const { traces, time, totalMs, error, ...rest } = record;
-  return `${JSON.stringify({ level: 30, time, msg: 'request', ...rest, ms: round(totalMs), error, deployments: sharesOf(traces) })}\n`;
+  const { time, requestId, method, path, application, route, status, totalMs, error } = record;
+  let shares = '';
+  for (const { deployment, replica, calls, batch, queueMs, workMs } of sharesOf(record.traces)) {
+    shares += `${shares === '' ? '' : ','}{"deployment":"${deployment}","replica":"${replica}","calls":${calls},"batch":${batch},"queueMs":${queueMs},"workMs":${workMs}}`;
+  }
+  const failed = error === undefined ? '' : `,"error":"${error}"`;
+  // Names and codes are ours and need no escapes; what a client wrote does.
+  return `{"level":30,"time":${time},"msg":"request","requestId":${JSON.stringify(requestId)},"method":${JSON.stringify(method)},"path":${JSON.stringify(path)},"application":"${application}","route":${JSON.stringify(route)},"status":${status},"ms":${round(totalMs)}${failed},"deployments":[${shares}]}\n`;
 };
 
 export const textLine = (record: AccessRecord): string => {

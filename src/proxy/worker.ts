@@ -141,7 +141,7 @@ process.on('unhandledRejection', lastResort);
 const replicas = await listenForReplicas(
   options.socket,
   options.key,
-  (identity, socket, reader) => dispatcher.connect(identity, socket, reader),
+  (identity, socket, reader, purpose) => dispatcher.connect(identity, socket, reader, purpose),
   (reason) => log('warn', 'a connection to the replica socket was refused', { reason }),
 );
 const watch = setInterval(() => dispatcher.checkLinks(), 500);

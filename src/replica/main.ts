@@ -99,6 +99,9 @@ class Replica {
       this.#runner = runner;
       await runner.begin(this.#hello);
       data.on('close', vanish);
+      const begun = await open(this.#dataPath);
+      begun.on('error', vanish);
+      await runner.openBegun(begun, { ...this.#hello, link: 'begun' } satisfies HelloMeta);
       const engine = run.runs.kind === 'model' ? await startOnnx(run, runner) : await startModule(run, context, calls, runner);
       this.#engine = engine;
       // One that is not healthy from the start must not get a single request.

@@ -79,6 +79,7 @@ export class Runner implements Reply {
   readonly #childCalls: ChildCalls;
   readonly #calls = new PeerSlotTable<Incoming>();
   #engine: Engine | undefined;
+  #begun: Socket | undefined;
 
   constructor(socket: Socket, childCalls: ChildCalls) {
     this.#socket = socket;
@@ -104,6 +105,17 @@ export class Runner implements Reply {
     });
   }
 
+  /** Opens the way on which BEGUN goes; see `attachBegun` of the daemon's link. */
+  async openBegun(socket: Socket, hello: object): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const reader = new FrameReader(MAX_FRAME_BYTES);
+      socket.once('close', () => reject(new Error('the daemon closed the link for BEGUN')));
+      socket.on('data', (chunk: Buffer) => reader.push(chunk, () => resolve()));
+      for (const buffer of encodeFrame(FRAME.HELLO, hello)) socket.write(buffer);
+    });
+    this.#begun = socket;
+  }
+
   /** From now on calls may come. */
   serve(engine: Engine): void {
     this.#engine = engine;
@@ -117,10 +129,8 @@ export class Runner implements Reply {
   #run(batches: readonly IncomingBatch[]): void {
     if (batches.length === 0 || this.#engine === undefined) return;
     // In the kernel before anything runs: were this process to die now, the daemon knows what it must not repeat.
-    this.#writer.write(
-      encodeFrame(FRAME.BEGUN, { ids: batches.flatMap((batch) => batch.calls.map((call) => call.id)) } satisfies BegunMeta),
-    );
-    this.#writer.flush();
+    const ids = batches.flatMap((batch) => batch.calls.map((call) => call.id));
+    for (const buffer of encodeFrame(FRAME.BEGUN, { ids } satisfies BegunMeta)) this.#begun?.write(buffer);
     for (const batch of batches) this.#engine.run(batch);
   }
 
