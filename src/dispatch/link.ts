@@ -216,6 +216,7 @@ export class Link {
     const ongoing = this.#outgoing.size;
     this.#owner.down(this, reason);
     if (instead !== undefined) {
+      this.#begun?.destroy();
       for (const { call } of this.#takeAll()) if (call.state !== 'done') call.fail(instead);
       return;
     }
@@ -235,6 +236,7 @@ export class Link {
       try {
         reader.push(chunk, (frame) => this.#tookUp(frame));
       } catch (error) {
+        socket.destroy();
         this.close(`it broke the replica protocol: ${(error as Error).message}`);
       }
     });
