@@ -15,7 +15,7 @@ module.exports = {
     layer('config-meets-others-in-the-domain', '^src/config/', ['^src/domain/', '^src/graph/']),
     layer('dispatch', '^src/dispatch/', ['^src/domain/', '^src/protocol/']),
     layer('proxy', '^src/proxy/', ['^src/domain/', '^src/protocol/', '^src/dispatch/', '^src/graph/']),
-    layer('control', '^src/control/', ['^src/domain/', '^src/protocol/']),
+    layer('control', '^src/control/', ['^src/domain/', '^src/protocol/', '^src/version']),
     layer('replica', '^src/replica/', ['^src/domain/', '^src/protocol/', '^src/sdk/']),
     layer('sdk', '^src/sdk/', ['^src/domain/', '^src/protocol/']),
     layer('telemetry', '^src/telemetry/', ['^src/domain/']),

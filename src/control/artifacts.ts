@@ -55,7 +55,7 @@ export const fileProblems = async (
       });
     }
   }
-  if (compiled.size > 0) await stopCompiler();
+  await stopCompiler();
   return told;
 };
 

@@ -8,6 +8,8 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, extname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Loader, Message, Plugin } from 'esbuild';
+import { VERSION } from '../version.ts';
+import { recall, remember } from './code-record.ts';
 
 export interface CompiledCode {
   readonly entry: string;
@@ -25,6 +27,8 @@ export class CodeError extends Error {
   }
 }
 
+/** A cache of another version of this package is of no use. */
+const MAKER = `serve-daemon ${VERSION} at ${import.meta.url}`;
 const SDK = fileURLToPath(new URL('../sdk/index.js', import.meta.url));
 const LOADERS: Readonly<Record<string, Loader>> = {
   '.ts': 'ts',
@@ -82,14 +86,21 @@ const packages: Plugin = {
   },
 };
 
-/** Ends the compiler's process, which would stay for the next time: the next edit may be hours away. */
-export const stopCompiler = async (): Promise<void> => (await import('esbuild')).stop();
+let compiler: typeof import('esbuild') | undefined;
+
+/** Ends the compiler's process, if one was started: the next edit may be hours away. */
+export const stopCompiler = async (): Promise<void> => {
+  await compiler?.stop();
+};
 
 /** @throws CodeError */
 export const compileCode = async (file: string, cacheDir: string): Promise<CompiledCode> => {
+  const known = await recall(file, cacheDir, MAKER);
+  if (known !== undefined) return known;
+  const began = Date.now();
   // Loaded when there is code to compile: a daemon that serves models alone never pays for it.
-  const esbuild = await import('esbuild');
-  const result = await esbuild
+  compiler ??= await import('esbuild');
+  const result = await compiler
     .build({
       entryPoints: [file],
       bundle: true,
@@ -125,12 +136,10 @@ export const compileCode = async (file: string, cacheDir: string): Promise<Compi
     await writeFile(draft, text, { mode: 0o600 });
     await rename(draft, entry);
   }
-  return {
-    entry,
-    fingerprint,
-    exports: output.exports,
-    files: Object.keys(result.metafile.inputs).map((input) => resolve(input)),
-  };
+  const files = Object.keys(result.metafile.inputs).map((input) => resolve(input));
+  const code: CompiledCode = { entry, fingerprint, exports: output.exports, files };
+  await remember(file, cacheDir, MAKER, code, began);
+  return code;
 };
 
 /** What `origins` put before the text of the user's first line. */

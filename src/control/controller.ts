@@ -43,8 +43,11 @@ export interface ControllerOptions {
 
 /** A killed process is gone at once, unless the machine is too busy to say so. */
 const KILLED_WITHIN_MS = 1000;
-/** How long a process may take to connect before its place among the concurrent starts is given to the next. */
-const BOOT_MS = 10_000;
+/**
+ * A replica that starts has its place among the concurrent starts until it is ready, so that the first in the file are ready first; one that
+ * takes longer than this holds up nobody else.
+ */
+const BOOT_MS = 1000;
 
 /** The end of a process is known so long after that of its sockets, at the latest. */
 const EXIT_TOLD_MS = 1000;
@@ -322,11 +325,9 @@ export class Controller {
               logLevel: this.#options.logLevel,
             },
             {
-              onHello: () => {
+              onReady: (ready) => {
                 clearTimeout(slot);
                 booted();
-              },
-              onReady: (ready) => {
                 // Told to stop just before it became ready: it is on its way out.
                 if (replica.state !== 'STARTING') return;
                 replica.describes = ready.describes;

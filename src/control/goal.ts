@@ -67,7 +67,7 @@ export class Goal {
     const applications = await Promise.all(
       desired.applications.map(async (spec) => ({ spec, artifacts: await findArtifacts(spec, this.#codeCache, compiled) })),
     );
-    if (compiled.size > 0) await stopCompiler();
+    await stopCompiler();
     this.#codeFiles = applications.flatMap(({ artifacts }) => artifacts.files);
     const problems = new Map<string, string>();
     for (const { spec, artifacts } of applications) {

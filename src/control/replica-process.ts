@@ -19,8 +19,6 @@ export interface Death {
 }
 
 export interface ReplicaEvents {
-  /** Connected: its process has come up. */
-  onHello(): void;
   onReady(ready: ReadyMeta): void;
   onLine(stream: 'stdout' | 'stderr', line: string): void;
   onDeath(death: Death): void;
@@ -93,7 +91,6 @@ export class ReplicaProcess {
       }
     });
     socket.on('error', () => socket.destroy());
-    this.#events.onHello();
     this.#send(FRAME.SETTINGS, { logLevel: this.#options.logLevel() } satisfies SettingsMeta);
     this.#send(FRAME.START, this.#options.run);
   }

@@ -8,6 +8,7 @@ const WIDTHS = [784, 1024, 1024, 10];
 
 const HEAD = `http_options: {port: 0}
 admin_options: {port: 0}
+logging_config: {enable_access_log: false}
 applications:
 - name: mlp
   deployments:

@@ -9,6 +9,8 @@ interface Member {
   readonly index: number;
   readonly feeds: Feeds;
   readonly rows: number;
+  /** On the first of a group whose bodies stand behind each other already: the tensors of all. */
+  readonly stacked?: Feeds;
 }
 
 const decoder = new TextDecoder('utf-8');
@@ -19,10 +21,13 @@ export const runBodies = async (
   job: Extract<Job, { kind: 'bodies' }>,
 ): Promise<Extract<JobAnswer, { kind: 'json' }>> => {
   const answers: (Buffer | ErrorShape)[] = new Array(job.bodies.length);
-  const groups = groupByShape(signature, job, answers);
+  const groups = rawGroup(signature, job) ?? groupByShape(signature, job, answers);
   for (const group of groups) {
     try {
-      const outputs = await run(group.length === 1 ? (group[0] as Member).feeds : concat(group.map(({ feeds }) => feeds)));
+      const stacked = (group[0] as Member).stacked;
+      const outputs = await run(
+        stacked ?? (group.length === 1 ? (group[0] as Member).feeds : concat(group.map(({ feeds }) => feeds))),
+      );
       const total = group.reduce((sum, { rows }) => sum + rows, 0);
       let from = 0;
       for (const { index, rows } of group) {
@@ -40,6 +45,21 @@ export const runBodies = async (
     bytes: Buffer.concat(answers.filter((each) => Buffer.isBuffer(each))),
     answers: answers.map((each) => (Buffer.isBuffer(each) ? each.byteLength : each)),
   };
+};
+
+/** Raw bodies of whole rows are one tensor as they came, one behind the other; undefined when they are anything else. */
+const rawGroup = (signature: Signature, job: Extract<Job, { kind: 'bodies' }>): readonly (readonly Member[])[] | undefined => {
+  if (job.bodies.length < 2 || !isStackable(signature) || job.bodies.some(({ json }) => json)) return undefined;
+  try {
+    const stacked = feedsOfBytes(job.bytes, signature);
+    const [tensor] = Object.values(stacked);
+    const rowBytes = job.bytes.byteLength / (tensor?.shape[0] ?? 0);
+    const members = job.bodies.map(({ length }, index): Member => ({ index, feeds: stacked, rows: length / rowBytes, stacked }));
+    return members.every(({ rows }) => Number.isInteger(rows) && rows > 0) ? [members] : undefined;
+  } catch {
+    // One of them does not fit: each is looked at for itself, and told what is wrong with it.
+    return undefined;
+  }
 };
 
 /** Requests that may run together; what cannot be read is answered in place. */

@@ -121,10 +121,15 @@ export const feedsOfBytes = (bytes: Uint8Array, signature: Signature): Feeds => 
   if (!Number.isInteger(rows) || rows < 1)
     throw invalid(`expected a multiple of ${rowBytes} bytes (${port.dtype} ${shapeText(port.shape)}), got ${bytes.byteLength}`);
   const Type = TYPED_ARRAYS[port.dtype];
-  const copy = bytes.slice();
+  // A view where it stands at a multiple of the element's size, as the buffer of a whole batch does.
+  const own = bytes.byteOffset % Type.BYTES_PER_ELEMENT === 0 ? bytes : bytes.slice();
   return {
     [port.name]: fit(
-      new Tensor(port.dtype, [rows, ...(fixed as number[])], new Type(copy.buffer, 0, copy.byteLength / Type.BYTES_PER_ELEMENT)),
+      new Tensor(
+        port.dtype,
+        [rows, ...(fixed as number[])],
+        new Type(own.buffer as ArrayBuffer, own.byteOffset, own.byteLength / Type.BYTES_PER_ELEMENT),
+      ),
       port,
     ),
   };
