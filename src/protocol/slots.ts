@@ -12,56 +12,7 @@ interface Entry<T> {
   readonly value: T;
 }
 
-export class SlotTable<T> {
-  readonly #entries: (Entry<T> | undefined)[] = [];
-  readonly #free: number[] = [];
-  #uses = 0;
-  #size = 0;
-
-  get size(): number {
-    return this.#size;
-  }
-
-  /** @returns an id that was not given for four thousand million others. @throws RangeError when a million are under way */
-  add(value: T): number {
-    const slot = this.#free.pop() ?? this.#entries.length;
-    if (slot >= SLOTS) throw new RangeError(`more than ${SLOTS} calls are under way on one link`);
-    // So that an id stays a whole number for ever; by then its first bearer is long gone.
-    this.#uses = (this.#uses % MAX_USES) + 1;
-    const id = this.#uses * SLOTS + slot;
-    this.#entries[slot] = { id, value };
-    this.#size += 1;
-    return id;
-  }
-
-  get(id: number): T | undefined {
-    const entry = this.#entries[id % SLOTS];
-    return entry?.id === id ? entry.value : undefined;
-  }
-
-  /** @returns what was there */
-  delete(id: number): T | undefined {
-    const slot = id % SLOTS;
-    const entry = this.#entries[slot];
-    if (entry?.id !== id) return undefined;
-    this.#entries[slot] = undefined;
-    this.#free.push(slot);
-    this.#size -= 1;
-    return entry.value;
-  }
-
-  *values(): Generator<T> {
-    for (const entry of this.#entries) if (entry !== undefined) yield entry.value;
-  }
-
-  clear(): void {
-    this.#entries.length = 0;
-    this.#free.length = 0;
-    this.#size = 0;
-  }
-}
-
-/** The same for ids that the peer has given, whose order is its own. */
+/** For ids that the peer has given, whose order is its own. */
 export class PeerSlotTable<T> {
   readonly #entries: (Entry<T> | undefined)[] = [];
   #size = 0;
@@ -97,5 +48,49 @@ export class PeerSlotTable<T> {
 
   *values(): Generator<T> {
     for (const entry of this.#entries) if (entry !== undefined) yield entry.value;
+  }
+}
+
+/** Gives the ids itself. */
+export class SlotTable<T> {
+  #table = new PeerSlotTable<T>();
+  #free: number[] = [];
+  #slots = 0;
+  #uses = 0;
+
+  get size(): number {
+    return this.#table.size;
+  }
+
+  /** @returns an id that was not given for four thousand million others. @throws RangeError when a million are under way */
+  add(value: T): number {
+    const slot = this.#free.pop() ?? this.#slots++;
+    if (slot >= SLOTS) throw new RangeError(`more than ${SLOTS} calls are under way on one link`);
+    // So that an id stays a whole number for ever; by then its first bearer is long gone.
+    this.#uses = (this.#uses % MAX_USES) + 1;
+    const id = this.#uses * SLOTS + slot;
+    this.#table.set(id, value);
+    return id;
+  }
+
+  get(id: number): T | undefined {
+    return this.#table.get(id);
+  }
+
+  /** @returns what was there */
+  delete(id: number): T | undefined {
+    const value = this.#table.delete(id);
+    if (value !== undefined) this.#free.push(id % SLOTS);
+    return value;
+  }
+
+  values(): Generator<T> {
+    return this.#table.values();
+  }
+
+  clear(): void {
+    this.#table = new PeerSlotTable<T>();
+    this.#free = [];
+    this.#slots = 0;
   }
 }
