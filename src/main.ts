@@ -89,7 +89,13 @@ class Daemon implements RunningDaemon {
   #applied = { hash: '', at: '' };
   #reloading: Promise<void> | undefined;
   #again: { retry: boolean } | undefined;
+  #opening: Promise<void> | undefined;
   #stopping = false;
+  #listened!: (failure: { code: string; message: string } | undefined) => void;
+  /** How the first attempt to listen for HTTP ended. */
+  readonly #firstListening = new Promise<{ code: string; message: string } | undefined>((resolve) => {
+    this.#listened = resolve;
+  });
   #becameReady!: () => void;
   readonly ready = new Promise<void>((resolve) => {
     this.#becameReady = resolve;
@@ -116,60 +122,19 @@ class Daemon implements RunningDaemon {
 
   async start(): Promise<void> {
     const since = Date.now();
-    const outcome = await this.#goal.read(true);
+    // The data plane's thread comes up while code is compiled.
+    const outcome = await this.#goal.read(true, (desired) => {
+      this.#desired = desired;
+      this.#opening = this.#open(desired);
+      // Awaited below; until then a failure must not count as unhandled.
+      this.#opening.catch(() => {});
+    });
     if (outcome.type === 'rejected') throw new StartError(formatDiagnostics(outcome.diagnostics));
-    this.#desired = outcome.desired;
-    const { logging, proxy, admin } = outcome.desired;
-    this.#log = await openLog({ ...logging, level: this.#options.logLevel ?? logging.level }, this.#options.terminal);
+    await this.#opening;
+    const { proxy, admin } = outcome.desired;
     const { logger } = this.#log;
     for (const warning of outcome.warnings)
       logger.warn({ code: warning.code, path: warning.path, line: warning.line }, warning.message);
-
-    this.#control = await listenForReplicas(
-      this.#folders.controlSocket,
-      this.#key,
-      (identity, socket, reader) => this.#controller?.attach(identity.replica, socket, reader),
-      (reason) => logger.warn({ reason }, 'a connection to the control socket was refused'),
-    );
-    let listened!: (failure: { code: string; message: string } | undefined) => void;
-    const listening = new Promise<{ code: string; message: string } | undefined>((resolve) => {
-      listened = resolve;
-    });
-    // The native HTTP server reads this once, from the environment, before its thread starts.
-    process.env.UWS_HTTP_MAX_HEADERS_SIZE = String(proxy.maxHeaderBytes);
-    this.#plane = await DataPlane.start(
-      DATA_PLANE,
-      { socket: this.#folders.dataSocket, key: this.#key, accessLog: this.#log.encoding },
-      (message) => {
-        switch (message.type) {
-          case 'listening':
-            this.#listening.http = `http://${message.host.includes(':') ? `[${message.host}]` : message.host}:${message.port}`;
-            this.#listening.driver = message.driver;
-            logger.info({ url: this.#listening.http, driver: message.driver }, 'listening for HTTP');
-            this.#listening.error = undefined;
-            return listened(undefined);
-          case 'listen-failed':
-            this.#listening.error = listenText('http_options', this.#desired.proxy.host, this.#desired.proxy.port, message.code);
-            if (this.#listening.http !== undefined)
-              logger.error(
-                { code: message.code, error: message.message },
-                'cannot listen for HTTP: what listened before goes on',
-              );
-            return listened(message);
-          case 'access':
-            // A line a request is news of level `info`.
-            if (logger.isLevelEnabled('info')) this.#log.writeLines(message.lines);
-            return;
-          case 'log':
-            return logger[message.level](message.fields, message.message);
-          case 'closed':
-            return this.#planeEnded(undefined);
-          default:
-            return this.#controller?.observe(message);
-        }
-      },
-      (error) => this.#planeEnded(error),
-    );
     this.#controller = new Controller({
       log: logger,
       replicaEntry: REPLICA,
@@ -190,7 +155,7 @@ class Daemon implements RunningDaemon {
     logger.info({ url: this.adminUrl }, 'admin API is up');
     this.#apply(outcome, false);
     if (proxy.enabled) {
-      const failure = await listening;
+      const failure = await this.#firstListening;
       if (failure !== undefined)
         throw new StartError(
           listenText('http_options', proxy.host, proxy.port, failure.code === 'UNKNOWN' ? failure.message : failure.code),
@@ -201,6 +166,53 @@ class Daemon implements RunningDaemon {
       (error) => logger.error({ error: error.message }, 'watching files failed'),
     );
     this.#follow(since);
+  }
+
+  /** Everything that needs the config and no code: the log, the sockets of replicas, the thread of the data plane. */
+  async #open({ logging, proxy }: DesiredState): Promise<void> {
+    this.#log = await openLog({ ...logging, level: this.#options.logLevel ?? logging.level }, this.#options.terminal);
+    const { logger } = this.#log;
+    this.#control = await listenForReplicas(
+      this.#folders.controlSocket,
+      this.#key,
+      (identity, socket, reader) => this.#controller?.attach(identity.replica, socket, reader),
+      (reason) => logger.warn({ reason }, 'a connection to the control socket was refused'),
+    );
+    // The native HTTP server reads this once, from the environment, before its thread starts.
+    process.env.UWS_HTTP_MAX_HEADERS_SIZE = String(proxy.maxHeaderBytes);
+    this.#plane = await DataPlane.start(
+      DATA_PLANE,
+      { socket: this.#folders.dataSocket, key: this.#key, accessLog: this.#log.encoding },
+      (message) => {
+        switch (message.type) {
+          case 'listening':
+            this.#listening.http = `http://${message.host.includes(':') ? `[${message.host}]` : message.host}:${message.port}`;
+            this.#listening.driver = message.driver;
+            logger.info({ url: this.#listening.http, driver: message.driver }, 'listening for HTTP');
+            this.#listening.error = undefined;
+            return this.#listened(undefined);
+          case 'listen-failed':
+            this.#listening.error = listenText('http_options', this.#desired.proxy.host, this.#desired.proxy.port, message.code);
+            if (this.#listening.http !== undefined)
+              logger.error(
+                { code: message.code, error: message.message },
+                'cannot listen for HTTP: what listened before goes on',
+              );
+            return this.#listened(message);
+          case 'access':
+            // A line a request is news of level `info`.
+            if (logger.isLevelEnabled('info')) this.#log.writeLines(message.lines);
+            return;
+          case 'log':
+            return logger[message.level](message.fields, message.message);
+          case 'closed':
+            return this.#planeEnded(undefined);
+          default:
+            return this.#controller?.observe(message);
+        }
+      },
+      (error) => this.#planeEnded(error),
+    );
   }
 
   /** @throws StartError */
@@ -280,6 +292,7 @@ class Daemon implements RunningDaemon {
 
   async destroy(): Promise<void> {
     this.#stopping = true;
+    await this.#opening?.catch(() => {});
     await this.#controller?.destroy();
     await this.#watcher?.close();
     await this.#close();

@@ -48,8 +48,11 @@ export class Goal {
     return { config: this.#config, code: this.#codeFiles };
   }
 
-  /** @param first at a cold start an application whose files are broken fails alone; later nothing moves until everything can */
-  async read(first: boolean): Promise<Outcome> {
+  /**
+   * @param first at a cold start an application whose files are broken fails alone; later nothing moves until everything can
+   * @param understood called with what the config says before code is compiled and models are looked at, where it says anything
+   */
+  async read(first: boolean, understood: (desired: DesiredState) => void = () => {}): Promise<Outcome> {
     let text: Uint8Array;
     try {
       text = await readFile(this.#config);
@@ -63,6 +66,7 @@ export class Goal {
     const { desired, diagnostics, hash } = this.#compile(text);
     const warnings = diagnostics.filter(({ severity }) => severity === 'warning');
     if (desired === undefined) return { type: 'rejected', diagnostics, problems: new Map() };
+    understood(desired);
     const compiled = new Map<string, Promise<CompiledCode>>();
     const applications = await Promise.all(
       desired.applications.map(async (spec) => ({ spec, artifacts: await findArtifacts(spec, this.#codeCache, compiled) })),

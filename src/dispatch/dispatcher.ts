@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { ServeError } from '../domain/errors.ts';
 import type { CallTarget } from '../domain/graph.ts';
 import type { DataPlaneLoad, FromDataPlane, RoutingSnapshot } from '../domain/snapshot.ts';
+import type { Purpose } from '../protocol/accept.ts';
 import type { CallMeta, HttpHead } from '../protocol/messages.ts';
 import type { FrameReader } from '../protocol/reader.ts';
 import { PeerSlotTable } from '../protocol/slots.ts';
@@ -166,16 +167,16 @@ export class Dispatcher implements LinkOwner {
     identity: { replica: string; deployment: string; version: string },
     socket: Socket,
     reader: FrameReader,
-    purpose?: 'begun',
+    purpose: Purpose = { begun: false, brief: false },
   ): void {
-    if (purpose === 'begun') {
+    if (purpose.begun) {
       const link = this.#links.get(identity.replica);
       if (link === undefined) socket.destroy();
       else link.attachBegun(socket, reader);
       return;
     }
     this.#links.get(identity.replica)?.close('it connected a second time');
-    const link = new Link(identity, socket, reader, this, this.#now);
+    const link = new Link({ ...identity, brief: purpose.brief }, socket, reader, this, this.#now);
     link.accepting = this.#replicas.has(identity.replica);
     this.#links.set(identity.replica, link);
     this.#queues.get(identity.deployment)?.attach(link);

@@ -31,12 +31,14 @@ export class Lane {
   }
 
   push(call: PendingCall): void {
+    call.lane = this;
     this.#calls.push(call);
     this.#size += 1;
   }
 
   /** Puts requests that were handed back before all others, in their order. */
   unshift(calls: readonly PendingCall[]): void {
+    for (const call of calls) call.lane = this;
     this.#calls.splice(0, this.#head, ...calls);
     this.#head = 0;
     this.#size += calls.length;
@@ -53,7 +55,7 @@ export class Lane {
 
   /** Not for one that was cancelled, or that has moved to another lane. */
   #holds(call: PendingCall): boolean {
-    return call.state === 'queued' && call.lane === this.key;
+    return call.state === 'queued' && call.lane === this;
   }
 
   /** Arrival of the oldest; Infinity when empty. */

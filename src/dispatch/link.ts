@@ -4,10 +4,10 @@ import type { BatchingSpec } from '../domain/desired.ts';
 import { errorFromShape, ServeError, shapeOfError } from '../domain/errors.ts';
 import type { DeploymentRouting } from '../domain/snapshot.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
-import type { CallMember, CallMeta, HttpAnswerHead } from '../protocol/messages.ts';
+import type { CallMember, CallMeta, HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
 import type { FrameReader } from '../protocol/reader.ts';
 import { SlotTable } from '../protocol/slots.ts';
-import type { WireValue } from '../protocol/value.ts';
+import type { Segment, WireValue } from '../protocol/value.ts';
 import { FrameWriter } from '../protocol/writer.ts';
 import type { LaneForm } from './lane.ts';
 import type { PendingCall } from './pending.ts';
@@ -49,6 +49,8 @@ export class Link {
   readonly replica: string;
   readonly deployment: string;
   readonly version: string;
+  /** It takes the short form of a CALL. */
+  readonly #brief: boolean;
   /** False once the snapshot no longer lists it: it finishes what it has. */
   accepting = true;
   /** It works on a suspect, and gets nothing else until it has answered. */
@@ -69,7 +71,7 @@ export class Link {
   readonly #heartbeat: NodeJS.Timeout;
 
   constructor(
-    identity: { replica: string; deployment: string; version: string },
+    identity: { replica: string; deployment: string; version: string; brief: boolean },
     socket: Socket,
     reader: FrameReader,
     owner: LinkOwner,
@@ -78,6 +80,7 @@ export class Link {
     this.replica = identity.replica;
     this.deployment = identity.deployment;
     this.version = identity.version;
+    this.#brief = identity.brief;
     this.#socket = socket;
     this.#writer = new FrameWriter(socket);
     this.#owner = owner;
@@ -148,21 +151,34 @@ export class Link {
     const batch: Batch = { calls, form, open: calls.length };
     const idle = this.#outgoing.size === 0;
     this.#batches += 1;
-    const members = calls.map((call): CallMember => {
+    for (const call of calls) {
       call.link = this;
       call.replica = this.replica;
       call.id = this.#outgoing.add({ call, batch });
-      return {
+    }
+    const first = calls[0] as PendingCall;
+    if (this.#brief && form !== 'rows' && !first.spread && calls.every(isFromHttp)) {
+      const members = calls.map((call) => ({
         id: call.id,
         requestId: call.requestId,
-        leftMs: call.deadlineAt === Number.POSITIVE_INFINITY ? undefined : Math.max(0, call.deadlineAt - now),
+        leftMs: leftMs(call, now),
+        http: call.http,
+        body: (call.value.segments[0] as Segment).bytes,
+      }));
+      this.#writer.httpCall(first.method, form, members, idle);
+      return;
+    }
+    const members = calls.map(
+      (call): CallMember => ({
+        id: call.id,
+        requestId: call.requestId,
+        leftMs: leftMs(call, now),
         sk: form === 'items' ? skeletonBytes(call.value) : undefined,
         n: form === 'items' ? call.value.segments.length : undefined,
         rows: form === 'rows' ? call.rows : undefined,
         http: call.http,
-      };
-    });
-    const first = calls[0] as PendingCall;
+      }),
+    );
     const meta: CallMeta = { method: first.method, calls: members, form, spread: first.spread || undefined };
     this.#writer.write(
       form === 'rows'
@@ -376,7 +392,7 @@ export class Link {
       if (this.#outgoing.size === 0) this.exclusive = false;
       entry.batch.open -= 1;
       const { call } = entry;
-      const ms = typeof workMs === 'number' ? workMs : this.#now() - call.sentAt;
+      const ms = Number.isFinite(workMs) ? (workMs as number) : this.#now() - call.sentAt;
       call.workMs += ms;
       if (entry.batch.open === 0) {
         this.#batches -= 1;
@@ -387,6 +403,12 @@ export class Link {
     return calls;
   }
 }
+
+type HttpCall = PendingCall & { readonly http: HttpHead };
+const isFromHttp = (call: PendingCall): call is HttpCall => call.http !== undefined;
+
+const leftMs = (call: PendingCall, now: number): number | undefined =>
+  call.deadlineAt === Number.POSITIVE_INFINITY ? undefined : Math.max(0, call.deadlineAt - now);
 
 const skeletonBytes = (value: WireValue): number =>
   typeof value.skeleton === 'string' ? Buffer.byteLength(value.skeleton) : value.skeleton.byteLength;

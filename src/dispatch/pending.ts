@@ -3,6 +3,7 @@ import { ServeError } from '../domain/errors.ts';
 import type { HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
 import type { Generation } from './generation.ts';
+import type { Lane } from './lane.ts';
 import type { Link } from './link.ts';
 import type { DeploymentQueue } from './queue.ts';
 
@@ -45,7 +46,7 @@ export class PendingCall implements CallTrace {
   /** An ingress request: moves to the next generation as long as no replica has begun it. */
   movable = false;
   version: string;
-  lane = '';
+  lane: Lane | undefined;
   rows = 1;
   maxCompany = Number.POSITIVE_INFINITY;
   /** It was in work when a replica died: it runs on a replica that has nothing else, until it has shown that it was not the one. */

@@ -24,6 +24,8 @@ export class DeploymentQueue {
   readonly key: string;
   readonly #now: () => number;
   readonly #lanes = new Map<string, Lane>();
+  /** The lane of single requests that was found last: the usual one, without making its key each time. */
+  #plain: Lane | undefined;
   readonly #links: Link[] = [];
   #routing: DeploymentRouting;
   #queued = 0;
@@ -88,8 +90,9 @@ export class DeploymentQueue {
         { status: backpressure.statusCode, retryAfterS: backpressure.retryAfterS },
       );
     }
-    this.#place(call);
-    this.#pushed(call);
+    this.#laneOf(call).push(call);
+    this.#queued += 1;
+    this.#onBuffered(call.bytes);
     // Requests that arrive in one turn may share a batch; where nothing is batched there is nothing to wait for.
     if (this.#routing.batching === null) this.pump();
     else this.#pumpSoon();
@@ -97,7 +100,7 @@ export class DeploymentQueue {
 
   /** Takes a queued request out, for good: it was cancelled or its time is over. The caller marks it done. */
   remove(call: PendingCall): void {
-    this.#lanes.get(call.lane)?.forget();
+    call.lane?.forget();
     this.#left(call);
   }
 
@@ -112,10 +115,9 @@ export class DeploymentQueue {
       call.state = 'queued';
       call.link = undefined;
       call.begun = false;
-      this.#place(call);
       this.#queued += 1;
       this.#onBuffered(call.bytes);
-      this.#lane(call).unshift([call]);
+      this.#laneOf(call).unshift([call]);
     }
     this.pump();
   }
@@ -132,10 +134,9 @@ export class DeploymentQueue {
       }
     }
     for (const call of moved) {
-      const left = this.#lanes.get(call.lane);
+      const left = call.lane;
       call.version = call.generation.deployment(this.#routing.name)?.version ?? call.version;
-      this.#place(call);
-      this.#lane(call).push(call);
+      this.#laneOf(call).push(call);
       left?.forget();
     }
     this.#sweep();
@@ -325,8 +326,8 @@ export class DeploymentQueue {
     return this.#links.filter((link) => link.version === version && link.accepting).length * this.#routing.maxOngoingRequests;
   }
 
-  /** Finds the lane a call belongs to. */
-  #place(call: PendingCall): void {
+  /** The lane that a call belongs to. */
+  #laneOf(call: PendingCall): Lane {
     const { batching, kind } = this.#routing;
     let form: LaneForm = 'one';
     let shape = '';
@@ -343,18 +344,16 @@ export class DeploymentQueue {
         form = 'items';
       }
     }
-    call.lane = `${call.suspect ? 'alone' : ''}\n${call.version}\n${form}\n${shape}`;
-    if (!this.#lanes.has(call.lane)) this.#lanes.set(call.lane, new Lane(call.lane, call.version, form, call.suspect));
-  }
-
-  #lane(call: PendingCall): Lane {
-    return this.#lanes.get(call.lane) as Lane;
-  }
-
-  #pushed(call: PendingCall): void {
-    this.#lane(call).push(call);
-    this.#queued += 1;
-    this.#onBuffered(call.bytes);
+    const plain = form === 'one' && !call.suspect;
+    if (plain && this.#plain?.version === call.version) return this.#plain;
+    const key = `${call.suspect ? 'alone' : ''}\n${call.version}\n${form}\n${shape}`;
+    let lane = this.#lanes.get(key);
+    if (lane === undefined) {
+      lane = new Lane(key, call.version, form, call.suspect);
+      this.#lanes.set(key, lane);
+    }
+    if (plain) this.#plain = lane;
+    return lane;
   }
 
   #left(call: PendingCall): void {
@@ -367,6 +366,7 @@ export class DeploymentQueue {
       if (lane.size > 0) continue;
       clearTimeout(lane.timer);
       this.#lanes.delete(lane.key);
+      if (lane === this.#plain) this.#plain = undefined;
     }
   }
 

@@ -4,6 +4,14 @@ import { FRAME, type Frame, PROTOCOL_VERSION } from './frame.ts';
 import { FrameReader } from './reader.ts';
 import { type ReplicaIdentity, readToken } from './token.ts';
 
+/** What a socket is for, as its HELLO says. */
+export interface Purpose {
+  /** It carries nothing but BEGUN. */
+  readonly begun: boolean;
+  /** Its peer takes the short forms of frames. */
+  readonly brief: boolean;
+}
+
 /** Longest frame that a replica may send. */
 export const MAX_REPLICA_FRAME_BYTES = 1024 ** 3;
 const MAX_BEGUN_FRAME_BYTES = 1024 ** 2;
@@ -18,7 +26,7 @@ const MAX_HELLO_BYTES = 65_536;
 export const listenForReplicas = async (
   path: string,
   key: string,
-  admitted: (identity: ReplicaIdentity, socket: Socket, reader: FrameReader, purpose: 'begun' | undefined) => void,
+  admitted: (identity: ReplicaIdentity, socket: Socket, reader: FrameReader, purpose: Purpose) => void,
   refused: (reason: string) => void,
 ): Promise<Server> => {
   const server = createServer((socket) => {
@@ -43,13 +51,8 @@ export const listenForReplicas = async (
         socket.off('data', onData);
         socket.off('error', onError);
         socket.off('close', onClose);
-        const begun = first.meta['link'] === 'begun';
-        admitted(
-          identity,
-          socket,
-          new FrameReader(begun ? MAX_BEGUN_FRAME_BYTES : MAX_REPLICA_FRAME_BYTES),
-          begun ? 'begun' : undefined,
-        );
+        const purpose: Purpose = { begun: first.meta['link'] === 'begun', brief: first.meta['brief'] === true };
+        admitted(identity, socket, new FrameReader(purpose.begun ? MAX_BEGUN_FRAME_BYTES : MAX_REPLICA_FRAME_BYTES), purpose);
       } catch (error) {
         // Whatever it is: what a stranger sends must not end the daemon.
         refuse((error as Error).message);

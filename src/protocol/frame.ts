@@ -61,7 +61,7 @@ export class ProtocolError extends Error {
 }
 
 /** Not with bit operations, which end at 2 GiB. */
-const pad8 = (length: number): number => Math.ceil(length / 8) * 8;
+export const pad8 = (length: number): number => Math.ceil(length / 8) * 8;
 
 /** A segment to send: parts follow each other without padding, so that stacking on axis 0 is their order. */
 export interface OutgoingSegment {

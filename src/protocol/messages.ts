@@ -11,6 +11,8 @@ export interface HelloMeta {
   readonly runtime?: string;
   /** On a third socket that carries nothing but BEGUN. */
   readonly link?: 'begun';
+  /** It takes HTTP_CALL, the short form of a CALL. */
+  readonly brief?: boolean;
 }
 
 /** Before START, and whenever it changes. */

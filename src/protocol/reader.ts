@@ -1,5 +1,18 @@
 /** Turns the chunks of a socket into frames: whole frames inside a chunk are views of it, a frame over several chunks gets one target of its size. */
+import { BRIEF, readHttpCall, readHttpResult } from './brief.ts';
 import { decodeFrame, type Frame, HEADER_BYTES, ProtocolError } from './frame.ts';
+
+/** @throws ProtocolError */
+const decode = (bytes: Buffer): Frame => {
+  switch (bytes.readUInt32LE(4)) {
+    case BRIEF.HTTP_CALL:
+      return readHttpCall(bytes);
+    case BRIEF.HTTP_RESULT:
+      return readHttpResult(bytes);
+    default:
+      return decodeFrame(bytes);
+  }
+};
 
 export class FrameReader {
   readonly #maxFrameBytes: number;
@@ -29,14 +42,14 @@ export class FrameReader {
         if (this.#filled < this.#target.length) return;
         const whole = this.#target;
         this.#target = undefined;
-        each(decodeFrame(whole));
+        each(decode(whole));
         continue;
       }
       const available = chunk.length - at;
       if (this.#headFilled === 0 && available >= HEADER_BYTES) {
         const length = this.#checkedLength(chunk.readUInt32LE(at));
         if (available >= length) {
-          each(decodeFrame(chunk.subarray(at, at + length)));
+          each(decode(chunk.subarray(at, at + length)));
           at += length;
           continue;
         }
@@ -52,7 +65,7 @@ export class FrameReader {
       if (this.#filled === (this.#target as Buffer | undefined)?.length) {
         const whole = this.#target as unknown as Buffer;
         this.#target = undefined;
-        each(decodeFrame(whole));
+        each(decode(whole));
       }
     }
   }

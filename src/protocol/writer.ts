@@ -3,32 +3,129 @@
  * the peer sits idle while we go on — two sides that take turns use one core of two.
  */
 import type { Socket } from 'node:net';
+import { type BriefCall, type Room, writeHttpCall, writeHttpResult } from './brief.ts';
+import { pad8 } from './frame.ts';
+import type { HttpAnswerHead } from './messages.ts';
 
 /** So many frames leave without waiting for the end of the turn: the peer begins on them while we go on. */
 const FLUSH_FRAMES = 8;
 /** Up to this many bytes are joined into one buffer: cheaper than a vector of small ones. */
 const JOIN_BELOW = 65_536;
+/** Memory in which frames are laid one behind the other; used anew as soon as the kernel has all of it. */
+const SLAB_BYTES = 65_536;
+/** What is longer is handed to the socket as it is; the rest is copied beside its head. */
+const COPY_BELOW = 4096;
+const ZEROS = Buffer.alloc(8);
 
-export class FrameWriter {
+export class FrameWriter implements Room {
   readonly #socket: Socket;
+  /** What leaves before the open part of the slab. */
   #pending: Uint8Array[] = [];
   #pendingBytes = 0;
   #pendingFrames = 0;
   #scheduled = false;
+  #slab: Buffer = ZEROS;
+  /** The open part of the slab: laid there and not sent. */
+  #from = ZEROS.length;
+  #to = ZEROS.length;
 
   constructor(socket: Socket) {
     this.#socket = socket;
   }
 
   /**
-   * Queues the buffers of one frame; they leave at the end of this turn at the latest. Their bytes must not change before.
+   * Queues the buffers of one frame; they leave at the end of this turn at the latest. The bytes of large ones must not change before.
    * @param atOnce the peer has nothing to do: it shall not wait for the end of the turn
    */
   write(buffers: readonly Uint8Array[], atOnce = false): void {
-    for (const buffer of buffers) {
+    for (const buffer of buffers) this.#add(buffer);
+    this.#written(atOnce);
+  }
+
+  /** Calls from HTTP, of one method, in the short form. */
+  httpCall(method: string, form: 'one' | 'items', calls: readonly BriefCall[], atOnce: boolean): void {
+    writeHttpCall(this, method, form, calls);
+    this.#written(atOnce);
+  }
+
+  /** The answer to one, in the short form. */
+  httpResult(id: number, http: HttpAnswerHead, workMs: number, body: Uint8Array): void {
+    writeHttpResult(this, id, http, workMs, body);
+    this.#written(false);
+  }
+
+  /** Sends now what has been queued: for what must be in the kernel before anything else runs. */
+  flush(): void {
+    if (this.#pendingFrames === 0) return;
+    this.#pendingFrames = 0;
+    const socket = this.#socket;
+    if (!socket.destroyed) {
+      if (this.#pending.length === 0) socket.write(this.#slab.subarray(this.#from, this.#to));
+      else this.#writePending();
+    }
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    // What the kernel has not taken yet is still read from there.
+    if (socket.writableLength === 0) this.#to = 0;
+    this.#from = this.#to;
+  }
+
+  /** Bytes that the peer has not yet taken. */
+  get unsentBytes(): number {
+    return this.#pendingBytes + (this.#to - this.#from) + this.#socket.writableLength;
+  }
+
+  reserve(bytes: number): { readonly bytes: Buffer; readonly at: number } {
+    if (this.#slab.length - this.#to < bytes) {
+      this.#closePart();
+      this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, bytes));
+      this.#from = 0;
+      this.#to = 0;
+    }
+    return { bytes: this.#slab, at: this.#to };
+  }
+
+  wrote(bytes: number, bodies: readonly Uint8Array[]): void {
+    this.#to += bytes;
+    for (const body of bodies) {
+      this.#add(body);
+      const padding = pad8(body.byteLength) - body.byteLength;
+      if (padding > 0) this.#add(ZEROS.subarray(0, padding));
+    }
+  }
+
+  #add(buffer: Uint8Array): void {
+    if (buffer.byteLength > COPY_BELOW) {
+      this.#closePart();
       this.#pending.push(buffer);
       this.#pendingBytes += buffer.byteLength;
+      return;
     }
+    const { bytes, at } = this.reserve(buffer.byteLength);
+    bytes.set(buffer, at);
+    this.#to = at + buffer.byteLength;
+  }
+
+  #closePart(): void {
+    if (this.#to === this.#from) return;
+    this.#pending.push(this.#slab.subarray(this.#from, this.#to));
+    this.#pendingBytes += this.#to - this.#from;
+    this.#from = this.#to;
+  }
+
+  #writePending(): void {
+    this.#closePart();
+    const buffers = this.#pending;
+    if (this.#pendingBytes <= JOIN_BELOW) {
+      this.#socket.write(Buffer.concat(buffers, this.#pendingBytes));
+      return;
+    }
+    this.#socket.cork();
+    for (const buffer of buffers) this.#socket.write(buffer);
+    this.#socket.uncork();
+  }
+
+  #written(atOnce: boolean): void {
     this.#pendingFrames += 1;
     if (atOnce || this.#pendingFrames >= FLUSH_FRAMES) {
       this.flush();
@@ -36,30 +133,6 @@ export class FrameWriter {
       this.#scheduled = true;
       setImmediate(this.#turnEnded);
     }
-  }
-
-  /** Sends now what has been queued: for what must be in the kernel before anything else runs. */
-  flush(): void {
-    const { length } = this.#pending;
-    if (length === 0) return;
-    const buffers = this.#pending;
-    const bytes = this.#pendingBytes;
-    this.#pending = [];
-    this.#pendingBytes = 0;
-    this.#pendingFrames = 0;
-    if (this.#socket.destroyed) return;
-    if (length === 1) this.#socket.write(buffers[0] as Uint8Array);
-    else if (bytes <= JOIN_BELOW) this.#socket.write(Buffer.concat(buffers, bytes));
-    else {
-      this.#socket.cork();
-      for (const buffer of buffers) this.#socket.write(buffer);
-      this.#socket.uncork();
-    }
-  }
-
-  /** Bytes that the peer has not yet taken. */
-  get unsentBytes(): number {
-    return this.#pendingBytes + this.#socket.writableLength;
   }
 
   readonly #turnEnded = (): void => {

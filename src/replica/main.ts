@@ -97,7 +97,7 @@ class Replica {
       data.on('error', vanish);
       const runner = new Runner(data, calls);
       this.#runner = runner;
-      await runner.begin(this.#hello);
+      await runner.begin({ ...this.#hello, brief: true } satisfies HelloMeta);
       data.on('close', vanish);
       const begun = await open(this.#dataPath);
       begun.on('error', vanish);

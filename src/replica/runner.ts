@@ -19,6 +19,7 @@ import { FrameWriter } from '../protocol/writer.ts';
 import type { ChildCalls } from './child-calls.ts';
 import type { Engine, IncomingBatch, IncomingCall, Reply } from './engine.ts';
 
+const NO_BYTES = new Uint8Array(0);
 const MAX_FRAME_BYTES = 2 ** 32 - 8;
 
 class Incoming implements IncomingCall {
@@ -190,6 +191,8 @@ export class Runner implements Reply {
   result(calls: readonly IncomingCall[], value: WireValue, http?: HttpAnswerHead): void {
     const ids = this.#close(calls);
     const workMs = this.#workMs(calls);
+    if (http !== undefined && ids.length === 1)
+      return this.#writer.httpResult(ids[0] as number, http, workMs, value.segments[0]?.bytes ?? NO_BYTES);
     this.#writer.write(
       encodeFrame(FRAME.RESULT, { ids, http, workMs } satisfies ResultMeta, [value.skeleton], value.segments.map(outgoing)),
     );
@@ -226,7 +229,7 @@ export class Runner implements Reply {
   }
 
   #workMs(calls: readonly IncomingCall[]): number {
-    return Math.round((performance.now() - (calls[0] as Incoming).startedAt) * 1000) / 1000;
+    return performance.now() - (calls[0] as Incoming).startedAt;
   }
 
   #close(calls: readonly IncomingCall[]): number[] {

@@ -4,8 +4,7 @@ import { Lane } from '../../src/dispatch/lane.ts';
 import type { PendingCall } from '../../src/dispatch/pending.ts';
 
 /** All that a lane reads of a call. */
-const call = (name: number, arrivedAt = 0) =>
-  ({ name, arrivedAt, state: 'queued', lane: 'lane' }) as unknown as PendingCall & { name: number };
+const call = (name: number, arrivedAt = 0) => ({ name, arrivedAt, state: 'queued' }) as unknown as PendingCall & { name: number };
 const lane = () => new Lane('lane', 'v1', 'one', false);
 const names = (calls: Iterable<PendingCall>) => [...calls].map((each) => (each as unknown as { name: number }).name);
 

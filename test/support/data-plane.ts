@@ -126,8 +126,8 @@ export class DataPlane {
     return makeToken(KEY, { replica: id, deployment, version });
   }
 
-  replica(id: string, deployment = 'app/A', version = 'v1'): Promise<FakeReplica> {
-    return FakeReplica.connect(this.#path, id, this.token(id, deployment, version));
+  replica(id: string, deployment = 'app/A', version = 'v1', hello: object = {}): Promise<FakeReplica> {
+    return FakeReplica.connect(this.#path, id, this.token(id, deployment, version), hello);
   }
 
   /** Begins a call of `app/A`. */

@@ -56,7 +56,7 @@ export class FakeReplica {
   }
 
   /** Says hello; resolves when the daemon has let it in. */
-  static async connect(path: string, id: string, token: string): Promise<FakeReplica> {
+  static async connect(path: string, id: string, token: string, hello: object = {}): Promise<FakeReplica> {
     const socket = connect(path);
     const replica = new FakeReplica(id, socket);
     const reader = new FrameReader(2 ** 30);
@@ -73,7 +73,7 @@ export class FakeReplica {
       );
     });
     await once(socket, 'connect');
-    replica.send(FRAME.HELLO, { protocol: PROTOCOL_VERSION, replica: id, token });
+    replica.send(FRAME.HELLO, { protocol: PROTOCOL_VERSION, replica: id, token, ...hello });
     await welcome;
     return replica;
   }

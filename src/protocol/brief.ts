@@ -1,0 +1,184 @@
+/**
+ * The short forms of the two frames that a request from HTTP needs, for peers that take them (HELLO `brief`): numbers in fixed places
+ * instead of a JSON meta, which cost more than all else that a small request needs. They are read into the same `Frame` as the long
+ * forms. All numbers little-endian; each body stands at a multiple of 8.
+ *
+ *     HTTP_CALL                                          HTTP_RESULT
+ *     0  u32  length of the frame                        0  u32  length of the frame
+ *     4  u32  type                                       4  u32  type
+ *     8  u32  number of members                          8  u32  length of the text
+ *    12  u16  length of the method's name               12  u32  length of the body
+ *    14  u16  form: 0 one, 1 items                      16  f64  id
+ *    16  members of 24 bytes:                           24  f64  workMs
+ *          0  f64  id                                   32  u16  status
+ *          8  f64  leftMs; −1: no deadline              34  zero to 40
+ *         16  u32  length of its text                   40  text: name, value, …
+ *         20  u32  length of its body                       body
+ *        method's name, texts
+ *        bodies
+ *
+ * Texts are fields that line feeds part: request id, HTTP method, path, query, then name, value, name, value.
+ */
+import { FRAME, type Frame, ProtocolError, pad8 } from './frame.ts';
+import type { CallMeta, HttpAnswerHead, HttpHead, ResultMeta } from './messages.ts';
+import type { Segment } from './value.ts';
+
+/** Types of the short forms; what is read of them is of type CALL and RESULT. */
+export const BRIEF = { HTTP_CALL: 48, HTTP_RESULT: 49 } as const;
+
+const CALL_BYTES = 16;
+const MEMBER_BYTES = 24;
+const RESULT_BYTES = 40;
+/** A UTF-16 unit is at most so many bytes of UTF-8. */
+const UTF8_BYTES = 3;
+const FORMS = ['one', 'items'] as const;
+
+export interface BriefCall {
+  readonly id: number;
+  readonly requestId: string;
+  readonly leftMs: number | undefined;
+  readonly http: HttpHead;
+  readonly body: Uint8Array;
+}
+
+/** Where a writer puts a frame. */
+export interface Room {
+  /** Memory for at least so many bytes from `at` on. */
+  reserve(bytes: number): { readonly bytes: Buffer; readonly at: number };
+  /** So many bytes were written from there, and `bodies` follow, each padded. */
+  wrote(bytes: number, bodies: readonly Uint8Array[]): void;
+}
+
+const textOfCall = ({ requestId, http: { method, path, query, headers } }: BriefCall): string => {
+  const head = `${requestId}\n${method}\n${path}\n${query}`;
+  return headers.length === 0 ? head : `${head}\n${headers.join('\n')}`;
+};
+
+/** @throws RangeError when the frame would be longer than one can be */
+export const writeHttpCall = (room: Room, method: string, form: 'one' | 'items', calls: readonly BriefCall[]): void => {
+  const texts = calls.map(textOfCall);
+  let most = CALL_BYTES + calls.length * MEMBER_BYTES + UTF8_BYTES * method.length + 8;
+  let bodyBytes = 0;
+  for (const text of texts) most += UTF8_BYTES * text.length;
+  for (const { body } of calls) bodyBytes += pad8(body.byteLength);
+  const { bytes, at } = room.reserve(most);
+  let member = at + CALL_BYTES;
+  let end = member + calls.length * MEMBER_BYTES;
+  const methodBytes = bytes.write(method, end);
+  end += methodBytes;
+  for (let index = 0; index < calls.length; index++) {
+    const { id, leftMs, body } = calls[index] as BriefCall;
+    const textBytes = bytes.write(texts[index] as string, end);
+    end += textBytes;
+    bytes.writeDoubleLE(id, member);
+    bytes.writeDoubleLE(leftMs ?? -1, member + 8);
+    bytes.writeUInt32LE(textBytes, member + 16);
+    bytes.writeUInt32LE(body.byteLength, member + 20);
+    member += MEMBER_BYTES;
+  }
+  const headBytes = closeHead(bytes, at, end, BRIEF.HTTP_CALL, bodyBytes);
+  bytes.writeUInt32LE(calls.length, at + 8);
+  bytes.writeUInt16LE(methodBytes, at + 12);
+  bytes.writeUInt16LE(FORMS.indexOf(form), at + 14);
+  room.wrote(
+    headBytes,
+    calls.map(({ body }) => body),
+  );
+};
+
+/** @throws RangeError when the frame would be longer than one can be */
+export const writeHttpResult = (
+  room: Room,
+  id: number,
+  { status, headers }: HttpAnswerHead,
+  workMs: number,
+  body: Uint8Array,
+): void => {
+  const text = headers.join('\n');
+  const { bytes, at } = room.reserve(RESULT_BYTES + UTF8_BYTES * text.length + 8);
+  const textBytes = bytes.write(text, at + RESULT_BYTES);
+  const headBytes = closeHead(bytes, at, at + RESULT_BYTES + textBytes, BRIEF.HTTP_RESULT, pad8(body.byteLength));
+  bytes.writeUInt32LE(textBytes, at + 8);
+  bytes.writeUInt32LE(body.byteLength, at + 12);
+  bytes.writeDoubleLE(id, at + 16);
+  bytes.writeDoubleLE(workMs, at + 24);
+  bytes.writeUInt16LE(status, at + 32);
+  bytes.fill(0, at + 34, at + RESULT_BYTES);
+  room.wrote(headBytes, [body]);
+};
+
+/** Pads the head, writes length and type. @returns bytes of the head */
+const closeHead = (bytes: Buffer, at: number, end: number, type: number, bodyBytes: number): number => {
+  const headBytes = pad8(end - at);
+  const length = headBytes + bodyBytes;
+  if (length > 0xffff_fff8) throw new RangeError(`a frame of ${length} bytes is too long: the limit is 4 GiB`);
+  for (let index = end; index < at + headBytes; index++) bytes[index] = 0;
+  bytes.writeUInt32LE(length, at);
+  bytes.writeUInt32LE(type, at + 4);
+  return headBytes;
+};
+
+const NO_BYTES = Buffer.alloc(0);
+
+/** One whole frame of type HTTP_CALL, as a CALL. @throws ProtocolError */
+export const readHttpCall = (bytes: Buffer): Frame => {
+  const count = bytes.readUInt32LE(8);
+  const methodBytes = bytes.readUInt16LE(12);
+  const form = FORMS[bytes.readUInt16LE(14)];
+  const membersEnd = CALL_BYTES + count * MEMBER_BYTES;
+  if (form === undefined || count === 0 || (form === 'one' && count > 1) || membersEnd + methodBytes > bytes.length)
+    throw new ProtocolError('the head of an HTTP_CALL does not fit its frame');
+  let textAt = membersEnd + methodBytes;
+  let bodyAt = textAt;
+  for (let index = 0; index < count; index++) bodyAt += bytes.readUInt32LE(CALL_BYTES + index * MEMBER_BYTES + 16);
+  bodyAt = pad8(bodyAt);
+  const calls: CallMeta['calls'][number][] = [];
+  const segments: Segment[] = [];
+  for (let index = 0; index < count; index++) {
+    const at = CALL_BYTES + index * MEMBER_BYTES;
+    const textEnd = textAt + bytes.readUInt32LE(at + 16);
+    const bodyEnd = bodyAt + bytes.readUInt32LE(at + 20);
+    if (textEnd > bytes.length || bodyEnd > bytes.length)
+      throw new ProtocolError('a member of an HTTP_CALL is longer than its frame');
+    const [requestId, method, path, query, ...headers] = bytes.toString('utf8', textAt, textEnd).split('\n');
+    if (requestId === undefined || method === undefined || path === undefined || query === undefined || headers.length % 2 !== 0)
+      throw new ProtocolError('the text of a member of an HTTP_CALL has another number of fields');
+    const leftMs = bytes.readDoubleLE(at + 8);
+    calls.push({
+      id: bytes.readDoubleLE(at),
+      requestId,
+      leftMs: leftMs < 0 ? undefined : leftMs,
+      sk: form === 'items' ? 0 : undefined,
+      n: form === 'items' ? 1 : undefined,
+      http: { method, path, query, headers },
+    });
+    segments.push({ dtype: 'bytes', shape: null, bytes: bytes.subarray(bodyAt, bodyEnd) });
+    textAt = textEnd;
+    bodyAt = pad8(bodyEnd);
+  }
+  const meta: CallMeta = { method: bytes.toString('utf8', membersEnd, membersEnd + methodBytes), form, calls };
+  return { type: FRAME.CALL, meta: meta as unknown as Frame['meta'], skeletons: NO_BYTES, segments };
+};
+
+/** One whole frame of type HTTP_RESULT, as a RESULT. @throws ProtocolError */
+export const readHttpResult = (bytes: Buffer): Frame => {
+  if (bytes.length < RESULT_BYTES) throw new ProtocolError('an HTTP_RESULT is shorter than its head');
+  const textEnd = RESULT_BYTES + bytes.readUInt32LE(8);
+  const bodyAt = pad8(textEnd);
+  const bodyEnd = bodyAt + bytes.readUInt32LE(12);
+  if (bodyEnd > bytes.length) throw new ProtocolError('an HTTP_RESULT is longer than its frame');
+  const meta: ResultMeta = {
+    ids: [bytes.readDoubleLE(16)],
+    http: {
+      status: bytes.readUInt16LE(32),
+      headers: textEnd === RESULT_BYTES ? [] : bytes.toString('utf8', RESULT_BYTES, textEnd).split('\n'),
+    },
+    workMs: bytes.readDoubleLE(24),
+  };
+  return {
+    type: FRAME.RESULT,
+    meta: meta as unknown as Frame['meta'],
+    skeletons: NO_BYTES,
+    segments: bodyEnd === bodyAt ? [] : [{ dtype: 'bytes', shape: null, bytes: bytes.subarray(bodyAt, bodyEnd) }],
+  };
+};
