@@ -1,4 +1,5 @@
 /** Desired × actual → what to do next. Pure and level-triggered: it never asks what was edited, only what is wanted and what there is. */
+import type { DeploymentSpec } from '../domain/desired.ts';
 import { movesOf } from './moves.ts';
 import { hasFailed, NO_FAILURES, type RestartMemory } from './restart.ts';
 import type { TargetApplication, TargetDeployment } from './target.ts';
@@ -39,7 +40,16 @@ export interface ActualState {
   readonly serving: ReadonlyMap<string, Serving>;
   /** By `restartKey`. */
   readonly restarts: ReadonlyMap<string, RestartMemory>;
+  /** `application/Deployment` → replicas that scaling wants, in place of what the file says. */
+  readonly counts?: ReadonlyMap<string, number>;
 }
+
+/** Replicas that a deployment is to have now. */
+export const countOf = (
+  application: string,
+  { name, numReplicas }: DeploymentSpec,
+  actual: Pick<ActualState, 'counts'>,
+): number => actual.counts?.get(`${application}/${name}`) ?? numReplicas;
 
 export type Action =
   | { readonly type: 'start'; readonly application: string; readonly deployment: TargetDeployment; readonly count: number }
@@ -116,7 +126,7 @@ const wantedVersions = (
   for (const application of held) {
     for (const deployment of actual.serving.get(application)?.target.deployments ?? []) {
       const key = restartKey(application, deployment.spec.name, deployment.version);
-      wanted.set(key, { application, deployment, count: deployment.spec.numReplicas });
+      wanted.set(key, { application, deployment, count: countOf(application, deployment.spec, actual) });
     }
   }
   for (const target of targets) {
@@ -126,7 +136,7 @@ const wantedVersions = (
       wanted.set(restartKey(application, deployment.spec.name, deployment.version), {
         application,
         deployment,
-        count: deployment.spec.numReplicas,
+        count: countOf(application, deployment.spec, actual),
       });
     for (const deployment of serving?.target.deployments ?? []) if (serving?.target.hash !== target.hash) add(deployment);
     const failed = failedDeployments(target, actual).length > 0;
@@ -157,6 +167,7 @@ export const failedDeployments = (
  */
 const isReady = (target: TargetApplication, serving: Serving | undefined, actual: ActualState): boolean =>
   target.deployments.every(({ spec, version }) => {
+    const count = countOf(target.spec.name, spec, actual);
     const running = actual.replicas.filter(
       (replica) =>
         replica.application === target.spec.name &&
@@ -165,7 +176,7 @@ const isReady = (target: TargetApplication, serving: Serving | undefined, actual
         (replica.state === 'RUNNING' || replica.state === 'UPDATING'),
     ).length;
     const serves = serving?.target.deployments.some((each) => each.spec.name === spec.name && each.version === version);
-    return running >= (serves || serving === undefined ? Math.min(1, spec.numReplicas) : spec.numReplicas);
+    return running >= (serves || serving === undefined ? Math.min(1, count) : count);
   });
 
 /** Those that are not ready first, then the newest. */

@@ -2,7 +2,7 @@
 import type { Diagnostic } from '../domain/diagnostic.ts';
 import type { DataPlaneLoad } from '../domain/snapshot.ts';
 import type { DeathRecord, ReplicaView } from './managed.ts';
-import { type ActualState, restartKey } from './plan.ts';
+import { type ActualState, countOf, restartKey } from './plan.ts';
 import { deathText } from './replica-process.ts';
 import { hasFailed, isUnhealthy } from './restart.ts';
 import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
@@ -126,7 +126,8 @@ const applicationOf = (target: TargetApplication, input: StatusInput): Applicati
 };
 
 const deploymentOf = (application: string, { spec, version }: TargetDeployment, input: StatusInput): DeploymentStatus => {
-  const { name, numReplicas } = spec;
+  const { name } = spec;
+  const count = countOf(application, spec, input.actual);
   const mine = input.replicas.filter((replica) => replica.application === application && replica.deployment === name);
   const current = mine.filter((replica) => replica.version === version);
   const running = current.filter((replica) => replica.state === 'RUNNING').length;
@@ -138,7 +139,7 @@ const deploymentOf = (application: string, { spec, version }: TargetDeployment, 
     name,
     status,
     message,
-    target_num_replicas: numReplicas,
+    target_num_replicas: count,
     queued: input.load.deployments[`${application}/${name}`]?.queued ?? 0,
     ongoing: input.load.deployments[`${application}/${name}`]?.ongoing ?? 0,
     restarts: death?.count ?? 0,
@@ -150,14 +151,14 @@ const deploymentOf = (application: string, { spec, version }: TargetDeployment, 
     if (memory !== undefined && hasFailed(memory, spec.maxConstructorRetryCount))
       return ['DEPLOY_FAILED', `gave up after ${memory.failures} starts: ${memory.error}`];
     if (refused !== undefined) return ['DEPLOY_FAILED', `reconfigure failed, the old user_config stays in force: ${refused}`];
-    if (memory !== undefined && isUnhealthy(memory, spec.maxConstructorRetryCount) && running < numReplicas)
-      return ['UNHEALTHY', `${running} of ${numReplicas} replicas run; the last one died: ${memory.error}`];
-    if (running >= numReplicas)
+    if (memory !== undefined && isUnhealthy(memory, spec.maxConstructorRetryCount) && running < count)
+      return ['UNHEALTHY', `${running} of ${count} replicas run; the last one died: ${memory.error}`];
+    if (running >= count)
       return mine.length > running
         ? ['DOWNSCALING', 'replicas that are no longer wanted finish their requests']
         : ['HEALTHY', ''];
     const retry = memory !== undefined && memory.failures > 0 ? `; the last start failed: ${memory.error}` : '';
-    return [running === 0 ? 'UPDATING' : 'UPSCALING', `${running} of ${numReplicas} replicas are ready${retry}`];
+    return [running === 0 ? 'UPDATING' : 'UPSCALING', `${running} of ${count} replicas are ready${retry}`];
   }
 };
 
