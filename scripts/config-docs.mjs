@@ -23,16 +23,18 @@ const sectionsOf = (title, node, inherited, status) => {
     status: field['x-status'] ?? status,
   }));
   const inner = here.flatMap((field) => {
-    if (field.name === 'replica_options') return [];
+    // Said elsewhere: the same as ray_actor_options; a condition inside a condition.
+    if (field.name === 'replica_options' || field.name === 'not') return [];
     const at = title === '' ? field.name : `${title}.${field.name}`;
     const entry = [
       [at, field],
-      [`${at}[]`, follow(field.items ?? {})],
+      // A list of conditions holds what one condition is.
+      [`${at}[]`, field.name === 'when' ? {} : follow(field.items ?? {})],
       [`${at}.*`, typeof field.additionalProperties === 'object' ? follow(field.additionalProperties) : {}],
     ];
     return entry.flatMap(([name, part]) => (part.properties ? sectionsOf(name, part, field.weight, field.status) : []));
   });
-  return [{ title, fields: here }, ...inner];
+  return [{ title, fields: here, required: node.required ?? [] }, ...inner];
 };
 
 const code = (value) => `\`${typeof value === 'string' ? value || '""' : JSON.stringify(value)}\``;
@@ -69,17 +71,9 @@ const defaultOf = (field, required) => {
   return [own, ...also.filter(Boolean)].join('; ');
 };
 
-const requiredIn = (title) => {
-  if (title === '') return schema.required;
-  if (title === 'applications[].deployments[]') return schema.$defs.deployment.required;
-  if (title === 'applications[].graph.steps.*') return schema.$defs.step.required;
-  return title.endsWith('.model') ? ['path'] : [];
-};
-
 const sections = sectionsOf('', schema, '–', undefined);
 
-const tables = sections.map(({ title, fields }) => {
-  const required = requiredIn(title);
+const tables = sections.map(({ title, fields, required }) => {
   const rows = fields
     .filter((field) => field.status !== 'ignored')
     .map((field) => {

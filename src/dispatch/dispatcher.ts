@@ -162,6 +162,12 @@ export class Dispatcher implements LinkOwner {
     return version === undefined ? 0 : (this.#queues.get(`${target.application}/${target.deployment}`)?.slots(version) ?? 0);
   }
 
+  /** Requests that the replicas of a deployment would take at this moment without any waiting. */
+  idleSlots(generation: Generation, target: CallTarget): number {
+    const version = generation.deployment(target.deployment)?.version;
+    return version === undefined ? 0 : (this.#queues.get(`${target.application}/${target.deployment}`)?.idleSlots(version) ?? 0);
+  }
+
   /** Says hello to a replica that has proven who it is. */
   connect(
     identity: { replica: string; deployment: string; version: string },

@@ -321,6 +321,11 @@ export class DeploymentQueue {
     return room;
   }
 
+  /** How many more requests would begin at once: none where any waits. */
+  idleSlots(version: string): number {
+    return this.#queued > 0 ? 0 : this.#room(version);
+  }
+
   /** Requests that the replicas of a version may work on at once. */
   slots(version: string): number {
     return this.#links.filter((link) => link.version === version && link.accepting).length * this.#routing.maxOngoingRequests;

@@ -21,12 +21,46 @@ export type Expression =
   | { readonly kind: 'object'; readonly entries: readonly (readonly [string, Expression])[] }
   | { readonly kind: 'list'; readonly items: readonly Expression[] };
 
+/** `when`: whether a step runs. What is compared is plain JSON; a tensor or bytes equal nothing. */
+export type Condition =
+  | {
+      readonly kind: 'compare';
+      readonly value: Expression;
+      readonly operator: 'equals' | 'in' | 'exists' | 'gt' | 'lt';
+      readonly operand: Json;
+    }
+  | { readonly kind: 'not'; readonly condition: Condition }
+  | { readonly kind: 'all'; readonly conditions: readonly Condition[] };
+
+/** `split`: one of several targets for each request. */
+export interface Split {
+  /** Weights are relative and at least one is above 0. */
+  readonly targets: readonly { readonly target: CallTarget; readonly weight: number }[];
+  /** Requests with the same value here go the same way as long as weights stay. */
+  readonly stickyBy: Expression | undefined;
+}
+
+/** `shadow`: who gets a copy of the traffic; its answers are compared, counted and dropped. */
+export interface Shadow {
+  readonly target: CallTarget;
+  /** Numbers a and b are alike when |a − b| ≤ tolerance · max(1, |a|, |b|). */
+  readonly tolerance: number;
+}
+
 export interface GraphStep {
   readonly name: string;
+  /** Whom it calls; with `split` the first of its targets. */
   readonly target: CallTarget;
+  readonly split: Split | undefined;
+  readonly shadow: Shadow | undefined;
+  /** undefined: it always runs. With `for_each` it is asked for each item where it refers to one. */
+  readonly when: Condition | undefined;
+  /** undefined: a call that fails is not tried again. */
+  readonly retry: { readonly maxAttempts: number; readonly backoffMs: number } | undefined;
   readonly input: Expression;
   /** Fans out over a list; `$item` and `$index` are then known in `input`. */
   readonly forEach: Expression | undefined;
+  /** Of the step as a whole, its further tries included. */
   readonly timeoutMs: number | undefined;
   /** With `for_each`: how many items may be in the queue at once; undefined = twice the free slots. */
   readonly maxConcurrency: number | undefined;

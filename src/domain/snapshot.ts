@@ -84,4 +84,14 @@ export interface DataPlaneLoad {
   readonly ongoing: number;
   readonly deployments: Readonly<Record<string, { readonly queued: number; readonly ongoing: number }>>;
   readonly replicas: Readonly<Record<string, { readonly ongoing: number }>>;
+  /** By `application/step`. */
+  readonly shadows?: Readonly<Record<string, ShadowCounts>>;
+}
+
+/** What became of the copies that a step's shadow was to get. `skipped`: there was no idle slot, or an answer that cannot be compared. */
+export interface ShadowCounts {
+  readonly same: number;
+  readonly different: number;
+  readonly failed: number;
+  readonly skipped: number;
 }

@@ -1,6 +1,6 @@
 /** Compiles the `graph` section of an application: who takes its requests, who may call whom, and what is wrong with it. */
 import type { Ingress } from '../domain/desired.ts';
-import type { CallTarget } from '../domain/graph.ts';
+import type { CallTarget, GraphStep } from '../domain/graph.ts';
 import { suggestion } from './nearest.ts';
 import { orderOf } from './order.ts';
 import type { GraphMistake, GraphSource, KnownApplication, Report } from './source.ts';
@@ -116,17 +116,28 @@ const unusedDeployments = (
   application: KnownApplication,
   all: readonly KnownApplication[],
 ): readonly string[] => {
-  const targets = ingress.kind === 'graph' ? ingress.graph.steps.map((step) => step.target) : [];
+  const targets = ingress.kind === 'graph' ? ingress.graph.steps.flatMap(targetsOf) : [];
   const used = new Set([...targets, ...Object.values(calls).flatMap((handles) => Object.values(handles))].map(nameOf));
   if (ingress.kind === 'deployment') used.add(`${application.name}/${ingress.deployment}`);
   for (const { name, graph } of all) {
     if (name === application.name || !graph) continue;
-    const inSteps = Object.values(graph.steps ?? {}).map((step) => step.call);
+    const inSteps = Object.values(graph.steps ?? {}).flatMap(({ call, split, shadow }) => [
+      call ?? '',
+      ...(split?.targets ?? []).map((target) => target.call),
+      shadow?.call ?? '',
+    ]);
     const inCalls = Object.values(graph.calls ?? {}).flatMap((handles) => Object.values(handles ?? {}));
     for (const call of [...inSteps, ...inCalls]) used.add(call.replace(/\..*$/, ''));
   }
   return application.deployments.filter((deployment) => !used.has(`${application.name}/${deployment}`));
 };
+
+/** All whom a step may call. */
+const targetsOf = ({ target, split, shadow }: GraphStep): readonly CallTarget[] => [
+  target,
+  ...(split?.targets ?? []).map((each) => each.target),
+  ...(shadow === undefined ? [] : [shadow.target]),
+];
 
 const nameOf = (target: CallTarget): string => `${target.application}/${target.deployment}`;
 

@@ -9,8 +9,19 @@ export interface GraphSource {
   output?: unknown;
 }
 
+/** One condition, or a list of which all must hold. */
+export type ConditionSource = SingleCondition | readonly SingleCondition[];
+type SingleCondition =
+  | { ref: string; equals?: unknown; in?: readonly unknown[]; exists?: boolean; gt?: number; lt?: number }
+  | { not: ConditionSource };
+
 export interface StepSource {
-  call: string;
+  /** Either this or `split`. */
+  call?: string;
+  split?: { targets: readonly { call: string; weight: number }[]; sticky_by?: string };
+  shadow?: { call: string; tolerance?: number };
+  when?: ConditionSource | null;
+  retry?: { max_attempts?: number; backoff_s?: number } | null;
   input?: unknown;
   for_each?: unknown;
   timeout_s?: number;

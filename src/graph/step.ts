@@ -3,10 +3,12 @@
  * deployments, keeps the time and bounds how many calls are out at once.
  */
 import { type ErrorCode, ServeError } from '../domain/errors.ts';
-import type { Graph, GraphStep } from '../domain/graph.ts';
+import type { CallTarget, Graph, GraphStep } from '../domain/graph.ts';
 import { type Segment, segmentIndex, type ValueNode } from '../protocol/value.ts';
+import { holds, isOfItem } from './condition.ts';
 import { describe, evaluate, type RequestScope, type Scope } from './evaluate.ts';
 import { referencesIn } from './expression.ts';
+import { choose, pointOf } from './split.ts';
 
 export interface RunState {
   readonly graph: Graph;
@@ -50,16 +52,36 @@ export const outputOf = (state: RunState, request: RequestScope): ValueNode => {
 };
 
 /**
- * What the calls of a step get: one value, or with `for_each` one for each item, in the order of the list.
+ * What the calls of a step get: one value, or with `for_each` one for each item, in the order of the list; undefined for an item that
+ * `when` leaves out, and in place of the list where it leaves out the step: their values are null.
  * @throws ServeError as `evaluate`, and as `items` when `for_each` gives no list
  */
-export const inputsOf = (state: RunState, step: GraphStep, request: RequestScope): readonly ValueNode[] => {
+export const inputsOf = (
+  state: RunState,
+  step: GraphStep,
+  request: RequestScope,
+): readonly (ValueNode | undefined)[] | undefined => {
   const scope: Scope = { request, steps: state.results };
-  if (step.forEach === undefined) return [evaluate(step.input, scope)];
+  const { forEach, when } = step;
+  if (when !== undefined && !isOfItem(when) && !holds(when, scope)) return undefined;
+  if (forEach === undefined) return [evaluate(step.input, scope)];
   const itemError = blame(step);
-  return items(step, evaluate(step.forEach, scope)).map((item, index) =>
-    evaluate(step.input, { ...scope, item, index, itemError }),
-  );
+  return items(step, evaluate(forEach, scope)).map((item, index) => {
+    const here: Scope = { ...scope, item, index, itemError };
+    return when !== undefined && isOfItem(when) && !holds(when, here) ? undefined : evaluate(step.input, here);
+  });
+};
+
+/**
+ * Whom a step calls for this request.
+ * @param random in [0, 1): decides where nothing sticks
+ */
+export const targetOf = (state: RunState, step: GraphStep, request: RequestScope, random: number): CallTarget => {
+  const { split } = step;
+  if (split === undefined) return step.target;
+  const key = split.stickyBy === undefined ? undefined : evaluate(split.stickyBy, { request, steps: state.results });
+  const sticks = key !== undefined && key.json !== null && key.segments.length === 0;
+  return choose(split, sticks ? pointOf(`${step.name}\n${JSON.stringify(key.json)}`) : random);
 };
 
 /**

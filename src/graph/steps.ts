@@ -1,8 +1,10 @@
 /** Compiles `steps` and `output`: a flow of calls that the daemon itself runs. */
-import type { Expression, Graph, GraphStep } from '../domain/graph.ts';
+import type { CallTarget, Expression, Graph, GraphStep } from '../domain/graph.ts';
+import { compileCondition, valuesIn } from './condition.ts';
 import { compileExpression, compileLiteral, type Names, stepsIn } from './expression.ts';
 import { orderOf } from './order.ts';
 import type { KnownApplication, Path, Report, StepSource } from './source.ts';
+import { compileSplit } from './split.ts';
 import { callTarget } from './target.ts';
 
 const STEP_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
@@ -54,26 +56,58 @@ const compileStep = (
     const wanted = `letters, digits and \`_\`, no digit first, and none of ${RESERVED.map((word) => `\`${word}\``).join(', ')}`;
     report('BAD_NAME', path, `\`${name}\` is no name for a step: ${wanted}`);
   }
-  const target = callTarget(source.call, [...path, 'call'], application, all, report);
   const forEach = compileForEach(source.for_each, [...path, 'for_each'], steps, report);
-  const input = compileInput(source, path, { steps, item: forEach !== undefined }, report);
+  const names: Names = { steps, item: forEach !== undefined };
+  const call = compileCall(source, path, names, application, all, report);
+  const input = compileInput(source, path, names, report);
+  const when = source.when ? compileCondition(source.when, [...path, 'when'], names, report) : undefined;
   const { on_error: onError } = source;
   const value = typeof onError === 'object' ? compileLiteral(onError.value, [...path, 'on_error', 'value'], report) : undefined;
   if (source.max_concurrency !== undefined && forEach === undefined) {
     report('NO_EFFECT', [...path, 'max_concurrency'], '`max_concurrency` does nothing without `for_each`', 'warning');
   }
+  const used = [input, forEach, call.split?.stickyBy, ...(when === undefined ? [] : valuesIn(when))].filter(
+    (each) => each !== undefined,
+  );
   return {
     name,
     // Where the call is mistaken the references still count, so that a cycle is found at the first reading.
-    target: target ?? { application: application.name, deployment: '', method: 'call' },
+    target: call.target ?? { application: application.name, deployment: '', method: 'call' },
+    split: call.split,
+    shadow: call.shadow,
+    when,
+    retry: retryOf(source.retry),
     input,
     forEach,
     timeoutMs: source.timeout_s === undefined ? undefined : source.timeout_s * 1000,
     maxConcurrency: source.max_concurrency,
     onError: value === undefined ? undefined : { value },
-    needs: [...new Set([...(forEach === undefined ? [] : stepsIn(forEach)), ...stepsIn(input)])],
+    needs: [...new Set(used.flatMap(stepsIn))],
   };
 };
+
+/** `call`, or `split` in its place; and beside either a `shadow`. */
+const compileCall = (
+  source: StepSource,
+  path: Path,
+  names: Names,
+  application: KnownApplication,
+  all: readonly KnownApplication[],
+  report: Report,
+): Pick<GraphStep, 'split' | 'shadow'> & { readonly target: CallTarget | undefined } => {
+  const { call, split: said, shadow: copied } = source;
+  if (call === undefined && !said) report('CALL_NEEDED', path, 'expected `call` with the name of a deployment, or `split`');
+  if (call !== undefined && said)
+    report('SPLIT_BESIDE_CALL', [...path, 'split'], '`split` stands in place of `call`: expected one of them, got both');
+  const split = said ? compileSplit(said, [...path, 'split'], names, application, all, report) : undefined;
+  const target = call === undefined ? split?.targets[0]?.target : callTarget(call, [...path, 'call'], application, all, report);
+  const copy = copied ? callTarget(copied.call, [...path, 'shadow', 'call'], application, all, report) : undefined;
+  return { target, split, shadow: copy && { target: copy, tolerance: copied?.tolerance ?? 0 } };
+};
+
+/** Whoever says `retry` wants a second try, also where no number is given. */
+const retryOf = (source: StepSource['retry']): GraphStep['retry'] =>
+  source ? { maxAttempts: source.max_attempts ?? 2, backoffMs: (source.backoff_s ?? 0) * 1000 } : undefined;
 
 /** With `for_each` a step gets the item where nothing else is said; without, the file must say what it gets. */
 const compileInput = (source: StepSource, path: Path, names: Names, report: Report): Expression => {

@@ -3,7 +3,7 @@ import { ServeError } from '../domain/errors.ts';
 import { decodeValue, encodeValue, MAX_DEPTH } from './codec.ts';
 import { depthOf, errorOffset } from './json-place.ts';
 import type { HttpHead } from './messages.ts';
-import { Tensor } from './tensor.ts';
+import { halfOf, Tensor } from './tensor.ts';
 import { skeletonText, type WireValue } from './value.ts';
 
 const decoder = new TextDecoder('utf-8');
@@ -94,18 +94,6 @@ const plainOf = (value: unknown): unknown => {
   if (value instanceof Set) return [...value].map(plainOf);
   if (value instanceof Error) return { name: value.name, message: value.message };
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plainOf(item)]));
-};
-
-/** The number that the bits of a float16 are. */
-const halfOf = (bits: unknown): number => {
-  const [sign, exponent, fraction] = [
-    (bits as number) & 0x8000 ? -1 : 1,
-    ((bits as number) >> 10) & 0x1f,
-    (bits as number) & 0x3ff,
-  ];
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 };
 
 /** A flat list as nested lists of the shape. */

@@ -58,3 +58,15 @@ export class Tensor {
     this.data = data;
   }
 }
+
+/** The number that the bits of a float16 are. */
+export const halfOf = (bits: unknown): number => {
+  const [sign, exponent, fraction] = [
+    (bits as number) & 0x8000 ? -1 : 1,
+    ((bits as number) >> 10) & 0x1f,
+    (bits as number) & 0x3ff,
+  ];
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+};

@@ -3,10 +3,11 @@ import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { Generation } from '../dispatch/generation.ts';
 import type { CallTrace, PendingCall, Sink } from '../dispatch/pending.ts';
 import { ServeError } from '../domain/errors.ts';
-import type { Graph, GraphStep } from '../domain/graph.ts';
+import type { CallTarget, Graph, GraphStep, Shadow } from '../domain/graph.ts';
 import { jsonNode, listNode, type RequestScope } from '../graph/evaluate.ts';
-import { finish, inputsOf, isDone, outputOf, type RunState, ready, start } from '../graph/step.ts';
+import { finish, inputsOf, isDone, outputOf, type RunState, ready, start, targetOf } from '../graph/step.ts';
 import { nodeOf, type ValueNode, type WireValue, wireOf } from '../protocol/value.ts';
+import type { Shadows } from './shadow.ts';
 
 export interface GraphRequest {
   readonly graph: Graph;
@@ -16,12 +17,16 @@ export interface GraphRequest {
   /** Monotonic milliseconds; Infinity: none. */
   readonly deadlineAt: number;
   readonly traces: CallTrace[];
+  /** In [0, 1): where a `split` without `sticky_by` falls. */
+  readonly random: () => number;
+  readonly shadows: Shadows;
   /** Called once with the graph's output, or with what it failed with. Not after `cancel`. */
   readonly done: (output: WireValue | ServeError) => void;
 }
 
 /** One call of a step: the step's only one, or that of one item. */
 interface StepCall {
+  readonly target: CallTarget;
   readonly input: ValueNode;
   readonly deadlineAt: number;
   readonly exempt: boolean;
@@ -34,6 +39,8 @@ export class GraphRun {
   readonly #request: GraphRequest;
   readonly #now: () => number;
   readonly #calls = new Set<PendingCall>();
+  /** Pauses before a further try. */
+  readonly #pauses = new Set<NodeJS.Timeout>();
   #state: RunState;
   #over = false;
 
@@ -59,6 +66,7 @@ export class GraphRun {
     this.#over = true;
     for (const call of this.#calls) call.abandon(undefined);
     this.#calls.clear();
+    for (const pause of this.#pauses) clearTimeout(pause);
     this.#request.generation.leave();
     return true;
   }
@@ -90,7 +98,13 @@ export class GraphRun {
   }
 
   #beginStep(step: GraphStep): void {
-    const inputs = inputsOf(this.#state, step, this.#request.scope);
+    const { scope } = this.#request;
+    const inputs = inputsOf(this.#state, step, scope);
+    if (inputs === undefined) {
+      this.#state = finish(this.#state, step.name, jsonNode(null));
+      return this.#advance();
+    }
+    const target = targetOf(this.#state, step, scope, this.#request.random());
     const results: (ValueNode | undefined)[] = new Array(inputs.length);
     const deadlineAt = Math.min(
       this.#request.deadlineAt,
@@ -109,13 +123,19 @@ export class GraphRun {
     };
     const proceed = () => {
       looping = true;
-      const most = step.forEach === undefined ? 1 : (step.maxConcurrency ?? this.#fanOut(step));
+      const most = step.forEach === undefined ? 1 : (step.maxConcurrency ?? this.#fanOut(target));
       while (next < inputs.length && open < most && !this.#over) {
         const index = next;
+        const input = inputs[index];
         next += 1;
         open += 1;
-        this.#call(step, {
-          input: inputs[index] as ValueNode,
+        if (input === undefined) {
+          settle(index, jsonNode(null));
+          continue;
+        }
+        this.#try(step, 1, {
+          target,
+          input,
           deadlineAt,
           // Items of one request behind its first are its own queue, here: they are not refused for each other's sake.
           exempt: open > 1,
@@ -136,15 +156,31 @@ export class GraphRun {
   }
 
   /** Items in the queue at once: enough that every slot has its next one waiting. */
-  #fanOut({ target }: GraphStep): number {
+  #fanOut(target: CallTarget): number {
     return Math.max(1, 2 * this.#dispatcher.slots(this.#request.generation, target));
   }
 
-  #call(step: GraphStep, { input, deadlineAt, exempt, done, failed }: StepCall): void {
-    const { target } = step;
-    const { generation, requestId, traces } = this.#request;
-    const own = target.application === generation.application ? generation : this.#dispatcher.generation(target.application);
+  /** A call, and behind it the further tries that `retry` allows while there is time. */
+  #try(step: GraphStep, attempt: number, call: StepCall): void {
+    const { retry } = step;
+    if (retry === undefined || attempt >= retry.maxAttempts) return this.#call(step, call);
+    const failed = (error: ServeError) => {
+      if (!mayRetry(error) || this.#over || this.#now() + retry.backoffMs >= call.deadlineAt) return call.failed(error);
+      // What goes on in the turn of the failure could call itself for ever.
+      const pause = setTimeout(() => {
+        this.#pauses.delete(pause);
+        this.#try(step, attempt + 1, call);
+      }, retry.backoffMs);
+      this.#pauses.add(pause);
+    };
+    this.#call(step, { ...call, failed });
+  }
+
+  #call(step: GraphStep, { target, input, deadlineAt, exempt, done, failed }: StepCall): void {
+    const { requestId, traces } = this.#request;
+    const own = this.#generationOf(target);
     if (own === undefined) return failed(new ServeError('UNAVAILABLE', `Application ${target.application} is not there.`));
+    const compare = step.shadow === undefined ? undefined : this.#shadow(step.name, step.shadow, input, deadlineAt);
     let call: PendingCall | undefined;
     const over = () => {
       if (call !== undefined) this.#calls.delete(call);
@@ -153,10 +189,12 @@ export class GraphRun {
     const sink: Sink = {
       result: (value) => {
         over();
+        compare?.(value);
         this.#guard(() => done(nodeOf(value)));
       },
       error: (error) => {
         over();
+        compare?.(undefined);
         this.#guard(() => failed(error));
       },
       open: () => {},
@@ -166,11 +204,51 @@ export class GraphRun {
       },
       end: () => {
         over();
+        compare?.(undefined);
         this.#guard(() => done(listNode(chunks)));
       },
     };
     call = this.#dispatcher.call({ generation: own, target, requestId, value: wireOf(input), deadlineAt, sink, traces, exempt });
     if (call !== undefined && call.state !== 'done') this.#calls.add(call);
+  }
+
+  #generationOf(target: CallTarget): Generation | undefined {
+    const { generation } = this.#request;
+    return target.application === generation.application ? generation : this.#dispatcher.generation(target.application);
+  }
+
+  /** Sends a copy to the shadow where that keeps nobody waiting. @returns to be told the answer that it is compared with */
+  #shadow(
+    step: string,
+    shadow: Shadow,
+    input: ValueNode,
+    deadlineAt: number,
+  ): ((value: WireValue | undefined) => void) | undefined {
+    const { generation, requestId, shadows } = this.#request;
+    const own = this.#generationOf(shadow.target);
+    const name = `${generation.application}/${step}`;
+    if (own === undefined || this.#dispatcher.idleSlots(own, shadow.target) === 0) {
+      shadows.count(name, 'skipped');
+      return undefined;
+    }
+    const { sink, answered } = shadows.compare(name, shadow.tolerance);
+    const call = this.#dispatcher.call({
+      generation: own,
+      target: shadow.target,
+      requestId,
+      value: wireOf(input),
+      deadlineAt,
+      sink: {
+        ...sink,
+        open: (http) => {
+          sink.open(http);
+          // Nobody takes what a stream brings.
+          call?.abandon(undefined);
+        },
+      },
+      exempt: true,
+    });
+    return answered;
   }
 
   /** What a replica sent may be no JSON, or refer to segments that are not there: that ends this request and nothing else. */
@@ -186,3 +264,6 @@ export class GraphRun {
     }
   }
 }
+
+/** Not what the caller is to blame for, what the file does not allow, or what has no time left. */
+const mayRetry = ({ code, status }: ServeError): boolean => (status >= 500 && code !== 'CALL_REFUSED') || status === 429;

@@ -14,10 +14,12 @@ import { GraphRun } from './graph-run.ts';
 import type { HttpExchange } from './http-server.ts';
 import { requestScope } from './request-scope.ts';
 import { RouteTable } from './route-table.ts';
+import type { Shadows } from './shadow.ts';
 
 export interface IngressOptions {
   readonly dispatcher: Dispatcher;
   readonly now: () => number;
+  readonly shadows: Shadows;
   /** Called for each finished request of an application that has its access log on. */
   readonly logged: (record: AccessRecord) => void;
   /** For errors that are not the client's: the detail that clients do not get. */
@@ -215,6 +217,8 @@ class IngressRequest implements Sink {
         requestId: this.#id,
         deadlineAt,
         traces: this.#traces,
+        random: Math.random,
+        shadows: this.#options.shadows,
         done: (output) => {
           if (output instanceof ServeError) return this.error(output);
           try {

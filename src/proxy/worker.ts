@@ -2,12 +2,13 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { Dispatcher } from '../dispatch/dispatcher.ts';
 import { ServeError } from '../domain/errors.ts';
-import type { FromDataPlane, RoutingSnapshot, ToDataPlane } from '../domain/snapshot.ts';
+import type { ApplicationRouting, FromDataPlane, RoutingSnapshot, ToDataPlane } from '../domain/snapshot.ts';
 import { listenForReplicas } from '../protocol/accept.ts';
 import { type AccessRecord, jsonLine, textLine } from './access-log.ts';
 import { startHttpServer } from './http-driver.ts';
 import { type HttpServer, ListenError } from './http-server.ts';
 import { Ingress } from './ingress.ts';
+import { Shadows } from './shadow.ts';
 
 export interface DataPlaneOptions {
   /** Path of the Unix socket that replicas connect to. */
@@ -43,7 +44,9 @@ const log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields
   post({ type: 'log', level, message, fields });
 
 const dispatcher = new Dispatcher(now, post);
+const shadows = new Shadows();
 const ingress = new Ingress({
+  shadows,
   dispatcher,
   now,
   logged,
@@ -101,9 +104,14 @@ const apply = (next: RoutingSnapshot): void => {
   snapshot = next;
   dispatcher.apply(next);
   ingress.apply(next);
+  shadows.keep(new Set(next.applications.flatMap(shadowed)));
   listening = listening.then(() => listen(next.proxy));
 };
 let listening: Promise<void> = Promise.resolve();
+
+/** Steps whose answers are compared, as `application/step`. */
+const shadowed = ({ name, ingress }: ApplicationRouting): readonly string[] =>
+  ingress.kind === 'graph' ? ingress.graph.steps.flatMap((step) => (step.shadow ? [`${name}/${step.name}`] : [])) : [];
 
 const drain = async (graceMs: number, timeoutMs: number): Promise<void> => {
   ingress.drain();
@@ -155,7 +163,7 @@ port.on('message', (message: ToDataPlane) => {
     case 'close':
       return close();
     case 'report':
-      return post({ type: 'report', id: message.id, load: dispatcher.load() });
+      return post({ type: 'report', id: message.id, load: { ...dispatcher.load(), shadows: shadows.counts } });
     default:
       return message satisfies never;
   }

@@ -59,7 +59,7 @@ const MISTAKES: readonly (readonly [file: string, code: string, line: number, co
   ['not-served-gpus', 'NOT_SERVED_YET', 6, 29],
   ['not-served-surge', 'NOT_SERVED_YET', 6, 26],
   ['not-served-import-path', 'NOT_SERVED_YET', 2, 5],
-  ['not-served-when', 'NOT_SERVED_YET', 3, 47],
+  ['when-without-operator', 'BAD_CONDITION', 3, 53],
   ['not-served-router', 'NOT_SERVED_YET', 6, 33],
   ['not-served-deployment-log', 'NOT_SERVED_YET', 6, 26],
   ['application-twice', 'DUPLICATE_NAME', 3, 12],

@@ -67,7 +67,7 @@ t.test('for_each gives one input for each item, in the order of the list, with $
     input: { at: '$index', value: '$item', all: '$request.json.list' },
   });
   t.same(
-    inputsOf(run, read, request).map((input) => input.json),
+    inputsOf(run, read, request)?.map((input) => input?.json),
     [
       { at: 0, value: 1, all: [1, 'two'] },
       { at: 1, value: 'two', all: [1, 'two'] },

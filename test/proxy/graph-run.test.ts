@@ -4,17 +4,26 @@ import { compileGraph, type GraphSource } from '../../src/graph/compile.ts';
 import { decodeValue } from '../../src/protocol/codec.ts';
 import { GraphRun } from '../../src/proxy/graph-run.ts';
 import { requestScope } from '../../src/proxy/request-scope.ts';
+import { Shadows } from '../../src/proxy/shadow.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { FakeDispatcher } from '../support/fake-dispatcher.ts';
 import { applicationRouting } from '../support/routing.ts';
 
-const begin = (source: GraphSource, body: unknown = null, deadlineAt = Number.POSITIVE_INFINITY, slots = 1) => {
+const begin = (
+  source: GraphSource,
+  body: unknown = null,
+  deadlineAt = Number.POSITIVE_INFINITY,
+  slots = 1,
+  { random = () => 0, headers = [] }: { random?: () => number; headers?: readonly string[] } = {},
+) => {
   const { ingress } = compileGraph(source, { name: 'app', deployments: ['A', 'B', 'C'] }, []);
   if (ingress?.kind !== 'graph') throw new Error('expected a graph');
   const dispatcher = new FakeDispatcher();
   dispatcher.freeSlots = slots;
   const generation = dispatcher.add(applicationRouting({ ingress }));
   const outcomes: unknown[] = [];
-  const head = { method: 'POST', path: '/', query: '', headers: [] };
+  const head = { method: 'POST', path: '/', query: '', headers };
+  const shadows = new Shadows();
   const run = new GraphRun(
     dispatcher.itself,
     {
@@ -24,13 +33,15 @@ const begin = (source: GraphSource, body: unknown = null, deadlineAt = Number.PO
       requestId: 'r',
       deadlineAt,
       traces: [],
+      random,
+      shadows,
       done: (output) => outcomes.push(output instanceof ServeError ? output : decodeValue(output)),
     },
     () => 1000,
   );
   run.begin();
   generation.retire();
-  return { run, dispatcher, outcomes };
+  return { run, dispatcher, outcomes, shadows };
 };
 const fan = (more: object = {}): GraphSource => ({ steps: { each: { call: 'A', for_each: '$request.json', ...more } } });
 
@@ -157,6 +168,8 @@ t.test('a step that is refused at the door fails like any other', async (t) => {
       requestId: 'r',
       deadlineAt: 1,
       traces: [],
+      random: () => 0,
+      shadows: new Shadows(),
       done: (output) => outcomes.push(output),
     },
     () => 0,
@@ -193,4 +206,150 @@ t.test('an answer that cannot be read ends this request with an error', async (t
 t.test('a body that is no JSON is the client’s mistake', async (t) => {
   const scope = requestScope({ method: 'POST', path: '/', query: '', headers: [] }, Buffer.from('{'));
   t.throws(() => scope.json, { code: 'INVALID_INPUT' });
+});
+
+t.test('a step whose condition does not hold is not called, and its value is null', async (t) => {
+  const source = {
+    steps: {
+      lang: { call: 'A', input: '$request.json' },
+      french: { call: 'B', input: '$lang', when: { ref: '$lang', equals: 'en' } },
+    },
+    output: { lang: '$lang', french: '$french' },
+  };
+  const skipped = begin(source, 'Guten Tag');
+  skipped.dispatcher.calls[0]?.answer('de');
+  t.equal(skipped.dispatcher.of('B').length, 0);
+  t.same(skipped.outcomes, [{ lang: 'de', french: null }]);
+  const taken = begin(source, 'Good day');
+  taken.dispatcher.calls[0]?.answer('en');
+  taken.dispatcher.of('B')[0]?.answer('Bonjour');
+  t.same(taken.outcomes, [{ lang: 'en', french: 'Bonjour' }]);
+});
+
+t.test('with for_each a condition on the item leaves items out, which stay in their places as null', async (t) => {
+  const { dispatcher, outcomes } = begin(fan({ when: { ref: '$item', gt: 1 } }), [1, 2, 3], undefined, 4);
+  t.same(
+    dispatcher.calls.map(({ input }) => input),
+    [2, 3],
+  );
+  for (const call of dispatcher.calls) call.answer('taken');
+  t.same(outcomes, [[null, 'taken', 'taken']]);
+});
+
+t.test('retry calls again until one succeeds, and no more often than it says', async (t) => {
+  const clock = new FakeClock(t);
+  const flaky = { steps: { a: { call: 'A', input: 1, retry: { max_attempts: 3, backoff_s: 0.5 } } } };
+  const mended = begin(flaky);
+  mended.dispatcher.calls[0]?.fail('REPLICA_DIED');
+  t.equal(mended.dispatcher.calls.length, 1, 'it waits');
+  clock.advance(500);
+  t.equal(mended.dispatcher.calls.length, 2);
+  mended.dispatcher.calls[1]?.answer('well');
+  t.same(mended.outcomes, ['well']);
+  const broken = begin(flaky);
+  for (let call = 0; call < 3; call++) {
+    broken.dispatcher.calls[call]?.fail('USER_ERROR');
+    clock.advance(500);
+  }
+  t.equal(broken.dispatcher.calls.length, 3);
+  t.match(broken.outcomes, [{ code: 'USER_ERROR' }]);
+});
+
+t.test('what is the input’s fault, or has no time left, is not tried again', async (t) => {
+  const clock = new FakeClock(t);
+  const steps = { a: { call: 'A', input: 1, retry: { max_attempts: 3, backoff_s: 1 } } };
+  for (const code of ['INVALID_INPUT', 'CALL_REFUSED', 'DEADLINE_EXCEEDED'] as const) {
+    const { dispatcher, outcomes } = begin({ steps });
+    dispatcher.calls[0]?.fail(code);
+    clock.advance(5000);
+    t.equal(dispatcher.calls.length, 1, code);
+    t.match(outcomes, [{ code }]);
+  }
+  const late = begin({ steps }, null, 1900);
+  late.dispatcher.calls[0]?.fail('UNAVAILABLE');
+  t.match(late.outcomes, [{ code: 'UNAVAILABLE' }], 'the pause would end behind the deadline');
+});
+
+t.test('a client that leaves during the pause before a further try is not worked for', async (t) => {
+  const clock = new FakeClock(t);
+  const { run, dispatcher } = begin({ steps: { a: { call: 'A', input: 1, retry: { backoff_s: 1 } } } });
+  dispatcher.calls[0]?.fail('UNAVAILABLE');
+  run.cancel();
+  clock.advance(5000);
+  t.equal(dispatcher.calls.length, 1);
+});
+
+const canary = (more: object = {}): GraphSource => ({
+  steps: {
+    a: {
+      split: {
+        targets: [
+          { call: 'A', weight: 90 },
+          { call: 'B', weight: 10 },
+        ],
+        ...more,
+      },
+      input: 1,
+    },
+  },
+});
+
+t.test('a split sends each request to one of its targets, by weight', async (t) => {
+  const taken = (random: number) => begin(canary(), null, undefined, 1, { random: () => random }).dispatcher.calls[0]?.target;
+  t.same([0, 0.5, 0.899, 0.9, 0.999].map(taken), ['A', 'A', 'A', 'B', 'B']);
+});
+
+t.test('a sticky key never changes side, and keys spread by weight', async (t) => {
+  const source = canary({ sticky_by: '$request.headers.x-user' });
+  const taken = (user: string, random: number) =>
+    begin(source, null, undefined, 1, { random: () => random, headers: ['x-user', user] }).dispatcher.calls[0]?.target;
+  let canaries = 0;
+  for (let user = 0; user < 2000; user++) {
+    const side = taken(`user-${user}`, 0);
+    if (side === 'B') canaries++;
+    if (user % 100 === 0) t.equal(taken(`user-${user}`, 0.99), side);
+  }
+  t.ok(canaries > 140 && canaries < 260, `${canaries} of 2000`);
+  const anonymous = (random: number) => begin(source, null, undefined, 1, { random: () => random }).dispatcher.calls[0]?.target;
+  t.same([anonymous(0), anonymous(0.95)], ['A', 'B'], 'nothing to stick by: by weight alone');
+});
+
+const shadowed = (tolerance?: number): GraphSource => ({
+  steps: { a: { call: 'A', input: 7, shadow: { call: 'B', tolerance } } },
+});
+
+t.test('a shadow gets a copy, and the client gets the answer of the call whatever the shadow does', async (t) => {
+  const { dispatcher, outcomes, shadows } = begin(shadowed());
+  t.same(dispatcher.of('B')[0]?.input, 7);
+  dispatcher.of('A')[0]?.answer({ score: 1 });
+  t.same(outcomes, [{ score: 1 }]);
+  t.same(shadows.counts, {}, 'nothing is said before both have answered');
+  dispatcher.of('B')[0]?.answer({ score: 2 });
+  t.same(shadows.counts, { 'app/a': { same: 0, different: 1, failed: 0, skipped: 0 } });
+});
+
+t.test('answers of a shadow are compared within the tolerance, in any order', async (t) => {
+  const near = begin(shadowed(0.01));
+  near.dispatcher.of('B')[0]?.answer({ y: Float32Array.of(1.005, 200), of: ['x'] });
+  near.dispatcher.of('A')[0]?.answer({ of: ['x'], y: Float32Array.of(1, 201) });
+  t.match(near.shadows.counts, { 'app/a': { same: 1, different: 0 } });
+  const far = begin(shadowed(0.001));
+  far.dispatcher.of('A')[0]?.answer({ y: Float32Array.of(1, 201) });
+  far.dispatcher.of('B')[0]?.answer({ y: Float32Array.of(1.005, 200) });
+  t.match(far.shadows.counts, { 'app/a': { same: 0, different: 1 } });
+});
+
+t.test('a shadow that has no idle slot is passed over; one that fails or streams is counted and hurts nobody', async (t) => {
+  const busy = begin(shadowed(), null, undefined, 0);
+  t.equal(busy.dispatcher.of('B').length, 0);
+  t.match(busy.shadows.counts, { 'app/a': { skipped: 1 } });
+  const failing = begin(shadowed());
+  failing.dispatcher.of('B')[0]?.fail();
+  failing.dispatcher.of('A')[0]?.answer('well');
+  t.same(failing.outcomes, ['well']);
+  t.match(failing.shadows.counts, { 'app/a': { failed: 1 } });
+  const streaming = begin(shadowed());
+  streaming.dispatcher.of('B')[0]?.request.sink.open(undefined);
+  t.equal(streaming.dispatcher.of('B')[0]?.cancelled, true);
+  t.match(streaming.shadows.counts, { 'app/a': { skipped: 1 } });
 });

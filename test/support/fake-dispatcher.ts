@@ -72,6 +72,10 @@ export class FakeDispatcher {
     return this.#generations.get(name);
   }
 
+  idleSlots(): number {
+    return this.freeSlots;
+  }
+
   slots(): number {
     return this.freeSlots;
   }
