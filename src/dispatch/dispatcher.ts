@@ -185,8 +185,9 @@ export class Dispatcher implements LinkOwner {
     const link = new Link({ ...identity, brief: purpose.brief }, socket, reader, this, this.#now);
     link.accepting = this.#replicas.has(identity.replica);
     this.#links.set(identity.replica, link);
-    this.#queues.get(identity.deployment)?.attach(link);
+    // Before it is given anything: a replica waits for it.
     link.welcome();
+    this.#queues.get(identity.deployment)?.attach(link);
     this.#post({ type: 'link-up', replica: identity.replica });
   }
 

@@ -47,10 +47,18 @@ export class Lane {
   /** A request left the lane without being taken: it is marked done, and skipped from now on. */
   forget(): void {
     this.#size -= 1;
-    if (this.#calls.length > 64 && this.#calls.length > 4 * this.#size) {
-      this.#calls = [...this];
-      this.#head = 0;
-    }
+    if (this.#calls.length > 64 && this.#calls.length > 4 * this.#size) this.#compact();
+  }
+
+  /** Requests that have gone to other lanes: taken out at once, as they may come back to this one. */
+  forgetMoved(count: number): void {
+    this.#size -= count;
+    this.#compact();
+  }
+
+  #compact(): void {
+    this.#calls = [...this];
+    this.#head = 0;
   }
 
   /** Not for one that was cancelled, or that has moved to another lane. */

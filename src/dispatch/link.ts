@@ -4,7 +4,7 @@ import type { BatchingSpec } from '../domain/desired.ts';
 import { errorFromShape, ServeError, shapeOfError } from '../domain/errors.ts';
 import type { DeploymentRouting } from '../domain/snapshot.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
-import type { CallMember, CallMeta, HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
+import type { CallMember, CallMeta, HttpAnswerHead, HttpHead, WelcomeMeta } from '../protocol/messages.ts';
 import type { FrameReader } from '../protocol/reader.ts';
 import { SlotTable } from '../protocol/slots.ts';
 import type { Segment, WireValue } from '../protocol/value.ts';
@@ -144,7 +144,7 @@ export class Link {
   }
 
   welcome(): void {
-    this.#writer.write(encodeFrame(FRAME.WELCOME, {}));
+    this.#writer.write(encodeFrame(FRAME.WELCOME, { brief: true } satisfies WelcomeMeta));
   }
 
   send(calls: readonly PendingCall[], form: LaneForm, now: number): void {

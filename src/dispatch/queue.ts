@@ -133,12 +133,13 @@ export class DeploymentQueue {
         if (call.generation.deployment(this.#routing.name)?.version !== from) moved.push(call);
       }
     }
+    const left = new Map<Lane, number>();
     for (const call of moved) {
-      const left = call.lane;
+      if (call.lane !== undefined) left.set(call.lane, (left.get(call.lane) ?? 0) + 1);
       call.version = call.generation.deployment(this.#routing.name)?.version ?? call.version;
       this.#laneOf(call).push(call);
-      left?.forget();
     }
+    for (const [lane, count] of left) lane.forgetMoved(count);
     this.#sweep();
     this.pump();
   }

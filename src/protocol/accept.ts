@@ -1,5 +1,6 @@
 /** The daemon's end of a replica's socket until it has said who it is: a listener on a Unix socket that lets nobody else in. */
 import { createServer, type Server, type Socket } from 'node:net';
+import { BRIEF } from './brief.ts';
 import { FRAME, type Frame, PROTOCOL_VERSION } from './frame.ts';
 import { FrameReader } from './reader.ts';
 import { type ReplicaIdentity, readToken } from './token.ts';
@@ -52,7 +53,7 @@ export const listenForReplicas = async (
         socket.off('error', onError);
         socket.off('close', onClose);
         const purpose: Purpose = { begun: first.meta['link'] === 'begun', brief: first.meta['brief'] === true };
-        admitted(identity, socket, new FrameReader(purpose.begun ? MAX_BEGUN_FRAME_BYTES : MAX_REPLICA_FRAME_BYTES), purpose);
+        admitted(identity, socket, readerFor(purpose), purpose);
       } catch (error) {
         // Whatever it is: what a stranger sends must not end the daemon.
         refuse((error as Error).message);
@@ -71,6 +72,9 @@ export const listenForReplicas = async (
   });
   return server;
 };
+
+const readerFor = ({ begun }: Purpose): FrameReader =>
+  begun ? new FrameReader(MAX_BEGUN_FRAME_BYTES) : new FrameReader(MAX_REPLICA_FRAME_BYTES, BRIEF.HTTP_RESULT);
 
 const identityOf = (frame: Frame, key: string): ReplicaIdentity | string => {
   if (frame.type !== FRAME.HELLO) return 'its first frame was no HELLO';

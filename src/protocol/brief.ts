@@ -31,6 +31,8 @@ const MEMBER_BYTES = 24;
 const RESULT_BYTES = 40;
 /** A UTF-16 unit is at most so many bytes of UTF-8. */
 const UTF8_BYTES = 3;
+/** Of an answer: far more than the daemon lets pass to a client, and little enough to be split without harm. */
+const MAX_HEADER_BYTES = 65_536;
 const FORMS = ['one', 'items'] as const;
 
 export interface BriefCall {
@@ -167,6 +169,8 @@ export const readHttpResult = (bytes: Buffer): Frame => {
   const bodyAt = pad8(textEnd);
   const bodyEnd = bodyAt + bytes.readUInt32LE(12);
   if (bodyEnd > bytes.length) throw new ProtocolError('an HTTP_RESULT is longer than its frame');
+  if (textEnd - RESULT_BYTES > MAX_HEADER_BYTES)
+    throw new ProtocolError(`the headers of an HTTP_RESULT are longer than ${MAX_HEADER_BYTES} bytes`);
   const meta: ResultMeta = {
     ids: [bytes.readDoubleLE(16)],
     http: {

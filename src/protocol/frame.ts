@@ -9,7 +9,7 @@
  *
  * `meta.segs` is the table of segments: `[dtype, shape | null, byteLength]`.
  */
-import { DTYPES, type Dtype, type Segment } from './value.ts';
+import { COPY_BELOW, DTYPES, type Dtype, type Segment } from './value.ts';
 
 /** Version of the protocol, told in the first frame of each link. */
 export const PROTOCOL_VERSION = 1;
@@ -71,8 +71,6 @@ export interface OutgoingSegment {
 }
 
 const EMPTY = Buffer.alloc(8);
-/** Segments longer than this are handed to the socket as they are; shorter ones are copied beside the head. */
-const COPY_BELOW = 4096;
 
 /**
  * Encodes a frame as buffers to be written one after the other.

@@ -15,6 +15,12 @@ export interface HelloMeta {
   readonly brief?: boolean;
 }
 
+/** Answers the HELLO on the data link. */
+export interface WelcomeMeta {
+  /** The daemon takes HTTP_RESULT, the short form of a RESULT. */
+  readonly brief?: boolean;
+}
+
 /** Before START, and whenever it changes. */
 export interface SettingsMeta {
   readonly logLevel: string;

@@ -2,20 +2,9 @@
 import { BRIEF, readHttpCall, readHttpResult } from './brief.ts';
 import { decodeFrame, type Frame, HEADER_BYTES, ProtocolError } from './frame.ts';
 
-/** @throws ProtocolError */
-const decode = (bytes: Buffer): Frame => {
-  switch (bytes.readUInt32LE(4)) {
-    case BRIEF.HTTP_CALL:
-      return readHttpCall(bytes);
-    case BRIEF.HTTP_RESULT:
-      return readHttpResult(bytes);
-    default:
-      return decodeFrame(bytes);
-  }
-};
-
 export class FrameReader {
   readonly #maxFrameBytes: number;
+  readonly #brief: number | undefined;
   /** Bytes of a header that came in pieces. */
   #head: Buffer = Buffer.allocUnsafe(HEADER_BYTES);
   #headFilled = 0;
@@ -23,9 +12,13 @@ export class FrameReader {
   #target: Buffer | undefined;
   #filled = 0;
 
-  /** @param maxFrameBytes a longer frame is a ProtocolError: a peer must not make us allocate at will */
-  constructor(maxFrameBytes: number) {
+  /**
+   * @param maxFrameBytes a longer frame is a ProtocolError: a peer must not make us allocate at will
+   * @param brief the short form that the peer may send: calls come from the daemon, results from replicas
+   */
+  constructor(maxFrameBytes: number, brief?: (typeof BRIEF)[keyof typeof BRIEF]) {
     this.#maxFrameBytes = maxFrameBytes;
+    this.#brief = brief;
   }
 
   /**
@@ -42,14 +35,14 @@ export class FrameReader {
         if (this.#filled < this.#target.length) return;
         const whole = this.#target;
         this.#target = undefined;
-        each(decode(whole));
+        each(this.#decode(whole));
         continue;
       }
       const available = chunk.length - at;
       if (this.#headFilled === 0 && available >= HEADER_BYTES) {
         const length = this.#checkedLength(chunk.readUInt32LE(at));
         if (available >= length) {
-          each(decode(chunk.subarray(at, at + length)));
+          each(this.#decode(chunk.subarray(at, at + length)));
           at += length;
           continue;
         }
@@ -65,7 +58,7 @@ export class FrameReader {
       if (this.#filled === (this.#target as Buffer | undefined)?.length) {
         const whole = this.#target as unknown as Buffer;
         this.#target = undefined;
-        each(decode(whole));
+        each(this.#decode(whole));
       }
     }
   }
@@ -73,6 +66,12 @@ export class FrameReader {
   /** Nothing of a further frame has come. */
   get between(): boolean {
     return this.#target === undefined && this.#headFilled === 0;
+  }
+
+  #decode(bytes: Buffer): Frame {
+    const type = bytes.readUInt32LE(4);
+    if (type !== this.#brief) return decodeFrame(bytes);
+    return type === BRIEF.HTTP_CALL ? readHttpCall(bytes) : readHttpResult(bytes);
   }
 
   #begin(length: number, from: Buffer, at: number): void {

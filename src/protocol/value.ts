@@ -52,6 +52,18 @@ export const skeletonText = (value: WireValue): string =>
 /** Parses the skeleton. @throws SyntaxError when the peer sent something that is not JSON */
 export const nodeOf = (value: WireValue): ValueNode => ({ json: JSON.parse(skeletonText(value)), segments: value.segments });
 
+/** Longer runs of bytes are handed to a socket as they are; shorter ones are copied when their frame is written. */
+export const COPY_BELOW = 4096;
+
+/** The value with bytes of its own, where a frame would otherwise be written from memory that user code may fill anew meanwhile. */
+export const copied = (value: WireValue): WireValue =>
+  value.segments.some(({ bytes }) => bytes.byteLength > COPY_BELOW)
+    ? {
+        ...value,
+        segments: value.segments.map((segment) => ({ ...segment, bytes: Uint8Array.prototype.slice.call(segment.bytes) })),
+      }
+    : value;
+
 /** Index of the segment that a skeleton node refers to; undefined when the node is anything else. */
 export const segmentIndex = (json: unknown): number | undefined => {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) return undefined;

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import { type BriefCall, type Room, writeHttpCall, writeHttpResult } from './brief.ts';
 import { pad8 } from './frame.ts';
 import type { HttpAnswerHead } from './messages.ts';
+import { COPY_BELOW } from './value.ts';
 
 /** So many frames leave without waiting for the end of the turn: the peer begins on them while we go on. */
 const FLUSH_FRAMES = 8;
@@ -13,9 +14,8 @@ const FLUSH_FRAMES = 8;
 const JOIN_BELOW = 65_536;
 /** Memory in which frames are laid one behind the other; used anew as soon as the kernel has all of it. */
 const SLAB_BYTES = 65_536;
-/** What is longer is handed to the socket as it is; the rest is copied beside its head. */
-const COPY_BELOW = 4096;
 const ZEROS = Buffer.alloc(8);
+const NO_SLAB = Buffer.alloc(0);
 
 export class FrameWriter implements Room {
   readonly #socket: Socket;
@@ -24,10 +24,10 @@ export class FrameWriter implements Room {
   #pendingBytes = 0;
   #pendingFrames = 0;
   #scheduled = false;
-  #slab: Buffer = ZEROS;
+  #slab: Buffer = NO_SLAB;
   /** The open part of the slab: laid there and not sent. */
-  #from = ZEROS.length;
-  #to = ZEROS.length;
+  #from = 0;
+  #to = 0;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -68,6 +68,9 @@ export class FrameWriter implements Room {
     // What the kernel has not taken yet is still read from there.
     if (socket.writableLength === 0) this.#to = 0;
     this.#from = this.#to;
+    // One very large head must not cost its memory for ever.
+    if (this.#slab.length > SLAB_BYTES) this.#slab = NO_SLAB;
+    if (this.#slab === NO_SLAB) this.#from = this.#to = 0;
   }
 
   /** Bytes that the peer has not yet taken. */

@@ -61,6 +61,9 @@ let snapshot: RoutingSnapshot | undefined;
 let server: HttpServer | undefined;
 let address = '';
 let closing = false;
+/** Not there yet, or never, where the socket for replicas cannot be had. */
+let replicas: Awaited<ReturnType<typeof listenForReplicas>> | undefined;
+let watch: NodeJS.Timeout | undefined;
 
 /** Listener options moved: the new listener takes over before the old one stops accepting. */
 const listen = async (proxy: RoutingSnapshot['proxy']): Promise<void> => {
@@ -134,7 +137,7 @@ const close = (): void => {
   clearInterval(watch);
   dispatcher.destroy(new ServeError('UNAVAILABLE', 'The daemon is stopping.'));
   server?.destroy();
-  replicas.close();
+  replicas?.close();
   post({ type: 'closed' });
 };
 
@@ -146,13 +149,13 @@ const lastResort = (error: unknown): void => {
 process.on('uncaughtException', lastResort);
 process.on('unhandledRejection', lastResort);
 
-const replicas = await listenForReplicas(
+replicas = await listenForReplicas(
   options.socket,
   options.key,
   (identity, socket, reader, purpose) => dispatcher.connect(identity, socket, reader, purpose),
   (reason) => log('warn', 'a connection to the replica socket was refused', { reason }),
 );
-const watch = setInterval(() => dispatcher.checkLinks(), 500);
+watch = setInterval(() => dispatcher.checkLinks(), 500);
 
 port.on('message', (message: ToDataPlane) => {
   switch (message.type) {

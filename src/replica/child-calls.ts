@@ -5,6 +5,7 @@ import { decodeValue, encodeValue } from '../protocol/codec.ts';
 import { encodeFrame, FRAME, type Frame, outgoing } from '../protocol/frame.ts';
 import type { CancelMeta, CreditMeta } from '../protocol/messages.ts';
 import { SlotTable } from '../protocol/slots.ts';
+import { copied } from '../protocol/value.ts';
 import type { Call, CallOptions } from '../sdk/index.ts';
 
 /** Credit is given back when so many bytes of a stream were taken. */
@@ -42,7 +43,8 @@ export class ChildCalls {
     );
     const id = this.#waiting.add(outcome);
     try {
-      const value = args.length === 1 ? encodeValue(args[0]) : encodeValue(args.length === 0 ? null : args);
+      // Code may fill its buffers anew as soon as it has made the call.
+      const value = copied(encodeValue(args.length === 1 ? args[0] : args.length === 0 ? null : args));
       const meta = {
         calls: [{ id, requestId: '' }],
         form: 'one',

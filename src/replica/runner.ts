@@ -1,6 +1,7 @@
 /** The data link of a replica: takes calls, says what has begun before anything runs, hands them to the engine, and carries answers and streams back. */
 import type { Socket } from 'node:net';
 import { ServeError, shapeOfError } from '../domain/errors.ts';
+import { BRIEF } from '../protocol/brief.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
 import {
   type BegunMeta,
@@ -79,6 +80,8 @@ export class Runner implements Reply {
   readonly #writer: FrameWriter;
   readonly #childCalls: ChildCalls;
   readonly #calls = new PeerSlotTable<Incoming>();
+  /** The daemon takes the short form of answers. */
+  #brief = false;
   #engine: Engine | undefined;
   #begun: Socket | undefined;
 
@@ -91,14 +94,16 @@ export class Runner implements Reply {
 
   /** Says hello; resolves when the daemon has let this replica in. From then on handles work. */
   async begin(hello: object): Promise<void> {
-    const reader = new FrameReader(MAX_FRAME_BYTES);
+    const reader = new FrameReader(MAX_FRAME_BYTES, BRIEF.HTTP_CALL);
     await new Promise<void>((resolve, reject) => {
       this.#socket.once('close', () => reject(new Error('the daemon closed the data link')));
       this.#socket.on('data', (chunk: Buffer) => {
         const batches: IncomingBatch[] = [];
         reader.push(chunk, (frame) => {
-          if (frame.type === FRAME.WELCOME) resolve();
-          else this.#take(frame, batches);
+          if (frame.type === FRAME.WELCOME) {
+            this.#brief = frame.meta['brief'] === true;
+            resolve();
+          } else this.#take(frame, batches);
         });
         this.#run(batches);
       });
@@ -191,7 +196,7 @@ export class Runner implements Reply {
   result(calls: readonly IncomingCall[], value: WireValue, http?: HttpAnswerHead): void {
     const ids = this.#close(calls);
     const workMs = this.#workMs(calls);
-    if (http !== undefined && ids.length === 1)
+    if (this.#brief && http !== undefined && ids.length === 1)
       return this.#writer.httpResult(ids[0] as number, http, workMs, value.segments[0]?.bytes ?? NO_BYTES);
     this.#writer.write(
       encodeFrame(FRAME.RESULT, { ids, http, workMs } satisfies ResultMeta, [value.skeleton], value.segments.map(outgoing)),

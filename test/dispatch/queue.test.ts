@@ -362,3 +362,25 @@ t.test('a deployment that was given up refuses what waits and what comes, with t
   t.equal(waits.error?.message, 'it is broken');
   t.equal(plane.dispatcher.load().ongoing, 0);
 });
+
+t.test('back to a version whose requests had moved on: each is sent once, and the lane counts right', async (t) => {
+  const HTTP = { method: 'POST', path: '/', query: '', headers: [] };
+  const batching = { method: 'call', maxBatchSize: 8, waitMs: 0, maxConcurrentBatches: 8 };
+  const of = (generation: number, version: string) => {
+    const deployments = [deploymentRouting({ version, maxOngoingRequests: 8, batching })];
+    return routingSnapshot([applicationRouting({ generation, deployments })], { a1: 'app/A@v1' });
+  };
+  const plane = await DataPlane.start(t, of(1, 'v1'));
+  // As a step makes it: it stays with its generation, and keeps the lane of v1 alive.
+  plane.call(Buffer.from('stays'), { http: HTTP, id: 'stays' });
+  plane.call(Buffer.from('moves'), { http: HTTP, id: 'moves', movable: true });
+  plane.dispatcher.apply(of(2, 'v2'));
+  plane.dispatcher.apply(of(3, 'v1'));
+  const one = await plane.replica('a1');
+  await one.until(() => one.batches.length > 0);
+  t.same(one.requests, ['stays', 'moves']);
+  for (const id of one.last.ids) one.result(null, [id], { http: { status: 200, headers: [] } });
+  await one.settled();
+  plane.call(Buffer.from('next'), { http: HTTP, id: 'next' });
+  await one.until(() => one.requests.includes('next'));
+});

@@ -15,6 +15,16 @@ export async function response() { return new Response('made by hand', { status:
 export async function* stream(input) { for (let i = 0; i < input.count; i++) yield 'part ' + i + '\\n'; }
 export async function* items() { yield { a: 1 }; yield { a: 2 }; }
 export async function* breaks() { yield 'begun'; throw new Error('the secret of the stream'); }
+/** Fills one buffer again and again, as code that reads files does. */
+export async function* refills(input) { const buffer = Buffer.alloc(input.size); for (let i = 0; i < 6; i++) { buffer.fill(97 + i); yield buffer; } }
+export class Refilled {
+  async fetch() {
+    const buffer = new Uint8Array(8192);
+    let i = 0;
+    const pull = (controller) => { if (i === 6) return controller.close(); buffer.fill(97 + i++); controller.enqueue(buffer); };
+    return new Response(new ReadableStream({ pull }, { highWaterMark: 0 }));
+  }
+}
 export async function throws() { const error = new Error('the secret detail'); throw error; }
 export async function http() { throw new HttpError(422, 'expected more', { 'x-why': 'less' }); }
 export async function context(input, { request, requestId }) {
@@ -51,6 +61,8 @@ const names = [
   'http',
   'context',
   'Fetcher',
+  'refills',
+  'Refilled',
 ];
 const CONFIG = configOf(
   [
@@ -111,6 +123,12 @@ t.test('one daemon with many kinds of code', async (t) => {
     const line = await daemon.waitForLog((line) => line.msg === 'request failed' && line['requestId'] === 'broken-stream');
     t.match(line, { error: { message: 'the secret of the stream' } });
     t.match(await daemon.access('broken-stream'), { status: 500 });
+  });
+
+  await t.test('a stream is what the code gave, also where it fills its buffer anew for each piece', async (t) => {
+    const pieces = (size: number) => [...'abcdef'].map((letter) => letter.repeat(size)).join('');
+    for (const size of [100, 8192]) t.ok((await daemon.post('/refills', { size })).text === pieces(size), `${size} bytes`);
+    t.ok((await daemon.ask('/refilled')).text === pieces(8192));
   });
 
   await t.test('code that throws is 500 without detail, and the detail is in the log', async (t) => {

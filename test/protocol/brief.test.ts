@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events';
-import type { Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import fc from 'fast-check';
 import t from 'tap';
 import { BRIEF } from '../../src/protocol/brief.ts';
-import { encodeFrame, FRAME, type Frame, ProtocolError } from '../../src/protocol/frame.ts';
+import { encodeFrame, FRAME, type Frame, PROTOCOL_VERSION, ProtocolError } from '../../src/protocol/frame.ts';
 import type { CallMeta, HttpAnswerHead, ResultMeta } from '../../src/protocol/messages.ts';
 import { FrameReader } from '../../src/protocol/reader.ts';
 import { FrameWriter } from '../../src/protocol/writer.ts';
@@ -61,6 +61,24 @@ const written = fc.oneof(
 );
 type Written = typeof written extends fc.Arbitrary<infer Each> ? Each : never;
 
+/** Peers send one of the short forms each; here one stream has both. */
+const readAll = (bytes: Buffer, cuts: readonly number[] = [bytes.length], maxFrameBytes = 1_000_000): Frame[] => {
+  const frames: Buffer[] = [];
+  for (let at = 0; at < bytes.length; at += bytes.readUInt32LE(at)) frames.push(bytes.subarray(at, at + bytes.readUInt32LE(at)));
+  const read: Frame[] = [];
+  let turn = 0;
+  for (const frame of frames) {
+    const type = frame.readUInt32LE(4);
+    const reader = new FrameReader(maxFrameBytes, type === BRIEF.HTTP_CALL ? type : BRIEF.HTTP_RESULT);
+    for (let at = 0; at < frame.length; turn++) {
+      const size = cuts[turn % cuts.length] as number;
+      reader.push(Buffer.from(frame.subarray(at, at + size)), (each) => read.push(each));
+      at += size;
+    }
+  }
+  return read;
+};
+
 const write = (writer: FrameWriter, each: Written): void => {
   if ('calls' in each)
     writer.httpCall(each.method, each.items || each.calls.length > 1 ? 'items' : 'one', each.calls, each.items);
@@ -111,13 +129,7 @@ t.test('what is written in the short form is what is read, in its order, whateve
       }
       writer.flush();
       socket.take();
-      const reader = new FrameReader(1_000_000);
-      const read: Frame[] = [];
-      for (let at = 0, turn = 0; at < socket.taken.length; turn++) {
-        const size = cuts[turn % cuts.length] as number;
-        reader.push(Buffer.from(socket.taken.subarray(at, at + size)), (frame) => read.push(frame));
-        at += size;
-      }
+      const read = readAll(socket.taken, cuts);
       return read.length === all.length && read.every((frame, index) => same(frame, all[index] as Written));
     }),
   );
@@ -136,7 +148,7 @@ t.test('each body begins at a multiple of 8', async (t) => {
   }));
   writer.httpCall('call', 'items', calls, true);
   const whole = Buffer.from(new Uint8Array(socket.taken).buffer);
-  new FrameReader(10_000).push(whole, ({ segments }) => {
+  new FrameReader(10_000, BRIEF.HTTP_CALL).push(whole, ({ segments }) => {
     t.same(
       segments.map(({ bytes }) => bytes.byteOffset % 8),
       [0, 0, 0],
@@ -157,7 +169,7 @@ t.test('whatever bytes stand behind the type of a short form: frames, or a Proto
       bytes.writeUInt32LE(type, 4);
       for (const [index, word] of words.entries()) bytes.writeUInt32LE(word, 8 + 4 * index);
       try {
-        new FrameReader(65_536).push(bytes, ({ segments }) => {
+        new FrameReader(65_536, type).push(bytes, ({ segments }) => {
           for (const { bytes: part } of segments) if (part.byteLength > bytes.length) throw new Error('longer than the frame');
         });
         return true;
@@ -168,6 +180,36 @@ t.test('whatever bytes stand behind the type of a short form: frames, or a Proto
     { numRuns: 2000 },
   );
   t.pass();
+});
+
+t.test('only the short form that a peer may send is read', async (t) => {
+  const { socket, writer } = start();
+  writer.httpResult(1, { status: 200, headers: [] }, 1, Buffer.from('x'));
+  writer.flush();
+  t.throws(() => new FrameReader(1000, BRIEF.HTTP_CALL).push(socket.taken, () => {}), ProtocolError);
+  t.throws(() => new FrameReader(1000).push(socket.taken, () => {}), ProtocolError);
+});
+
+t.test('headers of an absurd length are refused before they are taken apart', async (t) => {
+  const { socket, writer } = start();
+  writer.httpResult(1, { status: 200, headers: ['x'.repeat(70_000), ''] }, 1, Buffer.alloc(0));
+  writer.flush();
+  t.throws(() => new FrameReader(1_000_000, BRIEF.HTTP_RESULT).push(socket.taken, () => {}), /headers of an HTTP_RESULT/);
+});
+
+t.test('writers share no memory, whatever the first that each of them sends', async (t) => {
+  const [a, b] = [start(), start()];
+  for (const [{ writer }, text] of [
+    [a, 'aaaaaaaa'],
+    [b, 'bbbbbbbb'],
+  ] as const) {
+    writer.write([Buffer.alloc(5000)], true);
+    writer.write([Buffer.alloc(5000), Buffer.from(text)]);
+  }
+  a.writer.flush();
+  b.writer.flush();
+  t.equal(a.socket.taken.subarray(-8).toString(), 'aaaaaaaa');
+  t.equal(b.socket.taken.subarray(-8).toString(), 'bbbbbbbb');
 });
 
 const plane = (t: Parameters<typeof DataPlane.start>[0]) =>
@@ -203,4 +245,23 @@ t.test('a call that is not from HTTP takes the long form everywhere', async (t) 
   daemon.call(Buffer.from('body'));
   await replica.until(() => replica.batches.length === 1);
   t.equal(replica.last.text, SKELETON.false);
+});
+
+t.test('a replica hears WELCOME before its first call', async (t) => {
+  const daemon = await plane(t);
+  daemon.call('waits');
+  const socket = connect(daemon.path);
+  const types: number[] = [];
+  const reader = new FrameReader(1_000_000, BRIEF.HTTP_CALL);
+  const heard = new Promise<void>((resolve) => {
+    socket.on('data', (chunk: Buffer) => {
+      reader.push(chunk, ({ type }) => types.push(type));
+      if (types.length >= 2) resolve();
+    });
+  });
+  const hello = { protocol: PROTOCOL_VERSION, replica: 'a1', token: daemon.token('a1', 'app/A', 'v1') };
+  for (const buffer of encodeFrame(FRAME.HELLO, hello)) socket.write(buffer);
+  await heard;
+  socket.destroy();
+  t.same(types.slice(0, 2), [FRAME.WELCOME, FRAME.CALL]);
 });

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import type { ErrorShape } from '../../src/domain/errors.ts';
+import { BRIEF } from '../../src/protocol/brief.ts';
 import { encodeValue } from '../../src/protocol/codec.ts';
 import {
   encodeFrame,
@@ -59,7 +60,7 @@ export class FakeReplica {
   static async connect(path: string, id: string, token: string, hello: object = {}): Promise<FakeReplica> {
     const socket = connect(path);
     const replica = new FakeReplica(id, socket);
-    const reader = new FrameReader(2 ** 30);
+    const reader = new FrameReader(2 ** 30, BRIEF.HTTP_CALL);
     socket.on('error', () => {});
     socket.on('close', () => {
       replica.closed = true;

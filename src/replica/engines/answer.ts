@@ -1,7 +1,7 @@
 /** What code returned, as the answer to an HTTP call: whole where it is whole, streamed where it comes in pieces. */
 import { encodeValue } from '../../protocol/codec.ts';
 import { answerOf, jsonOf } from '../../protocol/http-value.ts';
-import type { WireValue } from '../../protocol/value.ts';
+import { copied, type WireValue } from '../../protocol/value.ts';
 import type { IncomingCall, Reply } from '../engine.ts';
 
 export const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
@@ -16,13 +16,16 @@ const bytesValue = (bytes: Uint8Array): WireValue => ({
   segments: [{ dtype: 'bytes', shape: null, bytes }],
 });
 
+/** Bytes that code gave: it may fill its buffer anew as soon as it goes on. */
+const theirs = (bytes: Uint8Array): WireValue => copied(bytesValue(bytes));
+
 /** Any value but a `Response` of its own making: see `answerOf`; an async iterable is streamed. */
 export const sendHttp = async (reply: Reply, call: IncomingCall, result: unknown): Promise<void> => {
   if (result instanceof Response) return sendResponse(reply, call, result);
   if (isAsyncIterable(result)) return sendItems(reply, call, result);
   const { contentType, body } = answerOf(result);
-  const bytes = typeof body === 'string' ? Buffer.from(body, 'utf8') : body;
-  reply.result([call], bytesValue(bytes), { status: 200, headers: contentType === null ? [] : ['content-type', contentType] });
+  const value = typeof body === 'string' ? bytesValue(Buffer.from(body, 'utf8')) : theirs(body);
+  reply.result([call], value, { status: 200, headers: contentType === null ? [] : ['content-type', contentType] });
 };
 
 /** Strings as text, bytes as they are, other items as lines of JSON; the first item decides the content type. */
@@ -41,7 +44,7 @@ const sendItems = async (reply: Reply, call: IncomingCall, items: AsyncIterable<
   for await (const item of items) {
     if (!opened) open(item);
     const bytes = item instanceof Uint8Array ? item : Buffer.from(typeof item === 'string' ? item : `${jsonOf(item)}\n`, 'utf8');
-    await reply.chunk(call, bytesValue(bytes));
+    await reply.chunk(call, theirs(bytes));
   }
   if (!opened) open('');
   reply.end(call);
@@ -70,13 +73,14 @@ export const sendResponse = async (reply: Reply, call: IncomingCall, response: R
   try {
     const first = await reader.read();
     if (first.done) return reply.result([call], encodeValue(null), head);
+    // Asking for the second lets the producer fill the buffer of the first anew.
+    const begin = bytesValue(Buffer.from(chunkOf(first.value)));
     const second = reader.read();
     const settled = await Promise.race([second, new Promise<undefined>((resolve) => setImmediate(resolve, undefined))]);
-    if (settled?.done) return reply.result([call], bytesValue(chunkOf(first.value)), head);
+    if (settled?.done) return reply.result([call], begin, head);
     reply.open(call, head);
-    await reply.chunk(call, bytesValue(chunkOf(first.value)));
-    for (let next = await second; !next.done; next = await reader.read())
-      await reply.chunk(call, bytesValue(chunkOf(next.value)));
+    await reply.chunk(call, begin);
+    for (let next = await second; !next.done; next = await reader.read()) await reply.chunk(call, theirs(chunkOf(next.value)));
     reply.end(call);
   } catch (error) {
     await reader.cancel(error).catch(() => {});

@@ -6,6 +6,7 @@ import { decodeValue, encodeValue } from '../../protocol/codec.ts';
 import { inputOfBody } from '../../protocol/http-value.ts';
 import type { MethodShape } from '../../protocol/messages.ts';
 import type { DeploymentRun } from '../../protocol/start.ts';
+import { copied } from '../../protocol/value.ts';
 import type { ChildCalls } from '../child-calls.ts';
 import { type ReplicaContext, RunningCall, requestOf } from '../context.ts';
 import type { Engine, IncomingBatch, IncomingCall, Reply } from '../engine.ts';
@@ -136,9 +137,9 @@ class ModuleEngine implements Engine {
     const args = call.spread ? (decodeValue(call.value) as unknown[]) : [inputOf(call)];
     const result: unknown = await (method.call(this.#instance, ...args, context) as Promise<unknown>);
     if (call.http !== undefined) return sendHttp(this.#reply, call, result);
-    if (!isAsyncIterable(result)) return this.#reply.result([call], encodeValue(result));
+    if (!isAsyncIterable(result)) return this.#reply.result([call], copied(encodeValue(result)));
     this.#reply.open(call);
-    for await (const item of result) await this.#reply.chunk(call, encodeValue(item));
+    for await (const item of result) await this.#reply.chunk(call, copied(encodeValue(item)));
     this.#reply.end(call);
   }
 
@@ -188,7 +189,7 @@ class ModuleEngine implements Engine {
     try {
       if (result instanceof Error) this.#reply.error([call], result);
       else if (call.http !== undefined) await sendHttp(this.#reply, call, result);
-      else this.#reply.result([call], encodeValue(result));
+      else this.#reply.result([call], copied(encodeValue(result)));
     } catch (error) {
       this.#reply.error([call], error);
     }
