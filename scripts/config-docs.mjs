@@ -64,6 +64,7 @@ const defaultOf = (field, required) => {
   if (required) return 'required';
   const also = [
     field['x-default-batching-factor'] && `with \`batching\`: ${field['x-default-batching-factor']} × \`max_batch_size\``,
+    field['x-default-auto'] !== undefined && `with \`num_replicas: auto\`: ${code(field['x-default-auto'])}`,
     field['x-default-idempotent'] !== undefined && `when idempotent: ${code(field['x-default-idempotent'])}`,
     field['x-default-model'] !== undefined && `for a \`model\`: ${code(field['x-default-model'])}`,
   ];

@@ -1,4 +1,6 @@
 /** Checks what a schema cannot say about one deployment: what it runs, its files, and options that exclude each other. */
+
+import { checkScaling } from './check-scaling.ts';
 import type { Checking, SeenApplication, SeenDeployment } from './checking.ts';
 import { FILE_MISSING, type Mapping, mappingOf, type Path, quote, textOf } from './finding.ts';
 import { absolute, locateModule, pathMistake } from './locate.ts';
@@ -7,6 +9,7 @@ export const checkDeployment = (deployment: SeenDeployment, application: SeenApp
   checkRuns(deployment, application, checking);
   checkBatching(deployment, checking);
   checkHandles(deployment, application, checking);
+  checkScaling(deployment, application, checking, checkCode);
   const { data, path } = deployment;
   if (isGiven(data.ray_actor_options) && isGiven(data.replica_options)) {
     const message = '`replica_options` and `ray_actor_options` are two names of the same section; keep one';

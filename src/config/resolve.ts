@@ -4,6 +4,7 @@ import type { Json } from '../domain/json.ts';
 import type { Graphs } from './check-graph.ts';
 import type { Mapping } from './finding.ts';
 import { absolute, type Files, locateModule } from './locate.ts';
+import { autoscalingOf } from './resolve-scaling.ts';
 import { Section } from './section.ts';
 
 /**
@@ -33,6 +34,7 @@ export const resolve = (data: Mapping, graphs: Graphs, files: Files, onRead?: (f
     admin: { host: admin.text('host'), port: admin.number('port'), token: admin.textOrNull('token') },
     logging,
     shutdownTimeoutMs: file.millis('shutdown_timeout_s'),
+    targetCapacity: file.numberOrNull('target_capacity'),
     applications: file
       .sections('applications')
       .map((section, index) => applicationOf(section, graphs.get(index), logging, files)),
@@ -69,6 +71,7 @@ const applicationOf = (section: Section, wired: WiredOrNone, logging: LoggingSpe
     ingress: wired.ingress,
     calls: wired.calls,
     accessLog: section.section('logging_config').flagOrNull('enable_access_log') ?? logging.accessLog,
+    externalScaler: section.flag('external_scaler_enabled'),
   };
 };
 
@@ -77,6 +80,7 @@ type WiredOrNone = ReturnType<Graphs['get']>;
 const deploymentOf = (section: Section, applicationEnv: Section, files: Files): DeploymentSpec => {
   const runs = runsOf(section, files);
   const batching = batchingOf(section);
+  const autoscaling = autoscalingOf(section, files);
   const options = section.section(section.has('replica_options') ? 'replica_options' : 'ray_actor_options');
   const env = options.section('runtime_env');
   const workingDir = env.textOrNull('working_dir') ?? applicationEnv.textOrNull('working_dir');
@@ -86,7 +90,8 @@ const deploymentOf = (section: Section, applicationEnv: Section, files: Files): 
     runs,
     initArgs: section.json('init_args') as Readonly<Record<string, Json>>,
     userConfig: section.json('user_config') ?? undefined,
-    numReplicas: section.number('num_replicas'),
+    numReplicas: autoscaling === null ? section.number('num_replicas') : (autoscaling.initialReplicas ?? autoscaling.minReplicas),
+    autoscaling,
     maxOngoingRequests: maxOngoingOf(section, batching),
     maxQueuedRequests: section.number('max_queued_requests'),
     backpressure: {

@@ -36,6 +36,8 @@ export interface SchemaNode {
   readonly 'x-default-batching-factor'?: number;
   /** The default where the deployment is idempotent. */
   readonly 'x-default-idempotent'?: unknown;
+  /** The default with `num_replicas: auto`. */
+  readonly 'x-default-auto'?: unknown;
   /** The default where the deployment runs a `model`. */
   readonly 'x-default-model'?: unknown;
 }

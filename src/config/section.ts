@@ -61,7 +61,7 @@ export class Section {
   }
 
   /** What the schema says beside `default`, for defaults that hang on other fields. */
-  other(key: string, name: 'x-default-batching-factor' | 'x-default-idempotent' | 'x-default-model'): unknown {
+  other(key: string, name: 'x-default-auto' | 'x-default-batching-factor' | 'x-default-idempotent' | 'x-default-model'): unknown {
     return this.#schemaOf(key)[name];
   }
 

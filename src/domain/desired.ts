@@ -7,6 +7,8 @@ export interface DesiredState {
   readonly admin: AdminSpec;
   readonly logging: LoggingSpec;
   readonly shutdownTimeoutMs: number;
+  /** `target_capacity`: per cent of every replica count; null: all. */
+  readonly targetCapacity: number | null;
   readonly applications: readonly ApplicationSpec[];
 }
 
@@ -50,6 +52,8 @@ export interface ApplicationSpec {
   /** Who may call whom from code: caller deployment → handle name → callee (`method` is not used). */
   readonly calls: Readonly<Record<string, Readonly<Record<string, CallTarget>>>>;
   readonly accessLog: boolean;
+  /** `external_scaler_enabled`: the admin API may set numbers of replicas. */
+  readonly externalScaler: boolean;
 }
 
 export type Ingress =
@@ -67,7 +71,10 @@ export interface DeploymentSpec {
   readonly initArgs: Readonly<Record<string, Json>>;
   /** undefined: none given, `reconfigure` is not called. */
   readonly userConfig: Json | undefined;
+  /** With autoscaling: at the start. */
   readonly numReplicas: number;
+  /** null: as many as the file says. */
+  readonly autoscaling: AutoscalingSpec | null;
   /** Per replica, requests (not batches). */
   readonly maxOngoingRequests: number;
   /** -1: no bound. */
@@ -98,4 +105,31 @@ export interface BatchingSpec {
   readonly maxConcurrentBatches: number;
   /** Code only: the method that takes an array. */
   readonly method: string;
+}
+
+/** `autoscaling_config`, and what `num_replicas: auto` means. */
+export interface AutoscalingSpec {
+  readonly minReplicas: number;
+  /** null: none given; it begins with `minReplicas`. */
+  readonly initialReplicas: number | null;
+  readonly maxReplicas: number;
+  /** Requests per replica, queued ones included; null: it scales on the queue delay alone. */
+  readonly targetOngoingRequests: number | null;
+  readonly targetQueueDelayMs: number | null;
+  readonly lookBackMs: number;
+  readonly aggregation: 'mean' | 'max' | 'min';
+  readonly upscalingFactor: number;
+  readonly downscalingFactor: number;
+  readonly upscaleDelayMs: number;
+  readonly downscaleDelayMs: number;
+  /** From one replica to none. */
+  readonly downscaleToZeroDelayMs: number;
+  /** Code that says how many, in place of the targets; null: none. */
+  readonly policy: ScalingPolicySpec | null;
+}
+
+export interface ScalingPolicySpec {
+  readonly file: string;
+  readonly export: string;
+  readonly kwargs: Readonly<Record<string, Json>>;
 }

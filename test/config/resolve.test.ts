@@ -70,6 +70,45 @@ t.test('a full file is converted to milliseconds, bytes and absolute paths', asy
   t.match(flow?.ingress, { kind: 'graph', graph: { steps: [{ name: 'first', timeoutMs: 1500 }] } });
 });
 
+t.test('autoscaling: what is said, and what is not', async (t) => {
+  const text = readFileSync(new URL('fixtures/full.good.yaml', import.meta.url));
+  const { desired } = compiled(text, { HTTP_PORT: '8100', TOKEN: '0123' });
+  t.equal(desired?.targetCapacity, 80);
+  const scaled = desired?.applications.find(({ name }) => name === 'scaled')?.deployments[0];
+  t.equal(scaled?.numReplicas, 2);
+  t.same(scaled?.autoscaling, {
+    minReplicas: 0,
+    initialReplicas: 2,
+    maxReplicas: 20,
+    targetOngoingRequests: 1.5,
+    targetQueueDelayMs: 250,
+    lookBackMs: 4000,
+    aggregation: 'max',
+    upscalingFactor: 0.8,
+    downscalingFactor: 0.4,
+    upscaleDelayMs: 3000,
+    downscaleDelayMs: 30_000,
+    downscaleToZeroDelayMs: 300_000,
+    policy: { file: '/srv/scaler.ts', export: 'policy', kwargs: { most: 3 } },
+  });
+  t.equal(deployment('').autoscaling, null);
+  t.match(deployment('num_replicas: auto').autoscaling, { minReplicas: 1, maxReplicas: 100, targetOngoingRequests: 2 });
+  t.match(deployment('num_replicas: auto, autoscaling_config: {max_replicas: 3}').autoscaling, { maxReplicas: 3 });
+  t.match(deployment('autoscaling_config: {}').autoscaling, { minReplicas: 1, maxReplicas: 1 });
+  t.match(deployment('autoscaling_config: {downscale_delay_s: 7}').autoscaling, { downscaleToZeroDelayMs: 7000 });
+  t.match(deployment('autoscaling_config: {target_queue_delay_s: 1}').autoscaling, {
+    targetOngoingRequests: null,
+    targetQueueDelayMs: 1000,
+  });
+});
+
+t.test("Ray Serve's own default policies mean the targets", async (t) => {
+  const policy = (name: string) =>
+    deployment(`autoscaling_config: {policy: {policy_function: "${name}"}}`).autoscaling?.policy ?? null;
+  t.equal(policy('ray.serve.autoscaling_policy:default_autoscaling_policy'), null);
+  t.match(policy('scalers:mine'), { file: '/srv/scalers.ts', export: 'mine', kwargs: {} });
+});
+
 t.test('with batching and nothing said, a replica takes two batches of requests', async (t) => {
   t.equal(deployment('batching: {max_batch_size: 7}').maxOngoingRequests, 14);
   t.equal(deployment('batching: {max_batch_size: 7}, max_ongoing_requests: 9').maxOngoingRequests, 9);

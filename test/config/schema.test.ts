@@ -13,6 +13,7 @@ const OURS = [
   'x-not-served',
   'x-kind',
   'x-ray-serve',
+  'x-default-auto',
   'x-default-batching-factor',
   'x-default-idempotent',
   'x-default-model',

@@ -9,6 +9,7 @@ export const deploymentSpec = (given: Partial<DeploymentSpec> = {}): DeploymentS
   initArgs: {},
   userConfig: undefined,
   numReplicas: 1,
+  autoscaling: null,
   maxOngoingRequests: 5,
   maxQueuedRequests: -1,
   backpressure: { statusCode: 503, retryAfterS: 1 },
@@ -33,6 +34,7 @@ export const applicationSpec = (given: Partial<ApplicationSpec> = {}): Applicati
   ingress: { kind: 'deployment', deployment: 'A' },
   calls: {},
   accessLog: true,
+  externalScaler: false,
   ...given,
 });
 
