@@ -259,6 +259,7 @@ class Daemon implements RunningDaemon {
       actual: controller.actual,
       replicas: controller.replicas,
       load: (await this.#plane?.load()) ?? { ongoing: 0, deployments: {}, replicas: {} },
+      scaledTo: (application, deployment) => controller.scaledTo(application, deployment),
       deathsOf: (application, deployment) => controller.deathsOf(application, deployment),
       config: { path: this.#options.config, hash: this.#applied.hash, applied_at: this.#applied.at, errors: this.#errors },
       rejected: this.#rejected,
@@ -381,7 +382,7 @@ class Daemon implements RunningDaemon {
       { applications: outcome.targets.length + outcome.broken.length, hash: outcome.hash.slice(0, 12) },
       'config applied',
     );
-    this.#controller?.want(outcome.targets, outcome.broken, outcome.desired.proxy, retry);
+    this.#controller?.want(outcome.targets, outcome.broken, outcome.desired.proxy, retry, outcome.desired.targetCapacity);
   }
 
   /** @param since when reading them began */

@@ -6,13 +6,14 @@ import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import PQueue from 'p-queue';
 import type { ProxySpec } from '../domain/desired.ts';
-import type { FromDataPlane, RoutingSnapshot } from '../domain/snapshot.ts';
+import type { FromDataPlane, LoadReport, RoutingSnapshot } from '../domain/snapshot.ts';
 import type { FrameReader } from '../protocol/reader.ts';
 import { makeToken } from '../protocol/token.ts';
 import { type DeathRecord, Managed, type ReplicaView } from './managed.ts';
-import { type Action, type ActualState, failedDeployments, plan, restartKey, type Serving } from './plan.ts';
+import { type Action, type ActualState, failedDeployments, plan, restartKey, runningOf, type Serving } from './plan.ts';
 import { type Death, deathText, ReplicaProcess } from './replica-process.ts';
 import { afterDeath, NO_FAILURES, type RestartMemory } from './restart.ts';
+import { Scaler } from './scaler.ts';
 import { buildSnapshot, type Retiring } from './snapshot.ts';
 import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
 
@@ -59,6 +60,7 @@ export class Controller {
   readonly #restarts = new Map<string, RestartMemory>();
   readonly #deaths = new Map<string, DeathRecord>();
   readonly #starts: PQueue;
+  readonly #scaler = new Scaler();
   #targets: readonly TargetApplication[] = [];
   #broken: readonly BrokenApplication[] = [];
   #proxy: ProxySpec | undefined;
@@ -77,9 +79,19 @@ export class Controller {
     this.#starts = new PQueue({ concurrency: options.concurrentStarts });
   }
 
-  /** A new goal. What had been given up is tried again if its version changed, or always with `retry`. */
-  want(targets: readonly TargetApplication[], broken: readonly BrokenApplication[], proxy: ProxySpec, retry: boolean): void {
+  /**
+   * A new goal. What had been given up is tried again if its version changed, or always with `retry`.
+   * @param targetCapacity per cent of every replica count; null: all
+   */
+  want(
+    targets: readonly TargetApplication[],
+    broken: readonly BrokenApplication[],
+    proxy: ProxySpec,
+    retry: boolean,
+    targetCapacity: number | null = null,
+  ): void {
     this.#targets = targets;
+    this.#scaler.follow(targets, targetCapacity, (application) => this.#serving.has(application));
     this.#broken = broken;
     this.#proxy = proxy;
     // Also what has not changed is told again: a listener that could not be had may be free now.
@@ -121,6 +133,7 @@ export class Controller {
       replicas: [...this.#replicas.values()].map((replica) => replica.actual),
       serving: this.#serving,
       restarts: this.#restarts,
+      counts: this.#scaler.counts,
     };
   }
 
@@ -157,6 +170,8 @@ export class Controller {
         replica.idle = true;
         return this.#reconcileSoon();
       }
+      case 'load':
+        return this.#scale(message.deployments);
       case 'link-down': {
         // Most often its process has just died, and how is about to be told. One that lives on is a replica in name only.
         setTimeout(() => {
@@ -182,6 +197,18 @@ export class Controller {
       default:
         return;
     }
+  }
+
+  /** Where autoscaling moved a deployment last. */
+  scaledTo(application: string, deployment: string): 'up' | 'down' | undefined {
+    return this.#scaler.movedOf(`${application}/${deployment}`);
+  }
+
+  #scale(loads: Readonly<Record<string, LoadReport>>): void {
+    const actual = this.actual;
+    const moves = this.#scaler.observe(loads, (key) => runningOf(key, this.#targets, actual), performance.now());
+    for (const { key, from, to } of moves) this.#options.log.info({ deployment: key, from, to }, 'deployment scales');
+    if (moves.length > 0) this.#reconcileSoon();
   }
 
   /** Stops every replica; resolves when the last is gone. */

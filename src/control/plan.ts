@@ -51,6 +51,20 @@ export const countOf = (
   actual: Pick<ActualState, 'counts'>,
 ): number => actual.counts?.get(`${application}/${name}`) ?? numReplicas;
 
+/** Replicas of a deployment, by `application/Deployment`, that take its requests now: those of the version that serves. */
+export const runningOf = (key: string, targets: readonly TargetApplication[], actual: ActualState): number => {
+  const [application = '', name] = key.split('/');
+  const target = actual.serving.get(application)?.target ?? targets.find(({ spec }) => spec.name === application);
+  const version = target?.deployments.find(({ spec }) => spec.name === name)?.version;
+  return actual.replicas.filter(
+    (replica) =>
+      replica.application === application &&
+      replica.deployment === name &&
+      replica.version === version &&
+      (replica.state === 'RUNNING' || replica.state === 'UPDATING'),
+  ).length;
+};
+
 export type Action =
   | { readonly type: 'start'; readonly application: string; readonly deployment: TargetDeployment; readonly count: number }
   | { readonly type: 'reconfigure'; readonly replica: string; readonly deployment: TargetDeployment }

@@ -3,7 +3,7 @@ import type { ProxySpec } from '../domain/desired.ts';
 import type { ApplicationRouting, DeploymentRouting, ReplicaRouting, RoutingSnapshot } from '../domain/snapshot.ts';
 import type { ActualReplica, ActualState, Serving } from './plan.ts';
 import { restartKey } from './plan.ts';
-import { isUnhealthy } from './restart.ts';
+import { hasFailed, isUnhealthy, type RestartMemory } from './restart.ts';
 import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
 
 /** A generation that was replaced and still has requests alive. */
@@ -80,7 +80,7 @@ const limitsOf = (application: string, { spec, version }: TargetDeployment, actu
       replica.state !== 'STARTING' &&
       replica.state !== 'STOPPING',
   );
-  const failing = !running && memory !== undefined && isUnhealthy(memory, spec.maxConstructorRetryCount);
+  const failing = running || memory === undefined ? undefined : failureOf(memory, spec.maxConstructorRetryCount);
   return {
     name: spec.name,
     version,
@@ -93,8 +93,15 @@ const limitsOf = (application: string, { spec, version }: TargetDeployment, actu
     batching: spec.batching,
     unresponsiveTimeoutMs: spec.unresponsiveTimeoutMs,
     gracefulShutdownTimeoutMs: spec.gracefulShutdownTimeoutMs,
-    refuse: failing ? `Deployment ${application}/${spec.name} is UNHEALTHY: its replicas die (${memory.error}).` : null,
+    autoscales: spec.autoscaling !== null,
+    refuse: failing === undefined ? null : `Deployment ${application}/${spec.name} is ${failing}.`,
   };
+};
+
+/** A deployment that begins without replicas serves before it is known whether one can start. */
+const failureOf = (memory: RestartMemory, maxRetries: number): string | undefined => {
+  if (isUnhealthy(memory, maxRetries)) return `UNHEALTHY: its replicas die (${memory.error})`;
+  return hasFailed(memory, maxRetries) ? `DEPLOY_FAILED: its replicas do not start (${memory.error})` : undefined;
 };
 
 /** Running ones; and those on their way out as long as a generation that needs their version has requests alive. */

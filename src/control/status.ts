@@ -13,6 +13,8 @@ export interface StatusInput {
   readonly actual: ActualState;
   readonly replicas: readonly ReplicaView[];
   readonly load: DataPlaneLoad;
+  /** Where autoscaling moved a deployment last. */
+  readonly scaledTo?: (application: string, deployment: string) => 'up' | 'down' | undefined;
   readonly deathsOf: (application: string, deployment: string) => DeathRecord | undefined;
   readonly config: {
     readonly path: string;
@@ -41,9 +43,21 @@ export interface ReplicaStatus {
   readonly ongoing: number;
 }
 
+/** Ray Serve's words for what the status comes from. */
+export type StatusTrigger =
+  | 'CONFIG_UPDATE_STARTED'
+  | 'CONFIG_UPDATE_COMPLETED'
+  | 'AUTOSCALING'
+  | 'UPSCALE_COMPLETED'
+  | 'DOWNSCALE_COMPLETED'
+  | 'REPLICA_STARTUP_FAILED'
+  | 'HEALTH_CHECK_FAILED'
+  | 'DELETING';
+
 export interface DeploymentStatus {
   readonly name: string;
   readonly status: 'HEALTHY' | 'UPDATING' | 'UPSCALING' | 'DOWNSCALING' | 'UNHEALTHY' | 'DEPLOY_FAILED';
+  readonly status_trigger: StatusTrigger;
   readonly message: string;
   readonly target_num_replicas: number;
   readonly queued: number;
@@ -117,7 +131,9 @@ const applicationOf = (target: TargetApplication, input: StatusInput): Applicati
   const unhealthy = of('UNHEALTHY');
   if (unhealthy.length > 0) return { ...about, status: 'UNHEALTHY', message: told(unhealthy) };
   const serving = input.actual.serving.get(name);
-  const moving = serving?.target.hash !== target.hash || states.some((each) => each.status !== 'HEALTHY');
+  const moving =
+    serving?.target.hash !== target.hash ||
+    states.some((each) => each.status !== 'HEALTHY' && each.status_trigger !== 'AUTOSCALING');
   return {
     ...about,
     status: moving ? 'DEPLOYING' : 'RUNNING',
@@ -134,10 +150,12 @@ const deploymentOf = (application: string, { spec, version }: TargetDeployment, 
   const memory = input.actual.restarts.get(restartKey(application, name, version));
   const refused = current.find((replica) => replica.refusedConfig !== undefined)?.refusedConfig;
   const death = input.deathsOf(application, name);
+  const scales = spec.autoscaling !== null && servesVersion(application, name, version, input);
   const [status, message] = verdict();
   return {
     name,
     status,
+    status_trigger: triggerOf(status, scales, input.scaledTo?.(application, name)),
     message,
     target_num_replicas: count,
     queued: input.load.deployments[`${application}/${name}`]?.queued ?? 0,
@@ -158,7 +176,31 @@ const deploymentOf = (application: string, { spec, version }: TargetDeployment, 
         ? ['DOWNSCALING', 'replicas that are no longer wanted finish their requests']
         : ['HEALTHY', ''];
     const retry = memory !== undefined && memory.failures > 0 ? `; the last start failed: ${memory.error}` : '';
-    return [running === 0 ? 'UPDATING' : 'UPSCALING', `${running} of ${count} replicas are ready${retry}`];
+    return [running === 0 && !scales ? 'UPDATING' : 'UPSCALING', `${running} of ${count} replicas are ready${retry}`];
+  }
+};
+
+/** An autoscaled deployment is on its way because of its load as soon as its version serves. */
+const servesVersion = (application: string, name: string, version: string, { actual }: StatusInput): boolean =>
+  actual.serving.get(application)?.target.deployments.some((each) => each.spec.name === name && each.version === version) ??
+  false;
+
+const triggerOf = (status: DeploymentStatus['status'], scales: boolean, moved: 'up' | 'down' | undefined): StatusTrigger => {
+  switch (status) {
+    case 'HEALTHY':
+      if (moved === undefined) return 'CONFIG_UPDATE_COMPLETED';
+      return moved === 'up' ? 'UPSCALE_COMPLETED' : 'DOWNSCALE_COMPLETED';
+    case 'UPDATING':
+      return 'CONFIG_UPDATE_STARTED';
+    case 'UPSCALING':
+    case 'DOWNSCALING':
+      return scales ? 'AUTOSCALING' : 'CONFIG_UPDATE_STARTED';
+    case 'UNHEALTHY':
+      return 'HEALTH_CHECK_FAILED';
+    case 'DEPLOY_FAILED':
+      return 'REPLICA_STARTUP_FAILED';
+    default:
+      return status satisfies never;
   }
 };
 
@@ -168,6 +210,7 @@ const leaving = (application: string, input: StatusInput): Record<string, Deploy
     deployments[deployment] ??= {
       name: deployment,
       status: 'DOWNSCALING',
+      status_trigger: 'DELETING',
       message: '',
       target_num_replicas: 0,
       queued: 0,

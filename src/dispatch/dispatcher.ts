@@ -10,6 +10,7 @@ import { PeerSlotTable } from '../protocol/slots.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { Generation } from './generation.ts';
 import { Link, type LinkOwner } from './link.ts';
+import { LoadMeter } from './load-meter.ts';
 import { type CallTrace, PendingCall, type Sink, timedOut } from './pending.ts';
 import { DeploymentQueue } from './queue.ts';
 
@@ -44,6 +45,7 @@ export class Dispatcher implements LinkOwner {
   readonly #generations = new Map<string, Generation>();
   readonly #queues = new Map<string, DeploymentQueue>();
   readonly #links = new Map<string, Link>();
+  readonly #meter: LoadMeter;
   /** Calls made by replicas: link → the replica's id → the call. */
   readonly #children = new Map<Link, PeerSlotTable<PendingCall>>();
   #replicas: ReadonlyMap<string, { deployment: string; version: string }> = new Map();
@@ -53,6 +55,11 @@ export class Dispatcher implements LinkOwner {
   constructor(now: () => number, post: (message: FromDataPlane) => void) {
     this.#now = now;
     this.#post = post;
+    this.#meter = new LoadMeter(
+      () => this.#queues.values(),
+      now,
+      (deployments) => post({ type: 'load', deployments }),
+    );
   }
 
   /** Takes over a snapshot as a whole. */
@@ -68,7 +75,8 @@ export class Dispatcher implements LinkOwner {
         const key = `${routing.name}/${deployment.name}`;
         known.add(key);
         const queue = this.#queues.get(key);
-        if (queue === undefined) this.#queues.set(key, new DeploymentQueue(key, deployment, this.#now, this.#buffered));
+        if (queue === undefined)
+          this.#queues.set(key, new DeploymentQueue(key, deployment, this.#now, this.#buffered, this.#unserved));
         else queue.configure(deployment);
       }
       if (before?.number === routing.generation) {
@@ -86,6 +94,7 @@ export class Dispatcher implements LinkOwner {
     }
     for (const [key, queue] of this.#queues) if (queue.unused && !known.has(key)) this.#queues.delete(key);
     this.#listReplicas(snapshot);
+    this.#meter.follow();
     for (const [before, generation] of replaced) {
       this.#move(before, generation);
       before.retire();
@@ -215,6 +224,7 @@ export class Dispatcher implements LinkOwner {
   }
 
   destroy(error: ServeError): void {
+    this.#meter.close();
     // First the queues, so that what the links give back is failed instead of waiting for replicas that will not come.
     for (const queue of this.#queues.values()) queue.destroy(error);
     for (const link of [...this.#links.values()]) link.close('the daemon is stopping', error);
@@ -329,6 +339,10 @@ export class Dispatcher implements LinkOwner {
 
   readonly #buffered = (bytes: number): void => {
     this.#bufferedBytes += bytes;
+  };
+
+  readonly #unserved = (queue: DeploymentQueue): void => {
+    if (queue.routing.autoscales) this.#meter.urgent(queue);
   };
 
   readonly #generationIdle = (generation: Generation): void => {

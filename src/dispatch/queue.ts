@@ -33,13 +33,24 @@ export class DeploymentQueue {
   #pumpScheduled = false;
   #destroyed: ServeError | undefined;
   readonly #onBuffered: (bytes: number) => void;
+  readonly #onUnserved: (queue: DeploymentQueue) => void;
 
-  /** @param onBuffered told of bytes that come to wait (positive) and that no longer do (negative) */
-  constructor(key: string, routing: DeploymentRouting, now: () => number, onBuffered: (bytes: number) => void) {
+  /**
+   * @param onBuffered told of bytes that come to wait (positive) and that no longer do (negative)
+   * @param onUnserved told of each request that comes while no replica is connected
+   */
+  constructor(
+    key: string,
+    routing: DeploymentRouting,
+    now: () => number,
+    onBuffered: (bytes: number) => void,
+    onUnserved: (queue: DeploymentQueue) => void = () => {},
+  ) {
     this.key = key;
     this.#routing = routing;
     this.#now = now;
     this.#onBuffered = onBuffered;
+    this.#onUnserved = onUnserved;
   }
 
   get routing(): DeploymentRouting {
@@ -48,6 +59,13 @@ export class DeploymentQueue {
 
   get queued(): number {
     return this.#queued;
+  }
+
+  /** When the request that has waited longest arrived; Infinity where none waits. */
+  get oldest(): number {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const lane of this.#lanes.values()) oldest = Math.min(oldest, lane.oldest);
+    return oldest;
   }
 
   get ongoing(): number {
@@ -83,6 +101,7 @@ export class DeploymentQueue {
     const { maxQueuedRequests, refuse, backpressure } = this.#routing;
     if (refuse !== null && call.version === this.#routing.version)
       throw new ServeError('UNAVAILABLE', refuse, { retryAfterS: 1 });
+    if (this.#links.length === 0) this.#onUnserved(this);
     if (!exempt && maxQueuedRequests >= 0 && this.#queued >= maxQueuedRequests + this.#room(call.version)) {
       throw new ServeError(
         'QUEUE_FULL',

@@ -44,6 +44,8 @@ export interface DeploymentRouting {
   readonly batching: BatchingSpec | null;
   readonly unresponsiveTimeoutMs: number;
   readonly gracefulShutdownTimeoutMs: number;
+  /** Its load is measured and reported. */
+  readonly autoscales: boolean;
   /** Set when it has failed and nothing will come: requests are refused with this instead of held. */
   readonly refuse: string | null;
 }
@@ -76,6 +78,8 @@ export type FromDataPlane =
       readonly fields: Readonly<Record<string, unknown>>;
     }
   | { readonly type: 'report'; readonly id: number; readonly load: DataPlaneLoad }
+  /** Of deployments that autoscale, by `application/Deployment`: in a period, and at once when one waits where there is no replica. */
+  | { readonly type: 'load'; readonly deployments: Readonly<Record<string, LoadReport>> }
   | { readonly type: 'drained' }
   | { readonly type: 'closed' };
 
@@ -94,4 +98,22 @@ export interface ShadowCounts {
   readonly different: number;
   readonly failed: number;
   readonly skipped: number;
+}
+
+/** A quantity over one period: its mean over time, and its extremes. */
+export interface Spread {
+  readonly mean: number;
+  readonly max: number;
+  readonly min: number;
+}
+
+/** The load of one deployment in one period. */
+export interface LoadReport {
+  readonly durationMs: number;
+  /** Queued and in work, over all callers. */
+  readonly requests: Spread;
+  /** In work. */
+  readonly ongoing: Spread;
+  /** How long the oldest request in the queue had waited, less what batching may hold it. */
+  readonly queueDelayMs: Spread;
 }

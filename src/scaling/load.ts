@@ -1,22 +1,6 @@
 /** What is known of a deployment's load, and how the samples of the look-back become one number. Pure. */
 
-/** A quantity over one sample: its time-weighted mean, and its extremes. */
-export interface Spread {
-  readonly mean: number;
-  readonly max: number;
-  readonly min: number;
-}
-
-/** What the data plane measured in one period. */
-export interface LoadReport {
-  readonly durationMs: number;
-  /** Queued and in work, over all callers. */
-  readonly requests: Spread;
-  /** In work. */
-  readonly ongoing: Spread;
-  /** How long the oldest request in the queue had waited, less what batching may hold it. */
-  readonly queueDelayMs: Spread;
-}
+import type { LoadReport, Spread } from '../domain/snapshot.ts';
 
 /** Times are monotonic milliseconds. */
 export interface LoadSample extends LoadReport {

@@ -21,9 +21,14 @@ const replica = (id: string, of: typeof old, state: ActualReplica['state']): Act
   drainBy: 0,
 });
 const build = (
-  given: Partial<SnapshotInput> & { replicas?: readonly ActualReplica[]; serving?: typeof old; failures?: number } = {},
+  given: Partial<SnapshotInput> & {
+    replicas?: readonly ActualReplica[];
+    serving?: typeof old;
+    failures?: number;
+    everReady?: boolean;
+  } = {},
 ) => {
-  const { replicas = [], serving, failures = 0, ...more } = given;
+  const { replicas = [], serving, failures = 0, everReady = true, ...more } = given;
   return buildSnapshot({
     revision: 1,
     proxy: proxySpec(),
@@ -35,9 +40,7 @@ const build = (
     actual: {
       replicas,
       serving: new Map(serving === undefined ? [] : [['app', { target: serving, generation: 5 }]]),
-      restarts: new Map([
-        [restartKey('app', 'A', versionOf(next)), { ...NO_FAILURES, failures, everReady: true, error: 'it dies' }],
-      ]),
+      restarts: new Map([[restartKey('app', 'A', versionOf(next)), { ...NO_FAILURES, failures, everReady, error: 'it dies' }]]),
     },
     ...more,
   });
@@ -85,4 +88,11 @@ t.test('a deployment whose replicas die one after the other refuses instead of h
   t.equal(refuse(1), null);
   t.equal(refuse(3), 'Deployment app/A is UNHEALTHY: its replicas die (it dies).');
   t.equal(refuse(3, [replica('a', next, 'RUNNING')]), null);
+});
+
+t.test('a deployment that began without replicas, and none of which starts, refuses too', async (t) => {
+  const refuse = (failures: number) =>
+    build({ serving: next, failures, everReady: false }).applications[0]?.deployments[0]?.refuse;
+  t.equal(refuse(2), null);
+  t.equal(refuse(3), 'Deployment app/A is DEPLOY_FAILED: its replicas do not start (it dies).');
 });

@@ -3,6 +3,7 @@ import type { ReplicaView } from '../../src/control/managed.ts';
 import { restartKey } from '../../src/control/plan.ts';
 import { NO_FAILURES, type RestartMemory } from '../../src/control/restart.ts';
 import { buildStatus, type StatusInput } from '../../src/control/status.ts';
+import { autoscalingSpec } from '../support/scaling.ts';
 import { applicationSpec, deploymentSpec, target } from '../support/targets.ts';
 
 const wanted = (numReplicas = 2) => target(applicationSpec({ deployments: [deploymentSpec({ numReplicas })] }));
@@ -79,4 +80,28 @@ for (const [what, given, then] of table) {
 t.test('a failure is told with its reason, and that the version before it serves', async (t) => {
   const status = build({ serving: target(undefined, 'old'), memory: { failures: 3, error: 'it throws' } });
   t.equal(status?.message, 'A: gave up after 3 starts: it throws; the version before it goes on serving');
+});
+
+t.test('a deployment that autoscales says so, and its application runs', async (t) => {
+  const autoscaling = autoscalingSpec({ maxReplicas: 5 });
+  const scaled = target(applicationSpec({ deployments: [deploymentSpec({ autoscaling })] }));
+  const seen = (wants: number, replicas: readonly ReplicaView[], moved?: 'up' | 'down', serving = scaled) => {
+    const actual = {
+      replicas: [],
+      serving: new Map([['app', { target: serving, generation: 1 }]]),
+      restarts: new Map(),
+      counts: new Map([['app/A', wants]]),
+    };
+    const status = build({ targets: [scaled], actual, replicas, scaledTo: () => moved });
+    const deployment = status?.deployments['A'];
+    return [status?.status, deployment?.status, deployment?.status_trigger, deployment?.target_num_replicas];
+  };
+  t.same(seen(3, [view('a')], 'up'), ['RUNNING', 'UPSCALING', 'AUTOSCALING', 3]);
+  t.same(seen(1, [], 'up'), ['RUNNING', 'UPSCALING', 'AUTOSCALING', 1], 'from none');
+  t.same(seen(1, [view('a'), view('b', { state: 'DRAINING' })], 'down'), ['RUNNING', 'DOWNSCALING', 'AUTOSCALING', 1]);
+  t.same(seen(1, [view('a')], 'down'), ['RUNNING', 'HEALTHY', 'DOWNSCALE_COMPLETED', 1]);
+  t.same(seen(2, [view('a'), view('b')], 'up'), ['RUNNING', 'HEALTHY', 'UPSCALE_COMPLETED', 2]);
+  t.same(seen(0, [], 'down'), ['RUNNING', 'HEALTHY', 'DOWNSCALE_COMPLETED', 0]);
+  t.same(seen(1, [view('a')]), ['RUNNING', 'HEALTHY', 'CONFIG_UPDATE_COMPLETED', 1]);
+  t.same(seen(2, [view('a')], 'up', target(undefined, 'old'))[0], 'DEPLOYING', 'a new version is no scaling');
 });

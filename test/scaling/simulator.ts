@@ -3,8 +3,9 @@
  * take a while to start, and are measured as the data plane measures them. Time is that of the simulation; equal seeds give equal runs.
  */
 import type { AutoscalingSpec } from '../../src/domain/desired.ts';
+import type { Spread } from '../../src/domain/snapshot.ts';
 import { boundsOf } from '../../src/scaling/capacity.ts';
-import { aggregate, type LoadSample, remember, type Spread } from '../../src/scaling/load.ts';
+import { aggregate, type LoadSample, remember } from '../../src/scaling/load.ts';
 import { autoscale, NO_WISH, type ScaleMemory, wishFor } from '../../src/scaling/policy.ts';
 
 export interface Scenario {

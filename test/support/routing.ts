@@ -28,6 +28,7 @@ export const deploymentRouting = (given: Partial<DeploymentRouting> = {}): Deplo
   retry: { maxAttempts: 1, backoffMs: 0, idempotent: false },
   batching: null,
   unresponsiveTimeoutMs: 30_000,
+  autoscales: false,
   gracefulShutdownTimeoutMs: 20_000,
   refuse: null,
   ...given,

@@ -1,6 +1,7 @@
 /** Short ways to write down how a deployment scales. */
 import type { AutoscalingSpec } from '../../src/domain/desired.ts';
-import type { Load, LoadReport, Spread } from '../../src/scaling/load.ts';
+import type { LoadReport, Spread } from '../../src/domain/snapshot.ts';
+import type { Load } from '../../src/scaling/load.ts';
 
 /** Without delays, so that one decision is one wish. */
 export const autoscalingSpec = (given: Partial<AutoscalingSpec> = {}): AutoscalingSpec => ({
