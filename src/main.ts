@@ -219,6 +219,7 @@ class Daemon implements RunningDaemon {
   #startAdmin(spec: DesiredState['admin']): Promise<AdminServer> {
     return AdminServer.start(spec, {
       status: () => this.status(),
+      scale: (application, deployment, replicas) => this.#controller?.scale(application, deployment, replicas) ?? 'unknown',
       notReady: () =>
         this.#stopping ? 'the daemon is stopping' : this.#controller?.settled ? undefined : 'not every application is ready yet',
     }).catch((error: NodeJS.ErrnoException) => {

@@ -3,11 +3,13 @@ import { timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { AdminSpec } from '../domain/desired.ts';
+import { answerScale, isScalePath, type Scale } from './scale.ts';
 
 export interface AdminSources {
   readonly status: () => Promise<object>;
   /** undefined: ready; else why not. */
   readonly notReady: () => string | undefined;
+  readonly scale: Scale;
 }
 
 export class AdminServer {
@@ -52,12 +54,13 @@ export class AdminServer {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const path = (request.url ?? '/').split('?')[0];
+    const path = (request.url ?? '/').split('?')[0] ?? '/';
     // A page of another origin, or a name that was rebound to this address, must not reach what only operators may.
     if (request.headers.origin !== undefined || !this.#knowsHost(request.headers.host))
       return send(response, 403, { error: 'this origin or host is not allowed' });
-    if (request.method !== 'GET' && request.method !== 'HEAD')
-      return send(response, 405, { error: `expected GET, got ${request.method}` });
+    const verb = isScalePath(path) ? 'POST' : 'GET';
+    if (request.method !== verb && !(verb === 'GET' && request.method === 'HEAD'))
+      return send(response, 405, { error: `expected ${verb}, got ${request.method}` });
     if (path === '/healthz') return send(response, 200, { status: 'alive' });
     if (path === '/readyz') {
       const why = this.#sources.notReady();
@@ -67,6 +70,10 @@ export class AdminServer {
     }
     if (!this.#isAllowed(request.headers.authorization))
       return send(response, 401, { error: 'expected `authorization: Bearer <admin_options.token>`' });
+    if (isScalePath(path)) {
+      const { status, body } = await answerScale(path, request, this.#sources.scale);
+      return send(response, status, body);
+    }
     if (path === '/api/serve/applications/' || path === '/api/serve/applications')
       return send(response, 200, await this.#sources.status());
     send(response, 404, { error: `there is no ${path}: try /api/serve/applications/, /healthz or /readyz` });

@@ -199,6 +199,23 @@ export class Controller {
     }
   }
 
+  /** An external scaler sets a number of replicas; it is in force until what the file says there changes. */
+  scale(application: string, deployment: string, replicas: number): 'accepted' | 'unknown' | 'leaving' | 'disabled' {
+    const target = this.#targets.find(({ spec }) => spec.name === application);
+    const spec = target?.deployments.find((each) => each.spec.name === deployment)?.spec;
+    if (target === undefined || spec === undefined) {
+      const isLeaving = [...this.#replicas.values()].some(
+        (replica) => replica.application === application && replica.target.spec.name === deployment,
+      );
+      return isLeaving ? 'leaving' : 'unknown';
+    }
+    if (!target.spec.externalScaler) return 'disabled';
+    this.#options.log.info({ deployment: `${application}/${deployment}`, to: replicas }, 'an external scaler sets the replicas');
+    this.#scaler.set(application, spec, replicas);
+    this.#reconcileSoon();
+    return 'accepted';
+  }
+
   /** Where autoscaling moved a deployment last. */
   scaledTo(application: string, deployment: string): 'up' | 'down' | undefined {
     return this.#scaler.movedOf(`${application}/${deployment}`);

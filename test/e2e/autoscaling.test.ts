@@ -145,3 +145,59 @@ t.test('to zero and back: requests are held until a replica is up, and none fail
 
   t.same(await daemon.stop(), { code: 0, signal: null });
 });
+
+t.test('an external scaler sets the number of replicas, until the file says another', async (t) => {
+  const set = (numReplicas: number, may = true) => ({
+    ...single('slow', '/slow', { import_path: './slow.ts:slow', num_replicas: numReplicas }),
+    external_scaler_enabled: may,
+  });
+  await using daemon = await startDaemon(configOf([set(1), single('own', '/own', { import_path: './echo.ts:echo' })]), { files });
+  const [first] = await daemon.pids('slow', 'Only');
+  const scale = (path: string, body: string, headers: Readonly<Record<string, string>> = {}, method = 'POST') =>
+    daemon.ask(`/api/v1/applications/${path}/scale`, { method, body, headers }, daemon.adminUrl);
+  const runs = (replicas: number) =>
+    daemon.when(`${replicas} replicas`, ({ applications }) => {
+      const only = applications['slow']?.deployments['Only'];
+      return only?.status === 'HEALTHY' && only.target_num_replicas === replicas && only.replicas.length === replicas;
+    });
+
+  const three = await scale('slow/deployments/Only', '{"target_num_replicas": 3}');
+  t.equal(three.status, 200, three.text);
+  t.ok(pidsOf((await runs(3)).applications['slow']?.deployments['Only']).includes(first as number));
+
+  for (const [path, body, status] of [
+    ['slow/deployments/Only', '{"target_num_replicas": -1}', 400],
+    ['slow/deployments/Only', '{"target_num_replicas": 1.5}', 400],
+    ['slow/deployments/Only', '{"target_num_replicas": "2"}', 400],
+    ['slow/deployments/Only', '{"target_num_replicas": 1001}', 400],
+    ['slow/deployments/Only', '{', 400],
+    ['slow/deployments/Only', '', 400],
+    ['slow/deployments/Only', `"${'x'.repeat(10_000)}"`, 400],
+    ['slow/deployments/Nobody', '{"target_num_replicas": 2}', 400],
+    ['nobody/deployments/Only', '{"target_num_replicas": 2}', 400],
+    ['own/deployments/Only', '{"target_num_replicas": 2}', 412],
+  ] as const) {
+    const answer = await scale(path, body);
+    t.equal(answer.status, status, `${path} ${body.slice(0, 40)}`);
+    t.type(JSON.parse(answer.text).error, 'string');
+  }
+  t.equal((await scale('slow/deployments/Only', '{"target_num_replicas": 2}', { origin: 'http://evil' })).status, 403);
+  t.equal((await scale('slow/deployments/Only', '', {}, 'GET')).status, 405);
+
+  await daemon.apply(configOf([set(1)]));
+  await runs(3);
+  t.pass('an edit elsewhere leaves it in force');
+  const from = daemon.log.length;
+  await daemon.save(configOf([set(2)]));
+  await daemon.waitForLog('config applied', from);
+  await runs(2);
+  t.equal((await scale('slow/deployments/Only', '{"target_num_replicas": 0}')).status, 200);
+  await runs(0);
+  const held = daemon.post('/slow', 7);
+  t.equal((await scale('slow/deployments/Only', '{"target_num_replicas": 1}')).status, 200);
+  t.equal((await held).text, '7', 'what came meanwhile was held');
+  await daemon.apply(configOf([set(2, false)]));
+  t.equal((await scale('slow/deployments/Only', '{"target_num_replicas": 1}')).status, 412);
+  await runs(2);
+  t.same(await daemon.stop(), { code: 0, signal: null });
+});
