@@ -52,6 +52,7 @@ export interface RunningDaemon {
 }
 
 const REPLICA = fileURLToPath(new URL('./replica/main.js', import.meta.url));
+const POLICY = fileURLToPath(new URL('./replica/policy-main.js', import.meta.url));
 const DATA_PLANE = new URL('./proxy/worker.js', import.meta.url);
 
 /** @throws StartError */
@@ -138,6 +139,7 @@ class Daemon implements RunningDaemon {
     this.#controller = new Controller({
       log: logger,
       replicaEntry: REPLICA,
+      policyEntry: POLICY,
       controlSocket: this.#folders.controlSocket,
       dataSocket: this.#folders.dataSocket,
       key: this.#key,
@@ -261,6 +263,7 @@ class Daemon implements RunningDaemon {
       replicas: controller.replicas,
       load: (await this.#plane?.load()) ?? { ongoing: 0, deployments: {}, replicas: {} },
       scaledTo: (application, deployment) => controller.scaledTo(application, deployment),
+      policyProblem: (application, deployment) => controller.policyProblem(application, deployment),
       deathsOf: (application, deployment) => controller.deathsOf(application, deployment),
       config: { path: this.#options.config, hash: this.#applied.hash, applied_at: this.#applied.at, errors: this.#errors },
       rejected: this.#rejected,

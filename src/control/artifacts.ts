@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { open, readFile, stat } from 'node:fs/promises';
 import type { ApplicationSpec, Runnable } from '../domain/desired.ts';
 import { CodeError, type CompiledCode, compileCode, stopCompiler } from './code.ts';
-import type { Artifact } from './target.ts';
+import type { Artifact, PolicyCode } from './target.ts';
 
 export interface Artifacts {
   /** By deployment name. */
@@ -24,14 +24,17 @@ export const findArtifacts = async (
   const found = new Map<string, Artifact>();
   const problems = new Map<string, string>();
   const files = new Set<string>();
-  for (const { name, runs } of spec.deployments) {
+  for (const { name, runs, autoscaling } of spec.deployments) {
+    const policy = autoscaling?.policy ?? undefined;
     try {
       const artifact = runs.kind === 'model' ? await modelArtifact(runs.path) : await codeArtifact(runs, cacheDir, compiled);
-      found.set(name, artifact);
-      for (const file of artifact.files) files.add(file);
+      const code = policy && (await codeArtifact({ kind: 'module', ...policy }, cacheDir, compiled));
+      found.set(name, code === undefined ? artifact : { ...artifact, policy: policyOf(code) });
+      for (const file of [...artifact.files, ...(code?.files ?? [])]) files.add(file);
     } catch (error) {
       problems.set(name, (error as Error).message);
       files.add(runs.kind === 'model' ? runs.path : runs.file);
+      if (policy !== undefined) files.add(policy.file);
     }
   }
   return { found, problems, files: [...files] };
@@ -58,6 +61,9 @@ export const fileProblems = async (
   await stopCompiler();
   return told;
 };
+
+const policyOf = ({ runs }: Artifact): PolicyCode | undefined =>
+  runs.kind === 'module' ? { entry: runs.entry, export: runs.export } : undefined;
 
 const codeArtifact = async (
   runs: Extract<Runnable, { kind: 'module' }>,

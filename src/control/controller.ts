@@ -11,6 +11,7 @@ import type { FrameReader } from '../protocol/reader.ts';
 import { makeToken } from '../protocol/token.ts';
 import { type DeathRecord, Managed, type ReplicaView } from './managed.ts';
 import { type Action, type ActualState, failedDeployments, plan, restartKey, runningOf, type Serving } from './plan.ts';
+import { Policies } from './policies.ts';
 import { type Death, deathText, ReplicaProcess } from './replica-process.ts';
 import { afterDeath, NO_FAILURES, type RestartMemory } from './restart.ts';
 import { Scaler } from './scaler.ts';
@@ -28,6 +29,8 @@ export interface ControllerOptions {
   readonly log: Log;
   /** The program of replicas. */
   readonly replicaEntry: string;
+  /** The program of autoscaling policies. */
+  readonly policyEntry: string;
   readonly controlSocket: string;
   readonly dataSocket: string;
   readonly key: string;
@@ -60,7 +63,8 @@ export class Controller {
   readonly #restarts = new Map<string, RestartMemory>();
   readonly #deaths = new Map<string, DeathRecord>();
   readonly #starts: PQueue;
-  readonly #scaler = new Scaler();
+  readonly #policies: Policies;
+  readonly #scaler: Scaler;
   #targets: readonly TargetApplication[] = [];
   #broken: readonly BrokenApplication[] = [];
   #proxy: ProxySpec | undefined;
@@ -77,6 +81,8 @@ export class Controller {
   constructor(options: ControllerOptions) {
     this.#options = options;
     this.#starts = new PQueue({ concurrency: options.concurrentStarts });
+    this.#policies = new Policies({ ...options, program: options.policyEntry });
+    this.#scaler = new Scaler((key, question) => this.#policies.ask(key, question));
   }
 
   /**
@@ -91,6 +97,7 @@ export class Controller {
     targetCapacity: number | null = null,
   ): void {
     this.#targets = targets;
+    this.#policies.follow(targets);
     this.#scaler.follow(targets, targetCapacity, (application) => this.#serving.has(application));
     this.#broken = broken;
     this.#proxy = proxy;
@@ -221,6 +228,11 @@ export class Controller {
     return this.#scaler.movedOf(`${application}/${deployment}`);
   }
 
+  /** What is wrong with the policy that scales a deployment. */
+  policyProblem(application: string, deployment: string): string | undefined {
+    return this.#policies.problemOf(`${application}/${deployment}`);
+  }
+
   #scale(loads: Readonly<Record<string, LoadReport>>): void {
     const actual = this.actual;
     const moves = this.#scaler.observe(loads, (key) => runningOf(key, this.#targets, actual), performance.now());
@@ -230,6 +242,7 @@ export class Controller {
 
   /** Stops every replica; resolves when the last is gone. */
   async stop(): Promise<void> {
+    this.#policies.close();
     this.#targets = [];
     this.#broken = [];
     this.#serving.clear();
@@ -245,6 +258,7 @@ export class Controller {
 
   /** Kills every replica now; resolves when the last is gone, or after a second. */
   async destroy(): Promise<void> {
+    this.#policies.close();
     this.#starts.clear();
     clearTimeout(this.#wake);
     for (const replica of [...this.#replicas.values()]) {

@@ -22,7 +22,7 @@ export interface ReplicaHandle {
 const found = (name: string): string | undefined => [`/usr/bin/${name}`, `/bin/${name}`].find((path) => existsSync(path));
 
 /** A daemon that is killed cannot stop its replicas: a second means, beside their socket, for those that are stuck. */
-const SETPRIV = found('setpriv');
+export const SETPRIV = found('setpriv');
 /** A replica that is handed work does not push the data plane, which still has requests to hand out, off its core: a tenth more requests. */
 const CHRT = found('chrt');
 

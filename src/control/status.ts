@@ -15,6 +15,8 @@ export interface StatusInput {
   readonly load: DataPlaneLoad;
   /** Where autoscaling moved a deployment last. */
   readonly scaledTo?: (application: string, deployment: string) => 'up' | 'down' | undefined;
+  /** What is wrong with the policy that scales a deployment. */
+  readonly policyProblem?: (application: string, deployment: string) => string | undefined;
   readonly deathsOf: (application: string, deployment: string) => DeathRecord | undefined;
   readonly config: {
     readonly path: string;
@@ -174,11 +176,14 @@ const deploymentOf = (application: string, { spec, version }: TargetDeployment, 
     if (running >= count)
       return mine.length > running
         ? ['DOWNSCALING', 'replicas that are no longer wanted finish their requests']
-        : ['HEALTHY', ''];
+        : ['HEALTHY', policyText(input.policyProblem?.(application, name))];
     const retry = memory !== undefined && memory.failures > 0 ? `; the last start failed: ${memory.error}` : '';
     return [running === 0 && !scales ? 'UPDATING' : 'UPSCALING', `${running} of ${count} replicas are ready${retry}`];
   }
 };
+
+const policyText = (problem: string | undefined): string =>
+  problem === undefined ? '' : `its autoscaling policy fails, so its number of replicas stays: ${problem}`;
 
 /** An autoscaled deployment is on its way because of its load as soon as its version serves. */
 const servesVersion = (application: string, name: string, version: string, { actual }: StatusInput): boolean =>

@@ -3,11 +3,19 @@ import { createHash } from 'node:crypto';
 import type { ApplicationSpec, DeploymentSpec, Runnable } from '../domain/desired.ts';
 import type { DeploymentRun } from '../protocol/start.ts';
 
+/** Compiled code of an autoscaling policy. */
+export interface PolicyCode {
+  readonly entry: string;
+  readonly export: string;
+}
+
 /** What a deployment runs, as found on disk. */
 export interface Artifact {
   readonly runs: DeploymentRun['runs'];
   /** Changes when the code or the model changes. */
   readonly fingerprint: string;
+  /** Code that scales it; it is no part of what the deployment runs. */
+  readonly policy?: PolicyCode;
   /** Files whose change changes the fingerprint. */
   readonly files: readonly string[];
 }
@@ -20,6 +28,7 @@ export interface TargetDeployment {
   readonly resets: number;
   readonly run: DeploymentRun;
   readonly userConfigHash: string;
+  readonly policy: PolicyCode | undefined;
 }
 
 export interface TargetApplication {
@@ -89,9 +98,10 @@ export const makeTarget = (
         numCpus: deployment.numCpus,
       },
       userConfigHash: deployment.userConfig === undefined ? '' : hashOf(deployment.userConfig),
+      policy: artifact.policy,
     };
   });
-  return { spec, deployments, hash: hashOf([spec, deployments.map((each) => each.version)]) };
+  return { spec, deployments, hash: hashOf([spec, deployments.map((each) => [each.version, each.policy])]) };
 };
 
 const exportOf = (runs: Runnable): string => (runs.kind === 'module' ? runs.export : '');

@@ -1,6 +1,7 @@
 /** What user code imports from `serve-daemon`. */
 import type { Logger } from 'pino';
 
+export type { AutoscalingContext } from '../protocol/policy.ts';
 export { Tensor, type TensorData } from '../protocol/tensor.ts';
 export type { Dtype } from '../protocol/value.ts';
 export { HttpError } from './http-error.ts';
