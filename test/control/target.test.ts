@@ -1,5 +1,6 @@
 import t from 'tap';
 import type { DeploymentSpec } from '../../src/domain/desired.ts';
+import { autoscalingSpec } from '../support/scaling.ts';
 import { applicationSpec, deploymentSpec, target } from '../support/targets.ts';
 
 const versionOf = (given: Partial<DeploymentSpec> = {}, code = 'code 1') =>
@@ -26,6 +27,7 @@ t.test('other code is another version', async (t) => {
 const live: Readonly<Record<string, Partial<DeploymentSpec>>> = {
   num_replicas: { numReplicas: 7 },
   user_config: { userConfig: { a: 1 } },
+  autoscaling_config: { autoscaling: autoscalingSpec() },
   max_ongoing_requests: { maxOngoingRequests: 9 },
   max_queued_requests: { maxQueuedRequests: 0 },
   request_timeout_s: { requestTimeoutMs: 1 },
