@@ -1,6 +1,6 @@
 /** Checks what a schema cannot say about one deployment: what it runs, its files, and options that exclude each other. */
 
-import { checkScaling } from './check-scaling.ts';
+import { checkScaling, checkSharedPolicy } from './check-scaling.ts';
 import type { Checking, SeenApplication, SeenDeployment } from './checking.ts';
 import { FILE_MISSING, type Mapping, mappingOf, type Path, quote, textOf } from './finding.ts';
 import { absolute, locateModule, pathMistake } from './locate.ts';
@@ -19,6 +19,9 @@ export const checkDeployment = (deployment: SeenDeployment, application: SeenApp
     checkWorkingDir(mappingOf(data[section]), [...path, section], application, checking);
   }
 };
+
+export const checkApplicationPolicy = (application: SeenApplication, checking: Checking): void =>
+  checkSharedPolicy(application, checking, checkCode);
 
 /** @param holder what has a `runtime_env`: an application, or the options of a deployment */
 export const checkWorkingDir = (

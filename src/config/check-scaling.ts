@@ -28,10 +28,40 @@ export const checkScaling = (
   if (scaling === undefined) return;
   const at = [...path, 'autoscaling_config'];
   if (checking.sound(at)) checkBounds(scaling, isAuto, at, checking);
-  const policy = textOf(mappingOf(scaling.policy)?.policy_function);
-  const policyPath = [...at, 'policy', 'policy_function'];
-  if (policy !== undefined && !isBuiltInPolicy(policy) && checking.sound(policyPath))
-    checkCode(policy, policyPath, application, checking);
+  checkPolicy(scaling, at, 'policy', application, checking, checkCode);
+  if (policyIn(scaling, 'policy') !== undefined && policyIn(application.data, 'autoscaling_policy') !== undefined) {
+    const message = 'the application has an `autoscaling_policy` that decides for this deployment too; keep one of the two';
+    checking.error('EXCLUSIVE_KEYS', [...at, 'policy'], message, 'key');
+  }
+};
+
+/** The policy of an application decides for those of its deployments that autoscale. */
+export const checkSharedPolicy = (application: SeenApplication, checking: Checking, checkCode: CheckCode): void => {
+  checkPolicy(application.data, application.path, 'autoscaling_policy', application, checking, checkCode);
+  const scales = application.deployments.some(
+    ({ data }) => data.num_replicas === 'auto' || mappingOf(data.autoscaling_config) !== undefined,
+  );
+  if (scales || policyIn(application.data, 'autoscaling_policy') === undefined) return;
+  const message = 'no deployment of this application autoscales, so this decides nothing; give one `num_replicas: auto`';
+  checking.warning('NO_EFFECT', [...application.path, 'autoscaling_policy'], message);
+};
+
+const policyIn = (holder: Mapping, key: string): string | undefined => {
+  const name = textOf(mappingOf(holder[key])?.policy_function);
+  return name === undefined || isBuiltInPolicy(name) ? undefined : name;
+};
+
+const checkPolicy = (
+  holder: Mapping,
+  at: Path,
+  key: string,
+  application: SeenApplication,
+  checking: Checking,
+  checkCode: CheckCode,
+): void => {
+  const policy = policyIn(holder, key);
+  const path = [...at, key, 'policy_function'];
+  if (policy !== undefined && checking.sound(path)) checkCode(policy, path, application, checking);
 };
 
 /** min ≤ initial ≤ max, where each is given or has a default. */

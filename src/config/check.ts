@@ -1,5 +1,5 @@
 /** Checks what a schema cannot say about the file as a whole: unique names and routes, listeners, the admin token. */
-import { checkDeployment, checkWorkingDir } from './check-deployment.ts';
+import { checkApplicationPolicy, checkDeployment, checkWorkingDir } from './check-deployment.ts';
 import { checkGraphs, type Graphs } from './check-graph.ts';
 import { applicationsOf, type Checking, checkingOf } from './checking.ts';
 import { type Finding, type Mapping, mappingOf, type Path } from './finding.ts';
@@ -40,6 +40,7 @@ export const check = (data: Mapping, places: Places, files: Files, shape: readon
       checking,
     );
     checkWorkingDir(application.data, application.path, application, checking);
+    checkApplicationPolicy(application, checking);
     for (const deployment of application.deployments) checkDeployment(deployment, application, checking);
   }
   return { graphs: checkGraphs(applications, checking), findings };

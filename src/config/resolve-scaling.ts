@@ -4,8 +4,11 @@ import type { Json } from '../domain/json.ts';
 import { type Files, locateModule } from './locate.ts';
 import type { Section } from './section.ts';
 
-/** @returns null: as many replicas as the file says */
-export const autoscalingOf = (deployment: Section, files: Files): AutoscalingSpec | null => {
+/**
+ * @param shared the application's policy
+ * @returns null: as many replicas as the file says
+ */
+export const autoscalingOf = (deployment: Section, shared: ScalingPolicySpec | null, files: Files): AutoscalingSpec | null => {
   const isAuto = deployment.json('num_replicas') === 'auto';
   if (!isAuto && !deployment.has('autoscaling_config')) return null;
   const section = deployment.section('autoscaling_config');
@@ -26,7 +29,7 @@ export const autoscalingOf = (deployment: Section, files: Files): AutoscalingSpe
     upscaleDelayMs: section.millis('upscale_delay_s'),
     downscaleDelayMs,
     downscaleToZeroDelayMs: section.millisOrNull('downscale_to_zero_delay_s') ?? downscaleDelayMs,
-    policy: policyOf(section.section('policy'), files),
+    policy: policyOf(section.section('policy'), false, files) ?? shared,
   };
 };
 
@@ -35,10 +38,12 @@ const BUILT_IN = /^ray\.serve\.autoscaling_policy:(default_autoscaling_policy|re
 
 export const isBuiltInPolicy = (name: string): boolean => BUILT_IN.test(name);
 
-const policyOf = (section: Section, files: Files): ScalingPolicySpec | null => {
+/** @param isShared it stands at the application */
+export const policyOf = (section: Section, isShared: boolean, files: Files): ScalingPolicySpec | null => {
   const name = section.textOrNull('policy_function');
   if (name === null || isBuiltInPolicy(name)) return null;
   const module = locateModule(name, files);
   if (typeof module === 'string') throw new Error(`the check let a policy pass: ${module}`);
-  return { file: module.file, export: module.export, kwargs: section.json('policy_kwargs') as Readonly<Record<string, Json>> };
+  const kwargs = section.json('policy_kwargs') as Readonly<Record<string, Json>>;
+  return { file: module.file, export: module.export, kwargs, isShared };
 };

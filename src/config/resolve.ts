@@ -1,10 +1,18 @@
 /** Turns a checked config into the desired state: every default filled in, every unit converted, every path absolute. */
-import type { ApplicationSpec, BatchingSpec, DeploymentSpec, DesiredState, LoggingSpec, Runnable } from '../domain/desired.ts';
+import type {
+  ApplicationSpec,
+  BatchingSpec,
+  DeploymentSpec,
+  DesiredState,
+  LoggingSpec,
+  Runnable,
+  ScalingPolicySpec,
+} from '../domain/desired.ts';
 import type { Json } from '../domain/json.ts';
 import type { Graphs } from './check-graph.ts';
 import type { Mapping } from './finding.ts';
 import { absolute, type Files, locateModule } from './locate.ts';
-import { autoscalingOf } from './resolve-scaling.ts';
+import { autoscalingOf, policyOf } from './resolve-scaling.ts';
 import { Section } from './section.ts';
 
 /**
@@ -64,10 +72,11 @@ const applicationOf = (section: Section, wired: WiredOrNone, logging: LoggingSpe
   section.json('graph');
   if (wired === undefined) throw new Error('an application without an ingress is an error that the check reports');
   const env = section.section('runtime_env');
+  const policy = policyOf(section.section('autoscaling_policy'), true, files);
   return {
     name: section.text('name'),
     routePrefix: section.nullableText('route_prefix'),
-    deployments: section.sections('deployments').map((deployment) => deploymentOf(deployment, env, files)),
+    deployments: section.sections('deployments').map((deployment) => deploymentOf(deployment, env, policy, files)),
     ingress: wired.ingress,
     calls: wired.calls,
     accessLog: section.section('logging_config').flagOrNull('enable_access_log') ?? logging.accessLog,
@@ -77,10 +86,15 @@ const applicationOf = (section: Section, wired: WiredOrNone, logging: LoggingSpe
 
 type WiredOrNone = ReturnType<Graphs['get']>;
 
-const deploymentOf = (section: Section, applicationEnv: Section, files: Files): DeploymentSpec => {
+const deploymentOf = (
+  section: Section,
+  applicationEnv: Section,
+  policy: ScalingPolicySpec | null,
+  files: Files,
+): DeploymentSpec => {
   const runs = runsOf(section, files);
   const batching = batchingOf(section);
-  const autoscaling = autoscalingOf(section, files);
+  const autoscaling = autoscalingOf(section, policy, files);
   const options = section.section(section.has('replica_options') ? 'replica_options' : 'ray_actor_options');
   const env = options.section('runtime_env');
   const workingDir = env.textOrNull('working_dir') ?? applicationEnv.textOrNull('working_dir');

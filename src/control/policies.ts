@@ -1,4 +1,5 @@
-/** The policy processes of the deployments that have one: started when first asked, anew when their code changes, ended when they leave. */
+/** The policy processes of what has one: started when first asked, anew when their code changes, ended when they leave. */
+import type { AutoscalingQuestion } from '../protocol/policy.ts';
 import type { Log } from './controller.ts';
 import { PolicyProcess } from './policy-process.ts';
 import type { PolicyQuestion } from './scaler.ts';
@@ -11,73 +12,79 @@ export interface PoliciesOptions {
   readonly configDir: () => string;
 }
 
+/** By deployment; that of a deployment alone has one entry. */
+type Wishes = Readonly<Record<string, number>>;
+
 interface Running {
   /** Equal: the same code with the same arguments. */
   readonly identity: string;
-  readonly process: PolicyProcess;
+  readonly isShared: boolean;
+  readonly process: PolicyProcess<Wishes>;
+  /** Of each deployment it decides for, what was last known. */
+  readonly questions: Map<string, AutoscalingQuestion>;
+  /** Deployments it decides for: it is asked when something is known of each. */
+  members: number;
 }
 
 export class Policies {
   readonly #options: PoliciesOptions;
-  readonly #running = new Map<string, Running>();
+  /** By `application/Deployment`; the deployments of an application with a policy of its own share one. */
+  #running: ReadonlyMap<string, Running> = new Map();
 
   constructor(options: PoliciesOptions) {
     this.#options = options;
   }
 
   follow(targets: readonly TargetApplication[]): void {
-    const wanted = new Set<string>();
-    for (const { spec, deployments } of targets) {
+    const running = new Map<string, Running>();
+    const known = new Map([...this.#running.values()].map((each) => [each.identity, each]));
+    for (const { spec: application, deployments } of targets) {
       for (const target of deployments) {
-        const key = `${spec.name}/${target.spec.name}`;
-        const process = this.#adopt(key, target);
-        if (process !== undefined) wanted.add(key);
+        const identity = identityOf(application.name, target);
+        if (identity === undefined) continue;
+        const adopted = known.get(identity) ?? this.#start(application.name, target, identity);
+        known.set(identity, adopted);
+        running.set(`${application.name}/${target.spec.name}`, adopted);
       }
     }
-    for (const [key, { process }] of this.#running) {
-      if (wanted.has(key)) continue;
-      process.close();
-      this.#running.delete(key);
+    const kept = new Set(running.values());
+    for (const each of new Set(this.#running.values())) if (!kept.has(each)) each.process.close();
+    // One that has left must not be decided for.
+    for (const each of kept) {
+      each.questions.clear();
+      each.members = [...running.values()].filter((other) => other === each).length;
     }
+    this.#running = running;
   }
 
-  #adopt(key: string, { spec, policy }: TargetDeployment): PolicyProcess | undefined {
-    const kwargs = spec.autoscaling?.policy?.kwargs;
-    if (policy === undefined || kwargs === undefined) return undefined;
-    const identity = hashOf([policy, kwargs, spec.env, spec.workingDir]);
-    const known = this.#running.get(key);
-    if (known?.identity === identity) return known.process;
-    known?.process.close();
+  #start(application: string, { spec, policy }: TargetDeployment, identity: string): Running {
     const { log, program, env, configDir } = this.#options;
-    const process = new PolicyProcess({
+    const { kwargs = {}, isShared = false } = spec.autoscaling?.policy ?? {};
+    const about = isShared ? { application } : { deployment: `${application}/${spec.name}` };
+    const process = new PolicyProcess<Wishes>({
       program,
-      cwd: spec.workingDir ?? configDir(),
-      env: { ...env, ...spec.env },
-      code: policy,
+      cwd: (isShared ? null : spec.workingDir) ?? configDir(),
+      env: isShared ? env : { ...env, ...spec.env },
+      code: policy ?? { entry: '', export: '' },
       kwargs,
-      onLine: (stream, line) => log.info({ deployment: key, stream }, `policy: ${line}`),
-      onProblem: (problem) =>
-        log.error({ deployment: key, error: problem }, 'the autoscaling policy failed: the last target stays'),
+      read: isShared ? readAll : (answer) => readOne(spec.name, answer),
+      onLine: (stream, line) => log.info({ ...about, stream }, `policy: ${line}`),
+      onProblem: (problem) => log.error({ ...about, error: problem }, 'the autoscaling policy failed: the last target stays'),
     });
-    this.#running.set(key, { identity, process });
-    return process;
+    return { identity, isShared, process, questions: new Map(), members: 0 };
   }
 
   /** See `AskPolicy`. */
-  ask(key: string, { application, spec, load, running, target, bounds }: PolicyQuestion): number | undefined {
-    return this.#running.get(key)?.process.ask({
-      appName: application,
-      deploymentName: spec.name,
-      currentNumReplicas: running,
-      targetNumReplicas: target,
-      totalNumRequests: load.requests,
-      totalQueuedRequests: Math.max(0, load.requests - load.ongoing),
-      totalRunningRequests: load.ongoing,
-      queueDelayS: load.queueDelayMs / 1000,
-      capacityAdjustedMinReplicas: bounds.lower,
-      capacityAdjustedMaxReplicas: bounds.upper,
-      currentTime: Date.now() / 1000,
-    });
+  ask(key: string, question: PolicyQuestion): number | undefined {
+    const running = this.#running.get(key);
+    if (running === undefined) return undefined;
+    const { name } = question.spec;
+    const context = contextOf(question);
+    running.questions.set(name, context);
+    if (running.questions.size < running.members) return undefined;
+    const contexts = Object.fromEntries(running.questions);
+    const wishes = running.process.ask(running.isShared ? { type: 'ask-all', contexts } : { type: 'ask', context });
+    return wishes !== undefined && Object.hasOwn(wishes, name) ? wishes[name] : undefined;
   }
 
   problemOf(key: string): string | undefined {
@@ -86,6 +93,38 @@ export class Policies {
 
   close(): void {
     for (const { process } of this.#running.values()) process.close();
-    this.#running.clear();
+    this.#running = new Map();
   }
 }
+
+const identityOf = (application: string, { spec, policy }: TargetDeployment): string | undefined => {
+  const said = spec.autoscaling?.policy;
+  if (policy === undefined || said === undefined || said === null) return undefined;
+  const own = said.isShared ? [] : [spec.name, spec.env, spec.workingDir];
+  return hashOf([application, policy, said.kwargs, said.isShared, own]);
+};
+
+const contextOf = ({ application, spec, load, running, target, bounds }: PolicyQuestion): AutoscalingQuestion => ({
+  appName: application,
+  deploymentName: spec.name,
+  currentNumReplicas: running,
+  targetNumReplicas: target,
+  totalNumRequests: load.requests,
+  totalQueuedRequests: Math.max(0, load.requests - load.ongoing),
+  totalRunningRequests: load.ongoing,
+  queueDelayS: load.queueDelayMs / 1000,
+  capacityAdjustedMinReplicas: bounds.lower,
+  capacityAdjustedMaxReplicas: bounds.upper,
+  currentTime: Date.now() / 1000,
+});
+
+const isCount = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value) && value >= 0;
+const shown = (value: unknown): string => JSON.stringify(value)?.slice(0, 100) ?? typeof value;
+
+const readOne = (name: string, answer: unknown): { wish: Wishes } | string =>
+  isCount(answer) ? { wish: { [name]: answer } } : `expected a number of replicas, got ${shown(answer)}`;
+
+const readAll = (answer: unknown): { wish: Wishes } | string =>
+  typeof answer === 'object' && answer !== null && !Array.isArray(answer) && Object.values(answer).every(isCount)
+    ? { wish: answer as Wishes }
+    : `expected numbers of replicas by deployment, got ${shown(answer)}`;

@@ -4,18 +4,20 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Json } from '../domain/json.ts';
-import type { AutoscalingContext, FromPolicy, ToPolicy } from '../protocol/policy.ts';
+import type { FromPolicy, ToPolicy } from '../protocol/policy.ts';
 import { SETPRIV } from './launch.ts';
 import { LineSplitter } from './lines.ts';
 import { backoffMs } from './restart.ts';
 
-export interface PolicyProcessOptions {
+export interface PolicyProcessOptions<Wish> {
   /** The program that runs policies. */
   readonly program: string;
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly code: { readonly entry: string; readonly export: string };
   readonly kwargs: Readonly<Record<string, Json>>;
+  /** What an answer says; a text: what is wrong with it. */
+  readonly read: (answer: unknown) => { readonly wish: Wish } | string;
   readonly onLine: (stream: 'stdout' | 'stderr', line: string) => void;
   /** Told when it begins to fail, and when it fails in another way. */
   readonly onProblem: (problem: string) => void;
@@ -24,18 +26,18 @@ export interface PolicyProcessOptions {
 
 const ANSWER_WITHIN_MS = 5000;
 
-export class PolicyProcess {
-  readonly #options: PolicyProcessOptions;
+export class PolicyProcess<Wish> {
+  readonly #options: PolicyProcessOptions<Wish>;
   #child: ChildProcess | undefined;
   /** Set while it owes an answer. */
   #late: NodeJS.Timeout | undefined;
-  #wish: number | undefined;
+  #wish: Wish | undefined;
   #problem: string | undefined;
   #deaths = 0;
   #notBefore = 0;
   #closed = false;
 
-  constructor(options: PolicyProcessOptions) {
+  constructor(options: PolicyProcessOptions<Wish>) {
     this.#options = options;
   }
 
@@ -45,12 +47,12 @@ export class PolicyProcess {
   }
 
   /** @returns what it wanted last; undefined: it wants nothing */
-  ask(context: Omit<AutoscalingContext, 'policyState'>): number | undefined {
+  ask(question: Exclude<ToPolicy, { type: 'load' }>): Wish | undefined {
     if (this.#closed || this.#late !== undefined || performance.now() < this.#notBefore) return this.#wish;
     this.#child ??= this.#spawn();
     const within = this.#options.answerWithinMs ?? ANSWER_WITHIN_MS;
     this.#late = setTimeout(() => this.#died(`it did not answer within ${within / 1000} s`), within);
-    this.#send({ type: 'ask', context });
+    this.#send(question);
     return this.#wish;
   }
 
@@ -95,9 +97,9 @@ export class PolicyProcess {
     this.#late = undefined;
     const { type, replicas, error } = message ?? {};
     if (type !== 'answer') return this.#fail(`it threw ${String(error)}`);
-    if (typeof replicas !== 'number' || !Number.isFinite(replicas) || replicas < 0)
-      return this.#fail(`expected a number of replicas, got ${JSON.stringify(replicas)?.slice(0, 100) ?? typeof replicas}`);
-    this.#wish = replicas;
+    const answer = this.#options.read(replicas);
+    if (typeof answer === 'string') return this.#fail(answer);
+    this.#wish = answer.wish;
     this.#problem = undefined;
     this.#deaths = 0;
   }

@@ -132,4 +132,6 @@ export interface ScalingPolicySpec {
   readonly file: string;
   readonly export: string;
   readonly kwargs: Readonly<Record<string, Json>>;
+  /** It is the application's, and asked for all of its deployments at once. */
+  readonly isShared: boolean;
 }

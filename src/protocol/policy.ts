@@ -22,7 +22,10 @@ export interface AutoscalingContext {
   readonly policyState: Json;
 }
 
-/** Daemon → process. The first names the code. */
+/** What the process is told; the state is its own. */
+export type AutoscalingQuestion = Omit<AutoscalingContext, 'policyState'>;
+
+/** Daemon → process. The first names the code. An application's policy is asked for its deployments at once, by name. */
 export type ToPolicy =
   | {
       readonly type: 'load';
@@ -30,7 +33,8 @@ export type ToPolicy =
       readonly export: string;
       readonly kwargs: Readonly<Record<string, Json>>;
     }
-  | { readonly type: 'ask'; readonly context: Omit<AutoscalingContext, 'policyState'> };
+  | { readonly type: 'ask'; readonly context: AutoscalingQuestion }
+  | { readonly type: 'ask-all'; readonly contexts: Readonly<Record<string, AutoscalingQuestion>> };
 
 /** Process → daemon, one for each `ask`. `answer` is what the code returned: nothing about it is certain. */
 export type FromPolicy =

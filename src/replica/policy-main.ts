@@ -1,9 +1,12 @@
 /** The process in which an autoscaling policy of the user runs: it is asked, and answers how many replicas it wants. */
 import { pathToFileURL } from 'node:url';
 import type { Json } from '../domain/json.ts';
-import type { AutoscalingContext, FromPolicy, ToPolicy } from '../protocol/policy.ts';
+import type { AutoscalingContext, AutoscalingQuestion, FromPolicy, ToPolicy } from '../protocol/policy.ts';
 
-type Policy = (context: AutoscalingContext, kwargs: Readonly<Record<string, Json>>) => unknown;
+type Policy = (
+  about: AutoscalingContext | Readonly<Record<string, AutoscalingContext>>,
+  kwargs: Readonly<Record<string, Json>>,
+) => unknown;
 
 let policy: Promise<Policy> | undefined;
 let kwargs: Readonly<Record<string, Json>> = {};
@@ -16,18 +19,24 @@ const load = async (entry: string, name: string): Promise<Policy> => {
   return found as Policy;
 };
 
-/** A number, or as in Ray Serve a pair of a number and a state that is given back the next time. */
+/** What is wanted, or as in Ray Serve a pair of that and a state that is given back the next time. */
 const take = (answer: unknown): unknown => {
   if (!Array.isArray(answer)) return answer;
   state = (answer[1] ?? null) as Json;
   return answer[0];
 };
 
-const answer = async (context: Omit<AutoscalingContext, 'policyState'>): Promise<FromPolicy> => {
+const withState = (question: AutoscalingQuestion): AutoscalingContext => ({ ...question, policyState: state });
+
+const answer = async (message: Extract<ToPolicy, { type: 'ask' | 'ask-all' }>): Promise<FromPolicy> => {
   try {
     const decide = await policy;
     if (decide === undefined) throw new Error('no policy was named');
-    return { type: 'answer', replicas: take(await decide({ ...context, policyState: state }, kwargs)) };
+    const about =
+      message.type === 'ask'
+        ? withState(message.context)
+        : Object.fromEntries(Object.entries(message.contexts).map(([name, question]) => [name, withState(question)]));
+    return { type: 'answer', replicas: take(await decide(about, kwargs)) };
   } catch (error) {
     return { type: 'error', error: error instanceof Error ? `${error.name}: ${error.message}` : String(error) };
   }
@@ -42,7 +51,7 @@ const send = (message: FromPolicy): void => {
 };
 
 process.on('message', (message: ToPolicy) => {
-  if (message.type === 'ask') return void answer(message.context).then(send);
+  if (message.type !== 'load') return void answer(message).then(send);
   kwargs = message.kwargs;
   policy = load(message.entry, message.export);
   // Told with the first answer.

@@ -84,6 +84,7 @@ const MISTAKES: readonly (readonly [file: string, code: string, line: number, co
   ['initial-outside', 'OUT_OF_RANGE', 6, 82],
   ['autoscaling-misspelt', 'UNKNOWN_KEY', 6, 30],
   ['policy-from-afar', 'BAD_PATH', 6, 56],
+  ['policy-twice', 'EXCLUSIVE_KEYS', 7, 30],
   ['capacity-over-100', 'OUT_OF_RANGE', 1, 18],
   ['handle-is-init-arg', 'HANDLE_IS_INIT_ARG', 9, 45],
   ['model-that-calls', 'MODEL_CALLS', 8, 37],

@@ -126,3 +126,10 @@ t.test('the weight of a change is that of the innermost section that says one', 
   t.equal(weightOf(['applications', 0, 'deployments', 1, 'ray_actor_options', 'num_cpus']), 'restart-replicas');
   t.equal(weightOf(['applications', 0, 'name']), undefined);
 });
+
+t.test('a policy of an application in which nothing autoscales is told as a warning', async (t) => {
+  const policy = 'autoscaling_policy: {policy_function: "./a.ts:all"}';
+  const result = compiled(`applications: [{${policy}, deployments: [{name: E, import_path: ./e.ts}]}]`);
+  t.match(result.diagnostics, [{ severity: 'warning', code: 'NO_EFFECT' }]);
+  t.not(result.desired, undefined);
+});

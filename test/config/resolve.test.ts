@@ -89,8 +89,10 @@ t.test('autoscaling: what is said, and what is not', async (t) => {
     upscaleDelayMs: 3000,
     downscaleDelayMs: 30_000,
     downscaleToZeroDelayMs: 300_000,
-    policy: { file: '/srv/scaler.ts', export: 'policy', kwargs: { most: 3 } },
+    policy: { file: '/srv/scaler.ts', export: 'policy', kwargs: { most: 3 }, isShared: false },
   });
+  const together = desired?.applications.find(({ name }) => name === 'together')?.deployments[0];
+  t.match(together?.autoscaling?.policy, { export: 'all', kwargs: { most: 9 }, isShared: true });
   t.equal(deployment('').autoscaling, null);
   t.match(deployment('num_replicas: auto').autoscaling, { minReplicas: 1, maxReplicas: 100, targetOngoingRequests: 2 });
   t.match(deployment('num_replicas: auto, autoscaling_config: {max_replicas: 3}').autoscaling, { maxReplicas: 3 });

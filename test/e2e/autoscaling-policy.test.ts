@@ -107,3 +107,39 @@ t.test('a policy of the user', async (t) => {
   });
   t.same(await daemon.stop(), { code: 0, signal: null });
 });
+
+t.test('a policy of the whole application decides for all of its deployments that scale', async (t) => {
+  const all = (body: string) => `import type { AutoscalingContext } from 'serve-daemon';
+export const all = (contexts: Record<string, AutoscalingContext>, kwargs: { more: number }) => { ${body} };
+`;
+  const scaling = { num_replicas: 'auto', autoscaling_config: { max_replicas: 4, upscale_delay_s: 0, downscale_delay_s: 0 } };
+  const config = configOf([
+    {
+      name: 'app',
+      autoscaling_policy: { policy_function: './scaler.ts:all', policy_kwargs: { more: 2 } },
+      graph: { ingress: 'A' },
+      deployments: [
+        { name: 'A', import_path: './echo.ts:echo', ...scaling },
+        { name: 'B', import_path: './echo.ts:echo', ...scaling },
+        { name: 'C', import_path: './echo.ts:echo' },
+      ],
+    },
+  ]);
+  const inOrder = all(
+    `return Object.fromEntries(Object.keys(contexts).sort().map((name, index) => [name, index + kwargs.more]));`,
+  );
+  await using daemon = await startDaemon(config, { files: { 'echo.ts': ECHO, 'scaler.ts': inOrder } });
+  const targets = (wanted: string, says = /^$/) =>
+    daemon.when(wanted, ({ applications }) => {
+      const { A, B, C } = applications['app']?.deployments ?? {};
+      const seen = [A, B, C].map((each) => `${each?.target_num_replicas} ${each?.replicas.length}`).join(', ');
+      return seen === wanted && says.test(A?.message ?? '');
+    });
+  await targets('2 2, 3 3, 1 1');
+  await daemon.write('scaler.ts', all('return { A: 1 };'));
+  await targets('1 1, 3 3, 1 1');
+  t.pass('what it does not name stays');
+  await daemon.write('scaler.ts', all('return 7;'));
+  await targets('1 1, 3 3, 1 1', /expected numbers of replicas by deployment, got 7/);
+  t.same(await daemon.stop(), { code: 0, signal: null });
+});
