@@ -158,10 +158,7 @@ class Daemon implements RunningDaemon {
     this.#apply(outcome, false);
     if (proxy.enabled) {
       const failure = await this.#firstListening;
-      if (failure !== undefined)
-        throw new StartError(
-          listenText('http_options', proxy.host, proxy.port, failure.code === 'UNKNOWN' ? failure.message : failure.code),
-        );
+      if (failure !== undefined) throw new StartError(httpListenText(proxy, failure));
     }
     this.#watcher = new FileWatcher(
       () => this.#reload(false),
@@ -188,19 +185,24 @@ class Daemon implements RunningDaemon {
       (message) => {
         switch (message.type) {
           case 'listening':
-            this.#listening.http = `http://${message.host.includes(':') ? `[${message.host}]` : message.host}:${message.port}`;
+            this.#listening.http = `${message.secure ? 'https' : 'http'}://${message.host.includes(':') ? `[${message.host}]` : message.host}:${message.port}`;
             this.#listening.driver = message.driver;
             logger.info({ url: this.#listening.http, driver: message.driver }, 'listening for HTTP');
             this.#listening.error = undefined;
             return this.#listened(undefined);
           case 'listen-failed':
-            this.#listening.error = listenText('http_options', this.#desired.proxy.host, this.#desired.proxy.port, message.code);
-            if (this.#listening.http !== undefined)
+            this.#listening.error = httpListenText(this.#desired.proxy, message);
+            if (this.#controller !== undefined)
               logger.error(
-                { code: message.code, error: message.message },
+                { code: message.code, error: this.#listening.error },
                 'cannot listen for HTTP: what listened before goes on',
               );
             return this.#listened(message);
+          case 'not-listening':
+            this.#listening.http = undefined;
+            this.#listening.driver = undefined;
+            this.#listening.error = undefined;
+            return logger.info('not listening for HTTP any more');
           case 'access':
             // A line a request is news of level `info`.
             if (logger.isLevelEnabled('info')) this.#log.writeLines(message.lines);
@@ -249,8 +251,12 @@ class Daemon implements RunningDaemon {
     }
     if (before.logging.encoding !== after.logging.encoding)
       logger.warn('logging_config.encoding is in force from the next start on');
-    if (before.proxy.maxHeaderBytes !== after.proxy.maxHeaderBytes && this.#listening.driver === 'uWebSockets.js') {
-      logger.warn('http_options.max_header_size is in force from the next start on: uWebSockets.js reads it once');
+    if (
+      before.proxy.maxHeaderBytes !== after.proxy.maxHeaderBytes &&
+      after.proxy.maxHeaderBytes > Number(process.env.UWS_HTTP_MAX_HEADERS_SIZE) &&
+      this.#listening.driver === 'uWebSockets.js'
+    ) {
+      logger.warn('http_options.max_header_size can be raised from the next start on only: uWebSockets.js reads it once');
     }
   }
 
@@ -395,6 +401,10 @@ class Daemon implements RunningDaemon {
     this.#watcher?.follow(this.#options.watchCode ? [config, ...code] : [config], since);
   }
 }
+
+/** @param failure without a code of the system it is not the address that is wrong */
+const httpListenText = ({ host, port }: DesiredState['proxy'], failure: { code: string; message: string }): string =>
+  failure.code === 'UNKNOWN' ? failure.message : listenText('http_options', host, port, failure.code);
 
 const listenText = (section: string, host: string, port: number, code: string): string => {
   if (code === 'EADDRINUSE')

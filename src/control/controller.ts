@@ -71,6 +71,8 @@ export class Controller {
   #retiring: Retiring[] = [];
   #generation = 0;
   #revision = 0;
+  /** Configs that were wanted, and askings again. */
+  #attempt = 0;
   #published = '';
   #order = 0;
   #everReady = false;
@@ -101,8 +103,7 @@ export class Controller {
     this.#scaler.follow(targets, targetCapacity, (application) => this.#serving.has(application));
     this.#broken = broken;
     this.#proxy = proxy;
-    // Also what has not changed is told again: a listener that could not be had may be free now.
-    if (retry) this.#published = '';
+    this.#attempt += 1;
     const wanted = new Set(
       targets.flatMap(({ spec, deployments }) => deployments.map((each) => restartKey(spec.name, each.spec.name, each.version))),
     );
@@ -473,6 +474,7 @@ export class Controller {
     const snapshot = buildSnapshot({
       revision: this.#revision,
       proxy: this.#proxy,
+      attempt: this.#attempt,
       ready: this.#everReady || this.settled,
       targets: this.#targets,
       broken: this.#broken,

@@ -1,7 +1,7 @@
 /** A driver on a free port, what its handler saw, and a client that speaks bytes. */
 
 import { connect, type Socket } from 'node:net';
-import { type HttpDriverKind, startHttpServer } from '../../src/proxy/http-driver.ts';
+import { chooseDriver, type HttpDriverKind } from '../../src/proxy/http-driver.ts';
 import type { HttpExchange, HttpLimits, HttpServer } from '../../src/proxy/http-server.ts';
 
 export const HOST = 'Host: x\r\n';
@@ -29,21 +29,29 @@ export const echo = (exchange: HttpExchange): void =>
   });
 
 export const startRig = async (t: Test, kind: HttpDriverKind, handler: (exchange: HttpExchange) => void = echo): Promise<Rig> => {
-  const limits: HttpLimits = { maxRequestBodyBytes: 8 * 1024 * 1024, keepAliveTimeoutMs: 5000, draining: false };
+  const limits: HttpLimits = {
+    maxHeaderBytes: 16_384,
+    maxRequestBodyBytes: 8 * 1024 * 1024,
+    keepAliveTimeoutMs: 5000,
+    draining: false,
+  };
   const seen: string[] = [];
   const read: string[] = [];
   const clients: Client[] = [];
-  const server = await startHttpServer(kind, { host: '127.0.0.1', port: 0, limits: () => limits }, (exchange) => {
-    const name = `${exchange.method} ${exchange.path}`;
-    seen.push(name);
-    const body = exchange.body.bind(exchange);
-    exchange.body = (done) =>
-      body((bytes) => {
-        read.push(name);
-        done(bytes);
-      });
-    handler(exchange);
-  });
+  const server = await chooseDriver(kind).start(
+    { host: '127.0.0.1', port: 0, tls: null, maxHeaderBytes: 16_384, limits: () => limits },
+    (exchange) => {
+      const name = `${exchange.method} ${exchange.path}`;
+      seen.push(name);
+      const body = exchange.body.bind(exchange);
+      exchange.body = (done) =>
+        body((bytes) => {
+          read.push(name);
+          done(bytes);
+        });
+      handler(exchange);
+    },
+  );
   t.teardown(() => {
     server.destroy();
     for (const client of clients) client.socket.destroy();
