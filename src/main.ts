@@ -397,8 +397,8 @@ class Daemon implements RunningDaemon {
 
   /** @param since when reading them began */
   #follow(since: number): void {
-    const { config, code } = this.#goal.files;
-    this.#watcher?.follow(this.#options.watchCode ? [config, ...code] : [config], since);
+    const { config, code, certificate } = this.#goal.files;
+    this.#watcher?.follow([config, ...certificate, ...(this.#options.watchCode ? code : [])], since);
   }
 }
 

@@ -1,8 +1,9 @@
 /** From the config file to targets: reads, compiles, looks at code and models. One reload at a time; a burst of changes is one more. */
 import { readFile } from 'node:fs/promises';
 import type { ApplicationSpec, DesiredState } from '../domain/desired.ts';
-import type { Diagnostic } from '../domain/diagnostic.ts';
+import type { Diagnostic, FileProblem } from '../domain/diagnostic.ts';
 import { type Artifacts, findArtifacts } from './artifacts.ts';
+import { readCertificate } from './certificate.ts';
 import { type CompiledCode, stopCompiler } from './code.ts';
 import { type BrokenApplication, makeTarget, type TargetApplication } from './target.ts';
 
@@ -11,6 +12,7 @@ export type CompileConfig = (text: Uint8Array) => {
   desired: DesiredState | undefined;
   diagnostics: readonly Diagnostic[];
   hash: string;
+  diagnose(problem: FileProblem): Diagnostic;
 };
 
 export type Outcome =
@@ -35,6 +37,7 @@ export class Goal {
   /** Applications that could not be built when the goal was last taken. */
   #broken: ReadonlySet<string> = new Set();
   #codeFiles: readonly string[] = [];
+  #certificateFiles: readonly string[] = [];
   #identity = '';
 
   constructor(config: string, codeCache: string, compile: CompileConfig) {
@@ -44,8 +47,8 @@ export class Goal {
   }
 
   /** Files whose change may change the goal. */
-  get files(): { readonly config: string; readonly code: readonly string[] } {
-    return { config: this.#config, code: this.#codeFiles };
+  get files(): { readonly config: string; readonly code: readonly string[]; readonly certificate: readonly string[] } {
+    return { config: this.#config, code: this.#codeFiles, certificate: this.#certificateFiles };
   }
 
   /**
@@ -63,9 +66,12 @@ export class Goal {
         problems: new Map(),
       };
     }
-    const { desired, diagnostics, hash } = this.#compile(text);
+    const { desired: said, diagnostics: ofText, hash, diagnose } = this.#compile(text);
+    if (said === undefined) return { type: 'rejected', diagnostics: ofText, problems: new Map() };
+    const { desired, problems: ofCertificate } = await this.#withCertificate(said);
+    const diagnostics = [...ofCertificate.map(diagnose), ...ofText];
+    if (ofCertificate.some(({ severity }) => severity === 'error')) return { type: 'rejected', diagnostics, problems: new Map() };
     const warnings = diagnostics.filter(({ severity }) => severity === 'warning');
-    if (desired === undefined) return { type: 'rejected', diagnostics, problems: new Map() };
     understood(desired);
     const compiled = new Map<string, Promise<CompiledCode>>();
     const applications = await Promise.all(
@@ -105,6 +111,18 @@ export class Goal {
     this.#previous = targets;
     this.#broken = new Set(broken.map(({ spec }) => spec.name));
     return { type: 'goal', desired, targets, broken, warnings, hash, changed };
+  }
+
+  /** With what the files of its certificate hold; a broken one is a mistake of the whole config, as no application is to be blamed. */
+  async #withCertificate(desired: DesiredState): Promise<{ desired: DesiredState; problems: readonly FileProblem[] }> {
+    const { proxy } = desired;
+    if (proxy.tls === null || !proxy.enabled) {
+      this.#certificateFiles = [];
+      return { desired, problems: [] };
+    }
+    const { tls, problems, files } = await readCertificate(proxy.tls, Date.now());
+    this.#certificateFiles = files;
+    return { desired: { ...desired, proxy: { ...proxy, tls } }, problems };
   }
 }
 
