@@ -657,3 +657,8 @@ const limits = (kind: Kind): void => {
 export const conform = (kind: Kind): void => {
   for (const part of [malformed, mutations, requests, answers, streams, life, limits]) part(kind);
 };
+
+/** What TLS could change of it, after `overTls`. */
+export const conformOverTls = (kind: Kind): void => {
+  for (const part of [malformed, mutations, requests, answers, streams]) part(kind);
+};
