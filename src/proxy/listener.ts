@@ -41,6 +41,11 @@ export class Listener {
     this.#work = this.#work.then(() => this.#apply(proxy, attempt));
   }
 
+  /** Everything that was wanted so far is done, or has failed. */
+  get settled(): Promise<void> {
+    return this.#work;
+  }
+
   /** Stops accepting; what is in work is answered, idle connections are closed. */
   stopAccepting(): void {
     this.#isStopping = true;
