@@ -231,19 +231,29 @@ class Daemon implements RunningDaemon {
     });
   }
 
+  /** The new listener is there before the old one goes, but for one port that two addresses share. A move that failed is tried again. */
+  async #moveAdmin(wanted: DesiredState['admin']): Promise<void> {
+    const { logger } = this.#log;
+    const before = this.#admin;
+    if (before === undefined || (before.spec.host === wanted.host && before.spec.port === wanted.port))
+      return before?.configure(wanted);
+    const isSamePort = wanted.port !== 0 && before.address.endsWith(`:${wanted.port}`);
+    if (isSamePort) before.retire();
+    try {
+      this.#admin = await this.#startAdmin(wanted);
+      if (!isSamePort) before.retire();
+    } catch (error) {
+      logger.error({ error: (error as Error).message }, 'the admin API stays where it was');
+      if (isSamePort) this.#admin = await this.#startAdmin(before.spec);
+      return;
+    }
+    logger.info({ url: this.adminUrl }, 'admin API is up');
+  }
+
   /** What the config says of the daemon itself: the admin listener moves at once; what is fixed at start is told. */
   async #reconfigure(before: DesiredState, after: DesiredState): Promise<void> {
     const { logger } = this.#log;
-    if (before.admin.host === after.admin.host && before.admin.port === after.admin.port) this.#admin?.configure(after.admin);
-    else {
-      const moved = await this.#startAdmin(after.admin).catch((error: Error) => error);
-      if (moved instanceof Error) logger.error({ error: moved.message }, 'the admin API stays where it was');
-      else {
-        this.#admin?.close();
-        this.#admin = moved;
-        logger.info({ url: this.adminUrl }, 'admin API is up');
-      }
-    }
+    await this.#moveAdmin(after.admin);
     const level = this.#options.logLevel ?? after.logging.level;
     if (level !== logger.level) {
       logger.level = level;

@@ -12,6 +12,9 @@ export interface AdminSources {
   readonly scale: Scale;
 }
 
+/** How long an answer may still take on a listener that has moved. */
+const RETIRE_MS = 5000;
+
 export class AdminServer {
   readonly #server: Server;
   #spec: AdminSpec;
@@ -43,9 +46,20 @@ export class AdminServer {
     return family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;
   }
 
+  /** Where it was asked to listen; the port may be 0. */
+  get spec(): AdminSpec {
+    return this.#spec;
+  }
+
   /** For what needs no new listener. */
   configure(spec: AdminSpec): void {
     this.#spec = spec;
+  }
+
+  /** Accepts no more: another listener takes over. What is under way has a moment to end. */
+  retire(): void {
+    this.#server.close();
+    setTimeout(() => this.#server.closeAllConnections(), RETIRE_MS).unref();
   }
 
   close(): void {

@@ -152,6 +152,7 @@ export class Listener {
   /** The old one makes room, and comes back where the new one cannot be had. */
   async #reopen(driver: ChosenDriver, wanted: Wanted, before: Held): Promise<void> {
     const { host, askedPort, port, tls, maxHeaderBytes } = before.at;
+    this.#log('the port changes hands: for a moment nothing listens there', 'warn', { port });
     this.#letGo();
     try {
       this.#held = await this.#open(driver, wanted, port);
