@@ -67,6 +67,9 @@ for (const kind of KINDS) {
     const { port } = await start(t, made.spec('a', { caFile: made.path('ca.crt') }));
     t.match(await ask(port, { cert: pem('client.crt'), key: pem('client.key') }), { status: 200 });
     await t.rejects(ask(port, { cert: pem('evil.crt'), key: pem('evil.key') }));
+    const agent = new Agent({ cert: pem('client.crt'), key: pem('client.key') });
+    for (let resumed = 0; resumed < 3; resumed++) t.match(await ask(port, { agent } as object), { status: 200 });
+    agent.destroy();
     if (kind === 'node') await t.rejects(ask(port));
     else t.match(await ask(port), { status: 400, text: /expected a client certificate/ });
   });

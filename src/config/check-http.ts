@@ -1,4 +1,4 @@
-/** Checks what belongs together in the `ssl_*` options of the HTTP listener. What the files hold is looked at where the disk is read. */
+/** Checks what a schema cannot say of the HTTP listener. What the files of its certificate hold is looked at where the disk is read. */
 import type { Checking } from './checking.ts';
 import { type Mapping, mappingOf } from './finding.ts';
 import { pathMistake } from './locate.ts';
@@ -27,4 +27,16 @@ export const checkTls = (data: Mapping, { error, sound }: Checking): void => {
     const mistake = typeof path === 'string' ? pathMistake(path) : undefined;
     if (mistake !== undefined) error('BAD_PATH', ['http_options', key], mistake);
   }
+};
+
+/** Ray Serve's files often set it, so it is said where it does nothing. */
+export const checkKeepAlive = (data: Mapping, { warning, sound }: Checking): void => {
+  const http = mappingOf(data.http_options);
+  const path = ['http_options', 'keep_alive_timeout_s'];
+  if (typeof http?.keep_alive_timeout_s !== 'number' || http.server === 'node' || !sound(path)) return;
+  warning(
+    'KEEP_ALIVE_FIXED',
+    path,
+    'uWebSockets.js closes an idle connection after 10 s, whatever this says; `server: node` keeps to it',
+  );
 };
