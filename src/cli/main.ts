@@ -1,16 +1,18 @@
 /** The command line: picks the command, prints help, and turns what went wrong into one clear line and an exit code. */
 import { VERSION } from '../version.ts';
 import { type Command, UsageError } from './command.ts';
+import { init } from './init.ts';
 import { run } from './run.ts';
 import { status } from './status.ts';
 import { validate } from './validate.ts';
 
-const COMMANDS: Readonly<Record<string, Command>> = { run, validate, status };
+const COMMANDS: Readonly<Record<string, Command>> = { run, init, validate, status };
 
 const HELP = `serve-daemon ${VERSION} — serves models and code from one config file
 
   serve-daemon --config config.yaml     serve it, until Ctrl-C (the same as: run config.yaml)
   serve-daemon                          serve ./config.yaml
+  serve-daemon init                     write one that serves at once
 
 Commands
 ${Object.entries(COMMANDS)
@@ -38,7 +40,8 @@ export const main = async (args: readonly string[]): Promise<number> => {
   try {
     return await command.run(rest);
   } catch (error) {
-    if (error instanceof UsageError) return complain(`${error.message}. See serve-daemon ${name} --help`);
+    if (error instanceof UsageError)
+      return complain(error.whole ? error.message : `${error.message}. See serve-daemon ${name} --help`);
     throw error;
   }
 };

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { StartError, startDaemon } from '../main.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
+import { invokedAs } from './invoked-as.ts';
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'fatal'] as const;
 
@@ -32,7 +33,10 @@ Ctrl-C or SIGTERM finishes what was accepted and exits with 0; a second one stop
       throw new UsageError(`expected --log-level to be one of ${LEVELS.join(', ')}, got ${values['log-level']}`);
     const config = resolve(values.config ?? positionals[0] ?? 'config.yaml');
     if (values.config === undefined && positionals.length === 0 && !existsSync(config))
-      throw new UsageError('there is no config.yaml here: name one with --config FILE');
+      throw new UsageError(
+        `there is no config.yaml in ${process.cwd()}.\nBegin with \`${invokedAs(process.env)} init\`, which writes one that serves at once, or name yours with --config FILE`,
+        true,
+      );
     return serve({
       config,
       watchCode: values['no-watch-code'] !== true,
