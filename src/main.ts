@@ -16,7 +16,9 @@ import { buildStatus } from './control/status.ts';
 import type { DesiredState } from './domain/desired.ts';
 import type { Diagnostic } from './domain/diagnostic.ts';
 import { listenForReplicas } from './protocol/accept.ts';
+import { listenText } from './telemetry/listen-text.ts';
 import { type DaemonLog, logReplicaLine, openLog } from './telemetry/log.ts';
+import { portHolder } from './telemetry/port-holder.ts';
 import { VERSION } from './version.ts';
 
 export interface DaemonOptions {
@@ -227,7 +229,7 @@ class Daemon implements RunningDaemon {
       notReady: () =>
         this.#stopping ? 'the daemon is stopping' : this.#controller?.settled ? undefined : 'not every application is ready yet',
     }).catch((error: NodeJS.ErrnoException) => {
-      throw new StartError(listenText('admin_options', spec.host, spec.port, error.code ?? error.message));
+      throw new StartError(cannotListen('admin_options', spec.host, spec.port, error.code ?? error.message));
     });
   }
 
@@ -414,13 +416,7 @@ class Daemon implements RunningDaemon {
 
 /** @param failure without a code of the system it is not the address that is wrong */
 const httpListenText = ({ host, port }: DesiredState['proxy'], failure: { code: string; message: string }): string =>
-  failure.code === 'UNKNOWN' ? failure.message : listenText('http_options', host, port, failure.code);
+  failure.code === 'UNKNOWN' ? failure.message : cannotListen('http_options', host, port, failure.code);
 
-const listenText = (section: string, host: string, port: number, code: string): string => {
-  if (code === 'EADDRINUSE')
-    return `${host}:${port} is in use: stop what listens there, or set ${section}.port to another (0 for a free one)`;
-  if (code === 'EACCES') return `${host}:${port} may not be used by this user: set ${section}.port to one above 1023`;
-  if (code === 'EADDRNOTAVAIL')
-    return `${host} is no address of this machine: set ${section}.host to 127.0.0.1, 0.0.0.0 or one that is`;
-  return `cannot listen on ${host}:${port} (${code}): change ${section}`;
-};
+const cannotListen = (section: string, host: string, port: number, code: string): string =>
+  listenText({ section, host, port, code, holder: () => portHolder(host, port), platform: process.platform });
