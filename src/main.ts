@@ -12,12 +12,13 @@ import { Controller } from './control/controller.ts';
 import { DataPlane } from './control/data-plane.ts';
 import { Folders } from './control/folders.ts';
 import { Goal } from './control/goal.ts';
+import { type DeploymentProgress, progressOf } from './control/progress.ts';
 import { buildStatus } from './control/status.ts';
 import type { DesiredState } from './domain/desired.ts';
 import type { Diagnostic } from './domain/diagnostic.ts';
 import { listenForReplicas } from './protocol/accept.ts';
 import { listenText } from './telemetry/listen-text.ts';
-import { type DaemonLog, logReplicaLine, openLog } from './telemetry/log.ts';
+import { type DaemonLog, logReplicaLine, openLog, type Terminal } from './telemetry/log.ts';
 import { portHolder } from './telemetry/port-holder.ts';
 import { VERSION } from './version.ts';
 
@@ -26,7 +27,7 @@ export interface DaemonOptions {
   readonly config: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stateDir: string | undefined;
-  readonly terminal: boolean;
+  readonly terminal: Terminal | undefined;
   readonly watchCode: boolean;
   readonly logLevel: DesiredState['logging']['level'] | undefined;
 }
@@ -46,6 +47,8 @@ export interface RunningDaemon {
   readonly log: DaemonLog;
   /** Every application of the first config serves or has failed. */
   readonly ready: Promise<void>;
+  /** How far each deployment is. */
+  progress(): readonly DeploymentProgress[];
   /** Finishes what was accepted, then stops everything. */
   stop(): Promise<void>;
   /** Ends now: the replicas are killed, what is under way is lost. */
@@ -270,6 +273,11 @@ class Daemon implements RunningDaemon {
     ) {
       logger.warn('http_options.max_header_size can be raised from the next start on only: uWebSockets.js reads it once');
     }
+  }
+
+  progress(): readonly DeploymentProgress[] {
+    const { targets = [], broken = [], actual, replicas = [] } = this.#controller ?? {};
+    return actual === undefined ? [] : progressOf({ targets, broken, actual, replicas });
   }
 
   async status(): Promise<object> {

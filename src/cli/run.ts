@@ -2,8 +2,10 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { StartError, startDaemon } from '../main.ts';
+import type { Terminal } from '../telemetry/log.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
 import { invokedAs } from './invoked-as.ts';
+import { displayStartup } from './startup-display.ts';
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'fatal'] as const;
 
@@ -61,6 +63,9 @@ const SAME_SIGNAL_MS = 200;
 /** Serves until a signal says stop. @returns the exit code */
 export const serve = async (options: ServeOptions): Promise<number> => {
   const { config, watchCode = true, logLevel, stateDir, onReady } = options;
+  const since = performance.now();
+  const terminal = terminalOf(process.stdout, process.env);
+  let endDisplay = () => {};
   let finish!: (code: number) => void;
   const finished = new Promise<number>((resolveCode) => {
     finish = resolveCode;
@@ -77,6 +82,7 @@ export const serve = async (options: ServeOptions): Promise<number> => {
     askedAt = performance.now();
     const daemon = await starting?.catch(() => undefined);
     if (daemon === undefined) return;
+    endDisplay();
     if (asked > 1) {
       code = 1;
       await daemon.destroy();
@@ -88,6 +94,7 @@ export const serve = async (options: ServeOptions): Promise<number> => {
   const lastResort = async (error: unknown) => {
     code = 1;
     const daemon = await starting?.catch(() => undefined);
+    endDisplay();
     daemon?.log.logger.fatal({ err: error }, 'an error that nothing expected: stopping');
     if (daemon === undefined) process.stderr.write(`serve-daemon: ${error instanceof Error ? error.stack : String(error)}\n`);
     await daemon?.destroy();
@@ -96,10 +103,14 @@ export const serve = async (options: ServeOptions): Promise<number> => {
   process.on('uncaughtException', (error) => void lastResort(error));
   process.on('unhandledRejection', (error) => void lastResort(error));
   try {
-    starting = startDaemon({ config, env: process.env, stateDir, terminal: process.stdout.isTTY === true, watchCode, logLevel });
+    starting = startDaemon({ config, env: process.env, stateDir, terminal, watchCode, logLevel });
     const daemon = await starting;
     process.on('SIGHUP', () => daemon.reload());
+    const { screen } = daemon.log;
+    if (screen !== undefined && asked === 0) endDisplay = displayStartup(daemon, screen, terminal?.colours === true, since);
     void daemon.ready.then(() => {
+      endDisplay();
+      daemon.log.flush();
       if (asked === 0) onReady?.(daemon.url);
     });
   } catch (error) {
@@ -109,3 +120,13 @@ export const serve = async (options: ServeOptions): Promise<number> => {
   }
   return finished;
 };
+
+/** What is known of standard output, where it is a terminal. @see https://no-color.org */
+const terminalOf = (out: NodeJS.WriteStream, env: Readonly<Record<string, string | undefined>>): Terminal | undefined =>
+  out.isTTY
+    ? {
+        size: () => ({ columns: out.columns || 80, rows: out.rows || 24 }),
+        colours: (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb',
+        redraws: env['TERM'] !== 'dumb',
+      }
+    : undefined;

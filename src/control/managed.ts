@@ -15,6 +15,10 @@ export interface ReplicaView {
   /** Milliseconds since the epoch. */
   readonly since: number;
   readonly refusedConfig: string | undefined;
+  /** Its process has proven who it is. */
+  readonly connected: boolean;
+  /** From its start until it was ready, or until now. */
+  readonly bootMs: number;
 }
 
 /** Deaths of one deployment, for the status. */
@@ -90,6 +94,8 @@ export class Managed {
       since: this.#since,
       // What was refused is told as long as it is wanted: going back to the value in force mends it.
       refusedConfig: this.refusedConfig?.hash === this.target.userConfigHash ? this.refusedConfig?.error : undefined,
+      connected: this.process?.connected === true,
+      bootMs: Math.round((this.#readyAt ?? performance.now()) - this.#startedAt),
     };
   }
 

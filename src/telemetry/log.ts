@@ -1,37 +1,54 @@
 /** The daemon's log: readable lines on a terminal, JSON in a pipe. Access-log lines and what replicas print go through it too. */
 import { type DestinationStream, type Logger, pino } from 'pino';
 import type { LoggingSpec } from '../domain/desired.ts';
+import { Screen, type ScreenSize } from './screen.ts';
+
+/** What standard output is, where it is a terminal. */
+export interface Terminal {
+  readonly size: () => ScreenSize;
+  readonly colours: boolean;
+  /** It obeys more than newlines. */
+  readonly redraws: boolean;
+}
 
 export interface DaemonLog {
   readonly logger: Logger;
   /** How lines are written. */
   readonly encoding: 'TEXT' | 'JSON';
+  /** Where lines are for people, on a terminal that can be drawn on: everything written here passes above what is drawn. */
+  readonly screen: Screen | undefined;
   /** Finished lines, newline at each end. */
   writeLines(lines: string): void;
   /** Everything written so far is with the system. */
   flush(): void;
 }
 
-/** @param terminal whether standard output is one; decides where the config does not */
-export const openLog = async (spec: Pick<LoggingSpec, 'encoding' | 'level'>, terminal: boolean): Promise<DaemonLog> => {
-  const encoding = spec.encoding ?? (terminal ? 'TEXT' : 'JSON');
+/** @param terminal undefined: standard output is none; decides on the encoding where the config does not */
+export const openLog = async (
+  spec: Pick<LoggingSpec, 'encoding' | 'level'>,
+  terminal: Terminal | undefined,
+): Promise<DaemonLog> => {
+  const encoding = spec.encoding ?? (terminal === undefined ? 'JSON' : 'TEXT');
   const out = pino.destination({ fd: 1, sync: false });
+  const screen = encoding === 'TEXT' && terminal?.redraws ? new Screen((text) => void out.write(text), terminal.size) : undefined;
+  const writeLines = (lines: string) => (screen === undefined ? void out.write(lines) : screen.print(lines));
   let stream: DestinationStream = out;
   if (encoding === 'TEXT') {
     // Loaded only where people read.
     const { prettyFactory } = await import('pino-pretty');
     const pretty = prettyFactory({
-      colorize: terminal,
+      colorize: terminal?.colours === true,
       translateTime: 'SYS:HH:MM:ss.l',
       ignore: 'pid,hostname',
       singleLine: true,
     });
-    stream = { write: (line) => void out.write(pretty(line)) };
+    stream = { write: (line) => writeLines(pretty(line)) };
   }
   return {
     logger: pino({ level: spec.level, base: null }, stream),
     encoding,
-    writeLines: (lines) => void out.write(lines),
+    screen,
+    writeLines,
     flush: () => {
       try {
         out.flushSync();

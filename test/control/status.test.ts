@@ -17,6 +17,8 @@ const view = (id: string, given: Partial<ReplicaView> = {}): ReplicaView => ({
   pid: 1,
   since: 0,
   refusedConfig: undefined,
+  connected: true,
+  bootMs: 100,
   ...given,
 });
 const build = (
