@@ -30,6 +30,8 @@ export interface DaemonOptions {
   readonly terminal: Terminal | undefined;
   readonly watchCode: boolean;
   readonly logLevel: DesiredState['logging']['level'] | undefined;
+  /** A config is read anew; it was applied or rejected. */
+  readonly onReload?: (state: 'begins' | 'ends') => void;
 }
 
 /** The daemon could not start; the message says why and what to change. */
@@ -49,6 +51,8 @@ export interface RunningDaemon {
   readonly ready: Promise<void>;
   /** How far each deployment is. */
   progress(): readonly DeploymentProgress[];
+  /** Whether the thread that serves answers in time. */
+  responds(withinMs: number): Promise<boolean>;
   /** Finishes what was accepted, then stops everything. */
   stop(): Promise<void>;
   /** Ends now: the replicas are killed, what is under way is lost. */
@@ -280,6 +284,10 @@ class Daemon implements RunningDaemon {
     return actual === undefined ? [] : progressOf({ targets, broken, actual, replicas });
   }
 
+  async responds(withinMs: number): Promise<boolean> {
+    return (await this.#plane?.responds(withinMs)) === true;
+  }
+
   async status(): Promise<object> {
     const controller = this.#controller as Controller;
     return buildStatus({
@@ -360,13 +368,15 @@ class Daemon implements RunningDaemon {
       this.#again = { retry: retry || this.#again?.retry === true };
       return;
     }
+    this.#options.onReload?.('begins');
     this.#reloading = this.#readAgain(retry)
       .catch((error: Error) => this.#log.logger.error({ err: error }, 'reload failed'))
       .finally(() => {
         this.#reloading = undefined;
         const again = this.#again;
         this.#again = undefined;
-        if (again !== undefined) this.#reload(again.retry);
+        if (again === undefined) this.#options.onReload?.('ends');
+        else this.#reload(again.retry);
       });
   }
 

@@ -3,8 +3,10 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { StartError, startDaemon } from '../main.ts';
 import type { Terminal } from '../telemetry/log.ts';
+import { NOTIFY_VARIABLES, ServiceManager, watchdogPeriodMs } from '../telemetry/notify.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
 import { invokedAs } from './invoked-as.ts';
+import { ServiceReport } from './service-report.ts';
 import { displayStartup } from './startup-display.ts';
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'fatal'] as const;
@@ -66,9 +68,12 @@ export const serve = async (options: ServeOptions): Promise<number> => {
   const since = performance.now();
   const terminal = terminalOf(process.stdout, process.env);
   let endDisplay = () => {};
-  let finish!: (code: number) => void;
-  const finished = new Promise<number>((resolveCode) => {
-    finish = resolveCode;
+  const report = reportTo(process.env, (error) => {
+    void starting?.then(({ log }) => log.logger.warn({ error: error.message }, 'systemd cannot be told how the daemon is'));
+  });
+  let finish!: () => void;
+  const finished = new Promise<void>((resolve) => {
+    finish = resolve;
   });
   let asked = 0;
   let askedAt = 0;
@@ -80,6 +85,7 @@ export const serve = async (options: ServeOptions): Promise<number> => {
     if (asked > 0 && performance.now() - askedAt < SAME_SIGNAL_MS) return;
     asked += 1;
     askedAt = performance.now();
+    void report?.stopping();
     const daemon = await starting?.catch(() => undefined);
     if (daemon === undefined) return;
     endDisplay();
@@ -87,7 +93,8 @@ export const serve = async (options: ServeOptions): Promise<number> => {
       code = 1;
       await daemon.destroy();
     } else await daemon.stop();
-    finish(code);
+    await report?.stopping();
+    finish();
   };
   process.on('SIGINT', () => void stop());
   process.on('SIGTERM', () => void stop());
@@ -98,14 +105,24 @@ export const serve = async (options: ServeOptions): Promise<number> => {
     daemon?.log.logger.fatal({ err: error }, 'an error that nothing expected: stopping');
     if (daemon === undefined) process.stderr.write(`serve-daemon: ${error instanceof Error ? error.stack : String(error)}\n`);
     await daemon?.destroy();
-    finish(code);
+    finish();
   };
   process.on('uncaughtException', (error) => void lastResort(error));
   process.on('unhandledRejection', (error) => void lastResort(error));
+  // Also while it starts: the signal would end the process.
+  process.on('SIGHUP', () => void starting?.then((daemon) => daemon.reload()).catch(() => {}));
   try {
-    starting = startDaemon({ config, env: process.env, stateDir, terminal, watchCode, logLevel });
+    starting = startDaemon({
+      config,
+      env: withoutNotify(process.env),
+      stateDir,
+      terminal,
+      watchCode,
+      logLevel,
+      onReload: (state) => (state === 'begins' ? report?.reloading() : report?.reloaded()),
+    });
     const daemon = await starting;
-    process.on('SIGHUP', () => daemon.reload());
+    report?.follow(daemon, watchdogPeriodMs(process.env, process.pid));
     const { screen } = daemon.log;
     if (screen !== undefined && asked === 0) endDisplay = displayStartup(daemon, screen, terminal?.colours === true, since);
     void daemon.ready.then(() => {
@@ -118,11 +135,25 @@ export const serve = async (options: ServeOptions): Promise<number> => {
     process.stderr.write(`serve-daemon could not start:\n${error.message}\n`);
     return 1;
   }
-  return finished;
+  await finished;
+  report?.end();
+  return code;
 };
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** @param failed told once */
+const reportTo = (env: Environment, failed: (error: Error) => void): ServiceReport | undefined => {
+  const manager = ServiceManager.from(env, failed);
+  return manager === undefined ? undefined : new ServiceReport(manager);
+};
+
+/** Nothing that the daemon starts may speak to the service manager in its name. */
+const withoutNotify = (env: Environment): Environment =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => !NOTIFY_VARIABLES.some((each) => each === name)));
+
 /** What is known of standard output, where it is a terminal. @see https://no-color.org */
-const terminalOf = (out: NodeJS.WriteStream, env: Readonly<Record<string, string | undefined>>): Terminal | undefined =>
+const terminalOf = (out: NodeJS.WriteStream, env: Environment): Terminal | undefined =>
   out.isTTY
     ? {
         size: () => ({ columns: out.columns || 80, rows: out.rows || 24 }),
