@@ -12,6 +12,7 @@ import { Controller } from './control/controller.ts';
 import { DataPlane } from './control/data-plane.ts';
 import { Folders } from './control/folders.ts';
 import { Goal } from './control/goal.ts';
+import { meansOf, THIS_PLATFORM } from './control/platform.ts';
 import { type DeploymentProgress, progressOf } from './control/progress.ts';
 import { buildStatus } from './control/status.ts';
 import type { DesiredState } from './domain/desired.ts';
@@ -164,6 +165,7 @@ class Daemon implements RunningDaemon {
     });
     this.#admin = await this.#startAdmin(admin);
     logger.info({ url: this.adminUrl }, 'admin API is up');
+    for (const what of meansOf(THIS_PLATFORM).missing) logger.info({ platform: process.platform }, what);
     this.#apply(outcome, false);
     if (proxy.enabled) {
       const failure = await this.#firstListening;

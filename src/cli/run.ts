@@ -109,8 +109,10 @@ export const serve = async (options: ServeOptions): Promise<number> => {
   };
   process.on('uncaughtException', (error) => void lastResort(error));
   process.on('unhandledRejection', (error) => void lastResort(error));
+  // Windows ends a process some seconds after its console window was closed, and tells it by this signal.
+  if (process.platform === 'win32') process.on('SIGHUP', () => void stop()).on('SIGBREAK', () => void stop());
   // Also while it starts: the signal would end the process.
-  process.on('SIGHUP', () => void starting?.then((daemon) => daemon.reload()).catch(() => {}));
+  else process.on('SIGHUP', () => void starting?.then((daemon) => daemon.reload()).catch(() => {}));
   try {
     starting = startDaemon({
       config,
