@@ -13,7 +13,7 @@ import { type DeathRecord, Managed, type ReplicaView } from './managed.ts';
 import { type Action, type ActualState, failedDeployments, plan, restartKey, runningOf, type Serving } from './plan.ts';
 import { Policies } from './policies.ts';
 import { type Death, deathText, ReplicaProcess } from './replica-process.ts';
-import { afterDeath, NO_FAILURES, type RestartMemory } from './restart.ts';
+import { afterDeath, mayBeUnresponsive, NO_FAILURES, type RestartMemory } from './restart.ts';
 import { Scaler } from './scaler.ts';
 import { buildSnapshot, type Retiring } from './snapshot.ts';
 import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
@@ -194,8 +194,8 @@ export class Controller {
         return;
       case 'unresponsive': {
         const replica = this.#replicas.get(message.replica);
-        // A constructor may be busy as long as `startup_timeout_s` allows.
-        if (replica === undefined || replica.state === 'STARTING' || replica.state === 'STOPPING') return;
+        if (replica === undefined || replica.state === 'STOPPING') return;
+        if (!mayBeUnresponsive(replica.readyForMs, replica.target.spec.unresponsiveTimeoutMs)) return;
         replica.process?.kill(
           'unresponsive',
           `its loop did not answer for ${replica.target.spec.unresponsiveTimeoutMs / 1000} s`,
@@ -435,7 +435,14 @@ export class Controller {
       if (replica.state !== 'DRAINING') {
         this.#restarts.set(
           key,
-          afterDeath(this.#restarts.get(key) ?? NO_FAILURES, readyForMs, text, performance.now(), Math.random()),
+          afterDeath(
+            this.#restarts.get(key) ?? NO_FAILURES,
+            readyForMs,
+            text,
+            performance.now(),
+            Math.random(),
+            replica.startedAt,
+          ),
         );
       }
     }

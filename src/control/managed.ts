@@ -42,7 +42,7 @@ export class Managed {
   idle = false;
   drainBy = Number.POSITIVE_INFINITY;
   #since = Date.now();
-  readonly #startedAt = performance.now();
+  readonly startedAt = performance.now();
   #readyAt: number | undefined;
   #health: NodeJS.Timeout | undefined;
 
@@ -61,7 +61,7 @@ export class Managed {
   }
 
   get ageMs(): number {
-    return Math.round(performance.now() - this.#startedAt);
+    return Math.round(performance.now() - this.startedAt);
   }
 
   get readyForMs(): number | undefined {
@@ -95,7 +95,7 @@ export class Managed {
       // What was refused is told as long as it is wanted: going back to the value in force mends it.
       refusedConfig: this.refusedConfig?.hash === this.target.userConfigHash ? this.refusedConfig?.error : undefined,
       connected: this.process?.connected === true,
-      bootMs: Math.round((this.#readyAt ?? performance.now()) - this.#startedAt),
+      bootMs: Math.round((this.#readyAt ?? performance.now()) - this.startedAt),
     };
   }
 
