@@ -328,6 +328,7 @@ class Daemon implements RunningDaemon {
     await this.#controller?.stop();
     await this.#close();
     logger.info('stopped');
+    await this.#log.written();
     this.#log.flush();
   }
 
@@ -337,6 +338,7 @@ class Daemon implements RunningDaemon {
     await this.#controller?.destroy();
     await this.#watcher?.close();
     await this.#close();
+    await this.#log?.written();
     this.#log?.flush();
   }
 

@@ -55,8 +55,8 @@ export interface ServeOptions {
   readonly watchCode?: boolean;
   readonly logLevel?: (typeof LEVELS)[number] | undefined;
   readonly stateDir?: string | undefined;
-  /** Called once when every application is ready or has failed. */
-  readonly onReady?: (url: string | undefined) => void;
+  /** Called once when every application is ready or has failed; `say` prints lines in order with the log. */
+  readonly onReady?: (url: string | undefined, say: (lines: string) => void) => void;
 }
 
 /** A signal so soon after another is the same one. */
@@ -129,8 +129,7 @@ export const serve = async (options: ServeOptions): Promise<number> => {
     if (screen !== undefined && asked === 0) endDisplay = displayStartup(daemon, screen, terminal?.colours === true, since);
     void daemon.ready.then(() => {
       endDisplay();
-      daemon.log.flush();
-      if (asked === 0) onReady?.(daemon.url);
+      if (asked === 0) onReady?.(daemon.url, (text) => daemon.log.writeLines(text));
     });
   } catch (error) {
     if (!(error instanceof StartError)) throw error;

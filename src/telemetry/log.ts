@@ -19,9 +19,14 @@ export interface DaemonLog {
   readonly screen: Screen | undefined;
   /** Finished lines, newline at each end. */
   writeLines(lines: string): void;
-  /** Everything written so far is with the system. */
+  /** Resolves when everything written so far is with the system, or nobody takes it. */
+  written(): Promise<void>;
+  /** The same at once, for a process that is about to end. It may overtake what is being written: await `written` where there is time. */
   flush(): void;
 }
+
+/** A reader that takes nothing must not hold up the end. */
+const WRITTEN_WITHIN_MS = 1000;
 
 /** @param terminal undefined: standard output is none; decides on the encoding where the config does not */
 export const openLog = async (
@@ -30,9 +35,17 @@ export const openLog = async (
 ): Promise<DaemonLog> => {
   const encoding = spec.encoding ?? (terminal === undefined ? 'JSON' : 'TEXT');
   const out = pino.destination({ fd: 1, sync: false });
-  const screen = encoding === 'TEXT' && terminal?.redraws ? new Screen((text) => void out.write(text), terminal.size) : undefined;
-  const writeLines = (lines: string) => (screen === undefined ? void out.write(lines) : screen.print(lines));
-  let stream: DestinationStream = out;
+  let writing = false;
+  out.on('drain', () => {
+    writing = false;
+  });
+  const write = (text: string) => {
+    writing = true;
+    out.write(text);
+  };
+  const screen = encoding === 'TEXT' && terminal?.redraws ? new Screen(write, terminal.size) : undefined;
+  const writeLines = (lines: string) => (screen === undefined ? write(lines) : screen.print(lines));
+  let stream: DestinationStream = { write };
   if (encoding === 'TEXT') {
     // Loaded only where people read.
     const { prettyFactory } = await import('pino-pretty');
@@ -49,6 +62,15 @@ export const openLog = async (
     encoding,
     screen,
     writeLines,
+    written: () =>
+      new Promise((resolve) => {
+        if (!writing) return resolve();
+        const late = setTimeout(resolve, WRITTEN_WITHIN_MS);
+        out.once('drain', () => {
+          clearTimeout(late);
+          resolve();
+        });
+      }),
     flush: () => {
       try {
         out.flushSync();

@@ -9,16 +9,17 @@ export interface PortHolder {
 }
 
 /** Looking through every process must not take longer: the answer is a help, no more. */
-const WITHIN_MS = 100;
+const WITHIN_MS = 500;
 const SHOWN_ARGUMENTS = 3;
 const ARGUMENT_LENGTH = 40;
 
 /**
  * @param proc where the process file system is
+ * @param withinMs what has not been found by then is not told
  * @returns undefined where there is none, or the process belongs to another user
  */
-export const portHolder = (host: string, port: number, proc = '/proc'): PortHolder | undefined => {
-  const until = performance.now() + WITHIN_MS;
+export const portHolder = (host: string, port: number, proc = '/proc', withinMs = WITHIN_MS): PortHolder | undefined => {
+  const until = performance.now() + withinMs;
   const sockets = new Set(
     ['tcp', 'tcp6'].flatMap((table) => listeners(text(join(proc, 'net', table)), host, port)).map((inode) => `socket:[${inode}]`),
   );

@@ -48,7 +48,8 @@ t.test('a real listener is found', { skip: process.platform !== 'linux' }, async
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as { port: number };
-  t.equal(portHolder('127.0.0.1', port)?.pid, process.pid);
+  t.equal(portHolder('127.0.0.1', port, '/proc', 60_000)?.pid, process.pid);
+  t.equal(portHolder('127.0.0.1', port, '/proc', -1), undefined, 'where the time is over');
   await new Promise((resolve) => server.close(resolve));
   t.equal(portHolder('127.0.0.1', port), undefined);
 });
