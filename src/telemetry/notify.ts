@@ -1,4 +1,4 @@
-/** What systemd is told, through `systemd-notify`: Node cannot send a Unix datagram itself (ADR 9). */
+/** What systemd is told, through `systemd-notify`: Node cannot send a Unix datagram itself (ADR 10). */
 import { execFile } from 'node:child_process';
 
 /** The program was started with these where systemd wants to hear of it; nobody it starts may speak in its name. */
