@@ -144,8 +144,8 @@ class Daemon implements RunningDaemon {
     await this.#opening;
     const { proxy, admin } = outcome.desired;
     const { logger } = this.#log;
-    for (const warning of outcome.warnings)
-      logger.warn({ code: warning.code, path: warning.path, line: warning.line }, warning.message);
+    this.#errors = outcome.diagnostics;
+    this.#tell(outcome.diagnostics);
     this.#controller = new Controller({
       log: logger,
       replicaEntry: REPLICA,
@@ -396,26 +396,31 @@ class Daemon implements RunningDaemon {
       this.#errors = outcome.diagnostics;
       this.#rejected = outcome.problems;
       if (text === told && !retry) return;
-      // Each on a line of its own where people read, as one field elsewhere.
-      if (this.#log.encoding === 'TEXT') this.#log.writeLines(`${text}\n`);
-      logger.error(
-        this.#log.encoding === 'TEXT' ? {} : { diagnostics: outcome.diagnostics },
-        'the config was rejected: what served before goes on serving',
-      );
+      this.#tell(outcome.diagnostics, 'the config was rejected: what served before goes on serving');
       return;
     }
-    const mended = this.#errors.some(({ severity }) => severity === 'error');
-    this.#errors = outcome.warnings;
+    const mended = hasErrors(this.#errors) && !hasErrors(outcome.diagnostics);
+    this.#errors = outcome.diagnostics;
     this.#rejected = new Map();
     if (!outcome.changed && !retry) {
       if (mended) logger.info('the config is good again; it says what is already served');
       return;
     }
-    for (const warning of outcome.warnings)
-      logger.warn({ code: warning.code, path: warning.path, line: warning.line }, warning.message);
+    this.#tell(outcome.diagnostics);
     await this.#reconfigure(this.#desired, outcome.desired);
     this.#desired = outcome.desired;
     this.#apply(outcome, retry);
+  }
+
+  /** Warnings a line each. Errors on lines of their own where people read, as one field elsewhere. */
+  #tell(diagnostics: readonly Diagnostic[], verdict = 'files that the config names are missing or broken'): void {
+    const { logger, encoding } = this.#log;
+    const errors = diagnostics.filter(({ severity }) => severity === 'error');
+    for (const { severity, code, path, line, message } of diagnostics)
+      if (severity === 'warning') logger.warn({ code, path, line }, message);
+    if (errors.length === 0) return;
+    if (encoding === 'TEXT') this.#log.writeLines(`${formatDiagnostics(errors)}\n`);
+    logger.error(encoding === 'TEXT' ? {} : { diagnostics: errors }, verdict);
   }
 
   #apply(outcome: Extract<Awaited<ReturnType<Goal['read']>>, { type: 'goal' }>, retry: boolean): void {
@@ -439,6 +444,8 @@ class Daemon implements RunningDaemon {
 /** @param failure without a code of the system it is not the address that is wrong */
 const httpListenText = ({ host, port }: DesiredState['proxy'], failure: { code: string; message: string }): string =>
   failure.code === 'UNKNOWN' ? failure.message : cannotListen('http_options', host, port, failure.code);
+
+const hasErrors = (diagnostics: readonly Diagnostic[]): boolean => diagnostics.some(({ severity }) => severity === 'error');
 
 const cannotListen = (section: string, host: string, port: number, code: string): string =>
   listenText({ section, host, port, code, holder: () => portHolder(host, port), platform: process.platform });

@@ -6,8 +6,7 @@ import { type Compiled, compile } from '../config/compile.ts';
 import { formatDiagnostics } from '../config/format.ts';
 import { fileProblems } from '../control/artifacts.ts';
 import { readCertificate } from '../control/certificate.ts';
-import type { DesiredState } from '../domain/desired.ts';
-import type { Diagnostic } from '../domain/diagnostic.ts';
+import type { FileProblem } from '../domain/diagnostic.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
 
 export const validate: Command = {
@@ -31,11 +30,8 @@ Prints every error and warning with line, column and excerpt. Exits with 1 when 
       return 1;
     }
     const compiled = compile(text, { file, env: process.env, exists: existsSync });
-    const diagnostics = [
-      ...compiled.diagnostics,
-      ...(compiled.desired === undefined ? [] : await lookInside(file, compiled.desired)),
-      ...(await lookAtCertificate(compiled)),
-    ];
+    const broken = [...(await lookInside(compiled.named)), ...(await lookAtCertificate(compiled))];
+    const diagnostics = [...compiled.diagnostics, ...broken.map(compiled.diagnose)].sort((a, b) => a.line - b.line);
     const errors = diagnostics.filter(({ severity }) => severity === 'error').length;
     if (values.json) process.stdout.write(`${JSON.stringify(diagnostics, undefined, 2)}\n`);
     else
@@ -46,26 +42,14 @@ Prints every error and warning with line, column and excerpt. Exits with 1 when 
   },
 };
 
-const lookAtCertificate = async ({ desired, diagnose }: Compiled): Promise<readonly Diagnostic[]> =>
-  desired === undefined || desired.proxy.tls === null
-    ? []
-    : (await readCertificate(desired.proxy.tls, Date.now())).problems.map(diagnose);
+const lookAtCertificate = async ({ desired }: Compiled): Promise<readonly FileProblem[]> =>
+  desired === undefined || desired.proxy.tls === null ? [] : (await readCertificate(desired.proxy.tls, Date.now())).problems;
 
 /** A cheap look at what the file names: code is parsed and its export found, a model's header is read. Nothing is run. */
-const lookInside = async (file: string, desired: DesiredState): Promise<readonly Diagnostic[]> => {
+const lookInside = async (named: Compiled['named']): Promise<readonly FileProblem[]> => {
   const cache = mkdtempSync(join(tmpdir(), 'serve-validate-'));
   try {
-    const problems = await fileProblems(desired.applications, cache);
-    return problems.map(({ path, message }) => ({
-      severity: 'error',
-      code: 'FILE_BROKEN',
-      path,
-      message,
-      file,
-      line: 0,
-      column: 0,
-      excerpt: '',
-    }));
+    return await fileProblems(named, cache);
   } finally {
     rmSync(cache, { recursive: true, force: true });
   }

@@ -8,40 +8,64 @@ export const MAX_TOKENS = 100_000;
 export const MAX_DEPTH = 64;
 export const MAX_ALIASES = 1_000;
 
-export type Decoded = { readonly text: string } | { readonly finding: Finding };
+export interface Decoded {
+  readonly text: string;
+  /** Why the text is not to be read; `text` is then as much of it as an excerpt needs. */
+  readonly finding?: Finding;
+}
 
-const refuse = (code: string, message: string, offset?: number): { finding: Finding } => ({
-  finding: { severity: 'error', code, path: [], message, ...(offset === undefined ? {} : { offset }) },
+const refuse = (code: string, message: string, offset: number): Finding => ({
+  severity: 'error',
+  code,
+  path: [],
+  message,
+  offset,
 });
 
 /** UTF-8, with or without a byte order mark. */
 export const decode = (content: string | Uint8Array): Decoded => {
   const size = typeof content === 'string' ? Buffer.byteLength(content) : content.byteLength;
-  if (size > MAX_BYTES) return refuse('TOO_LARGE', `the file has ${size} bytes; at most ${MAX_BYTES} (4 MiB) are read`);
+  if (size > MAX_BYTES) {
+    const message = `expected at most ${MAX_BYTES} bytes (4 MiB), got ${size === MAX_BYTES + 1 ? 'more' : size}; split what is served over several daemons`;
+    return { text: '', finding: refuse('TOO_LARGE', message, 0) };
+  }
   let text: string;
   if (typeof content === 'string') text = content.replace(/^\ufeff/, '');
   else {
     const [first, second] = content;
     const marked = (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff);
     if (marked || (size >= 2 && (first === 0) !== (second === 0))) {
-      return refuse('NOT_UTF8', 'the file is UTF-16 (or UTF-32); save it as UTF-8');
+      return { text: '', finding: refuse('NOT_UTF8', 'expected UTF-8, got UTF-16 (or UTF-32); save the file as UTF-8', 0) };
     }
     try {
       text = new TextDecoder('utf-8', { fatal: true }).decode(content);
     } catch {
-      return refuse('NOT_UTF8', 'the file is not valid UTF-8; save it as UTF-8');
+      return notUtf8(content);
     }
   }
   // YAML's own list of what may stand in a text; a tab and line ends may.
   const control = /(?![\t\n\r\u0085])\p{Cc}|[\ufffe\uffff]/u.exec(text);
   if (control === null) return { text };
   const code = control[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, '0');
-  return refuse(
-    'CONTROL_CHARACTER',
-    `the control character U+${code} must not stand in YAML; in a "quoted" text write \\u${code}`,
-    control.index,
-  );
+  const message = `expected text, got the control character U+${code}; remove it, or write \\u${code} in a "quoted" text`;
+  return { text, finding: refuse('CONTROL_CHARACTER', message, control.index) };
 };
+
+const notUtf8 = (content: Uint8Array): Decoded => {
+  const text = new TextDecoder().decode(content);
+  // The first that stands for bytes that are none; one that the file itself has is left out by comparing what it is encoded to.
+  let offset = text.indexOf('\ufffd');
+  let bytes = Buffer.byteLength(text.slice(0, offset)) + bomOf(content);
+  while (content[bytes] === 0xef && content[bytes + 1] === 0xbf && content[bytes + 2] === 0xbd) {
+    const next = text.indexOf('\ufffd', offset + 1);
+    bytes += Buffer.byteLength(text.slice(offset, next));
+    offset = next;
+  }
+  const byte = content[bytes]?.toString(16).toUpperCase().padStart(2, '0') ?? '??';
+  return { text, finding: refuse('NOT_UTF8', `expected UTF-8, got the byte 0x${byte}; save the file as UTF-8`, offset) };
+};
+
+const bomOf = ([a, b, c]: Uint8Array): number => (a === 0xef && b === 0xbb && c === 0xbf ? 3 : 0);
 
 /** Lexes only, which is linear and cheap, so that the parser never sees what would take it seconds or overflow its stack. */
 export const outOfBounds = (text: string): Finding | undefined => {
@@ -52,11 +76,11 @@ export const outOfBounds = (text: string): Finding | undefined => {
   let offset = 0;
   for (const token of new Lexer().lex(text)) {
     if (++tokens > MAX_TOKENS) {
-      return refuse('TOO_LARGE', `the file has more than ${MAX_TOKENS.toLocaleString('en')} tokens`, offset).finding;
+      return refuse('TOO_LARGE', `expected at most ${MAX_TOKENS.toLocaleString('en')} tokens, got more from here on`, offset);
     }
     if (token.startsWith('*') && before !== '\x1f' && ++aliases > MAX_ALIASES) {
-      return refuse('TOO_MANY_ALIASES', `the file uses aliases more than ${MAX_ALIASES.toLocaleString('en')} times`, offset)
-        .finding;
+      const message = `expected at most ${MAX_ALIASES.toLocaleString('en')} uses of aliases, got more from here on`;
+      return refuse('TOO_MANY_ALIASES', message, offset);
     }
     if (depth.after(token, before, offset) > MAX_DEPTH + 1) return tooDeep(offset);
     before = token;
@@ -67,7 +91,7 @@ export const outOfBounds = (text: string): Finding | undefined => {
 };
 
 export const tooDeep = (offset: number): Finding =>
-  refuse('TOO_DEEP', `lists and mappings are nested more than ${MAX_DEPTH} deep`, offset).finding;
+  refuse('TOO_DEEP', `expected lists and mappings nested at most ${MAX_DEPTH} deep, got one more here`, offset);
 
 /** Estimates the nesting from brackets and from the columns at which lines and list items begin. */
 class DepthMeter {

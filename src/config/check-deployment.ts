@@ -1,5 +1,4 @@
 /** Checks what a schema cannot say about one deployment: what it runs, its files, and options that exclude each other. */
-
 import { checkScaling, checkSharedPolicy } from './check-scaling.ts';
 import type { Checking, SeenApplication, SeenDeployment } from './checking.ts';
 import { FILE_MISSING, type Mapping, mappingOf, type Path, quote, textOf } from './finding.ts';
@@ -54,11 +53,22 @@ const checkRuns = (deployment: SeenDeployment, application: SeenApplication, che
       'a deployment runs code (`import_path`) or a `model`, not both; keep one',
       'key',
     );
-  } else if (!isGiven(code) && !isGiven(model) && !isGiven(application.data.import_path)) {
+  } else if (
+    !isGiven(code) &&
+    !isGiven(model) &&
+    !isGiven(application.data.import_path) &&
+    !['import_path', 'model'].some((key) => checking.wrong([...path, key]) || checking.meant([...path, key]))
+  ) {
     checking.error('NOTHING_TO_RUN', path, 'say what the deployment runs: `import_path` (code) or `model` (an ONNX file)');
   }
   const runsModel = modelOf(deployment);
-  if (runsModel !== undefined) checkPath(runsModel.file, runsModel.path, application, checking);
+  if (runsModel !== undefined) {
+    const { file, path: at } = runsModel;
+    checkPath(file, at, application, checking);
+    const runs = { kind: 'model', path: absolute(file, checking.files) } as const;
+    if (checking.sound(at) && pathMistake(file) === undefined)
+      checking.named.push({ path: at, application: application.name, runs });
+  }
   if (typeof code === 'string' && checking.sound([...path, 'import_path']))
     checkCode(code, [...path, 'import_path'], application, checking);
 };
@@ -72,7 +82,11 @@ const checkCode = (code: string, path: Path, application: SeenApplication, check
       path,
       written === undefined ? `${located}; got ${quote(code)}` : `${written} names no file and export`,
     );
-  } else if (located.missing !== undefined) reportMissing(located.missing, path, application, checking);
+    return;
+  }
+  const { file, export: exported, missing } = located;
+  checking.named.push({ path, application: application.name, runs: { kind: 'module', file, export: exported } });
+  if (missing !== undefined) reportMissing(missing, path, application, checking);
 };
 
 const checkPath = (file: string, path: Path, application: SeenApplication, checking: Checking): void => {

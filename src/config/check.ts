@@ -2,7 +2,7 @@
 import { checkApplicationPolicy, checkDeployment, checkWorkingDir } from './check-deployment.ts';
 import { checkGraphs, type Graphs } from './check-graph.ts';
 import { checkKeepAlive, checkTls } from './check-http.ts';
-import { applicationsOf, type Checking, checkingOf } from './checking.ts';
+import { applicationsOf, type Checking, checkingOf, type NamedFile } from './checking.ts';
 import { type Finding, type Mapping, mappingOf, type Path } from './finding.ts';
 import type { Files } from './locate.ts';
 import type { Places } from './places.ts';
@@ -10,6 +10,7 @@ import type { Places } from './places.ts';
 export interface Checked {
   readonly findings: readonly Finding[];
   readonly graphs: Graphs;
+  readonly named: readonly NamedFile[];
 }
 
 /** @param shape what the shape check found; no finding is built on a value that it called wrong */
@@ -46,7 +47,7 @@ export const check = (data: Mapping, places: Places, files: Files, shape: readon
     checkApplicationPolicy(application, checking);
     for (const deployment of application.deployments) checkDeployment(deployment, application, checking);
   }
-  return { graphs: checkGraphs(applications, checking), findings };
+  return { graphs: checkGraphs(applications, checking), named: checking.named, findings };
 };
 
 const namesOf = ({ name, path }: { name: string | undefined; path: Path }) => ({ value: name, path: [...path, 'name'] });
@@ -67,7 +68,7 @@ const checkUnique = (
 };
 
 const checkListeners = (data: Mapping, checking: Checking): void => {
-  const { error, sound, show, places } = checking;
+  const { error, meant, show, places } = checking;
   const optionOf = (section: string, key: string): unknown =>
     mappingOf(data[section])?.[key] ?? checking.byDefault([section, key]);
   const [http, admin] = [optionOf('http_options', 'port'), optionOf('admin_options', 'port')];
@@ -79,7 +80,13 @@ const checkListeners = (data: Mapping, checking: Checking): void => {
   const host = optionOf('admin_options', 'host');
   const token = mappingOf(data.admin_options)?.token;
   const isGiven = token !== undefined && token !== null;
-  if (typeof host === 'string' && !isLoopback(host) && !isGiven && sound(['admin_options'])) {
+  if (
+    typeof host === 'string' &&
+    !isLoopback(host) &&
+    !isGiven &&
+    !checking.wrong(['admin_options', 'token']) &&
+    !meant(['admin_options', 'token'])
+  ) {
     const message = `the admin API on ${show(['admin_options', 'host'], host)} can be reached from other machines: give a \`token\`, or a loopback \`host\``;
     error('TOKEN_NEEDED', ['admin_options', 'host'], message);
   }

@@ -1,4 +1,5 @@
 /** What the passes over a config report to each other; `compile` turns findings into diagnostics with lines and columns. */
+import { CONTROL } from '../domain/diagnostic.ts';
 
 /** Where something stands: keys and indices from the root of the file. */
 export type Path = readonly (string | number)[];
@@ -17,6 +18,8 @@ export interface Finding {
   readonly offset?: number;
   /** The application whose files are concerned (`FILE_MISSING`). */
   readonly application?: string;
+  /** The key that an unknown one was probably meant to be: what else is missing because of it is no second mistake. */
+  readonly meant?: string;
 }
 
 /** The mistakes of one application's files: the others can serve in spite of them. */
@@ -32,9 +35,6 @@ export const pathText = (path: Path): string => {
   }
   return text;
 };
-
-/** What must not reach a terminal, or would break a line. */
-export const CONTROL = /[\p{Cc}\u2028\u2029]/gu;
 
 const MAX_SHOWN = 80;
 

@@ -59,13 +59,17 @@ const explain = (errors: readonly ErrorObject[], path: Path, value: unknown, pla
   const node = nodeAt(path) ?? {};
   const findings: Finding[] = [];
   const ofValue: ErrorObject[] = [];
+  const missing: string[] = [];
   for (const error of errors) {
     if (error.keyword === 'additionalProperties') findings.push(unknownKey(node, [...path, error.params.additionalProperty]));
-    else if (error.keyword === 'required') findings.push(missingKey(error.params.missingProperty, path));
+    else if (error.keyword === 'required') missing.push(error.params.missingProperty);
     else if (error.keyword === 'propertyNames')
       findings.push(badKey(node.propertyNames ?? {}, [...path, error.params.propertyName]));
     // The error inside `propertyNames` says again what the one above says.
     else if (error.propertyName === undefined) ofValue.push(error);
+  }
+  for (const key of missing) {
+    if (!findings.some(({ meant }) => meant === key)) findings.push(missingKey(key, path));
   }
   const [first] = ofValue;
   if (first === undefined) return findings;
@@ -109,7 +113,8 @@ const unknownKey = (node: SchemaNode, path: Path): Finding => {
   const near = nearest(key, known);
   const listed = known.map((name) => `\`${name}\``).join(', ');
   const hint = near === undefined ? `; expected one of ${listed}` : `; did you mean \`${near}\`?`;
-  return { severity: 'error', code: 'UNKNOWN_KEY', path, message: `unknown key ${quote(key)}${hint}`, at: 'key' };
+  const about = near === undefined ? {} : { meant: near };
+  return { severity: 'error', code: 'UNKNOWN_KEY', path, message: `unknown key ${quote(key)}${hint}`, at: 'key', ...about };
 };
 
 const missingKey = (key: string, path: Path): Finding => {

@@ -2,7 +2,7 @@
 import type { Ingress } from '../domain/desired.ts';
 import type { CallTarget, GraphStep } from '../domain/graph.ts';
 import { suggestion } from './nearest.ts';
-import { orderOf } from './order.ts';
+import { cyclesOf } from './order.ts';
 import type { GraphMistake, GraphSource, KnownApplication, Report } from './source.ts';
 import { compileSteps } from './steps.ts';
 import { callTarget } from './target.ts';
@@ -142,21 +142,16 @@ const targetsOf = ({ target, split, shadow }: GraphStep): readonly CallTarget[] 
 const nameOf = (target: CallTarget): string => `${target.application}/${target.deployment}`;
 
 /**
- * A cycle over calls and steps of all applications (self-calls included), as a path of `app/Deployment` names ending where it
- * began; undefined when there is none. Only `calls` are edges: the steps of a graph are called by the daemon, which holds no
+ * The cycles over calls of all applications (self-calls included), each as a path of `app/Deployment` names ending where it
+ * began; of those that share a call, one. Only `calls` are edges: the steps of a graph are called by the daemon, which holds no
  * replica meanwhile, and nothing can call a graph, so none lies on a cycle. (Steps that need each other are found in compiling.)
  */
-export const findCycle = (
-  applications: readonly {
-    name: string;
-    ingress: Ingress;
-    calls: Readonly<Record<string, Readonly<Record<string, CallTarget>>>>;
-  }[],
-): readonly string[] | undefined => {
+export const findCycles = (
+  applications: readonly { name: string; calls: Readonly<Record<string, Readonly<Record<string, CallTarget>>>> }[],
+): readonly (readonly string[])[] => {
   const edges = new Map<string, readonly string[]>();
   for (const { name, calls } of applications) {
     for (const [caller, handles] of Object.entries(calls)) edges.set(`${name}/${caller}`, Object.values(handles).map(nameOf));
   }
-  const ordered = orderOf(edges);
-  return 'cycle' in ordered ? ordered.cycle : undefined;
+  return cyclesOf(edges);
 };

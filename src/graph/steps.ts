@@ -2,7 +2,7 @@
 import type { CallTarget, Expression, Graph, GraphStep } from '../domain/graph.ts';
 import { compileCondition, valuesIn } from './condition.ts';
 import { compileExpression, compileLiteral, type Names, stepsIn } from './expression.ts';
-import { orderOf } from './order.ts';
+import { cyclesOf, orderOf } from './order.ts';
 import type { KnownApplication, Path, Report, StepSource } from './source.ts';
 import { compileSplit } from './split.ts';
 import { callTarget } from './target.ts';
@@ -31,10 +31,13 @@ export const compileSteps = (
     steps.set(name, compileStep(name, step, names, application, all, count));
   }
   const answer = output === undefined ? undefined : compileExpression(output, ['output'], { steps: names, item: false }, count);
-  const ordered = orderOf(new Map([...steps].map(([name, step]) => [name, step.needs])));
+  const needs = new Map([...steps].map(([name, step]) => [name, step.needs]));
+  const ordered = orderOf(needs);
   if ('cycle' in ordered) {
-    const message = `the steps wait for each other: ${ordered.cycle.join(' → ')} (each refers to the next)`;
-    count('GRAPH_CYCLE', ['steps', ordered.cycle[0] ?? ''], message);
+    for (const cycle of cyclesOf(needs)) {
+      const message = `the steps wait for each other: ${cycle.join(' → ')} (each refers to the next)`;
+      count('GRAPH_CYCLE', ['steps', cycle[0] ?? ''], message);
+    }
     return undefined;
   }
   if (errors > 0) return undefined;

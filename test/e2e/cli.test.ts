@@ -170,7 +170,8 @@ t.test(
     for (const [name, text] of Object.entries(texts)) await writeFile(join(folder, name), text);
     const { code, out } = await runProgram(['validate', join(folder, 'config.yaml')]);
     t.equal(code, 1);
-    t.match(out, /applications\[0\]\.deployments\[0\]\.import_path: .*broken\.ts:1:\d+/);
+    t.match(out, /config\.yaml:4:\d+: error FILE_BROKEN applications\[0\]\.deployments\[0\]\.import_path: .*broken\.ts:1:14: /);
+    t.match(out, /broken\.ts:1:14: Expected identifier but found "="\n {4}export const = 5;\n {17}\^\n/);
     t.match(out, /applications\[1\]\.deployments\[0\]\.import_path: .*no export `missing`; it has echo/);
     t.match(out, /applications\[2\]\.deployments\[0\]\.model: .*is not an ONNX model/);
     t.match(out, '3 errors');
