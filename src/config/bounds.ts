@@ -5,6 +5,8 @@ import type { Finding } from './finding.ts';
 /** A text within these bounds is parsed in well under a second. */
 export const MAX_BYTES = 4 * 1024 * 1024;
 export const MAX_TOKENS = 100_000;
+/** With blanks and line ends, which bring no work but that of passing over them. */
+const MAX_LEXEMES = 3 * MAX_TOKENS;
 export const MAX_DEPTH = 64;
 export const MAX_ALIASES = 1_000;
 
@@ -67,28 +69,46 @@ const notUtf8 = (content: Uint8Array): Decoded => {
 
 const bomOf = ([a, b, c]: Uint8Array): number => (a === 0xef && b === 0xbb && c === 0xbf ? 3 : 0);
 
-/** Lexes only, which is linear and cheap, so that the parser never sees what would take it seconds or overflow its stack. */
-export const outOfBounds = (text: string): Finding | undefined => {
-  const depth = new DepthMeter();
-  let tokens = 0;
-  let aliases = 0;
-  let before = '';
-  let offset = 0;
-  for (const token of new Lexer().lex(text)) {
-    if (++tokens > MAX_TOKENS) {
-      return refuse('TOO_LARGE', `expected at most ${MAX_TOKENS.toLocaleString('en')} tokens, got more from here on`, offset);
+/** The lexer's own marks, which are no text: of a document, of the end of a flow, of a scalar. */
+const isMark = (token: string): boolean => token === '\x02' || token === '\x18' || token === '\x1f';
+
+/**
+ * The tokens of a text in their order, until one of them is out of bounds: so the parser never sees what would take it seconds or
+ * overflow its stack.
+ */
+export class BoundedTokens {
+  /** Why the tokens ended before the text did. */
+  finding: Finding | undefined;
+
+  *of(text: string): Generator<string> {
+    const depth = new DepthMeter();
+    let lexemes = 0;
+    let tokens = 0;
+    let aliases = 0;
+    let before = '';
+    let offset = 0;
+    for (const token of new Lexer().lex(text)) {
+      if (!isMark(token) && token.trim() !== '') tokens++;
+      if (++lexemes > MAX_LEXEMES || tokens > MAX_TOKENS) {
+        const message = `expected at most ${MAX_TOKENS.toLocaleString('en')} tokens, got more from here on`;
+        this.finding = refuse('TOO_LARGE', message, offset);
+        return;
+      }
+      if (token.charCodeAt(0) === 0x2a && before !== '\x1f' && ++aliases > MAX_ALIASES) {
+        const message = `expected at most ${MAX_ALIASES.toLocaleString('en')} uses of aliases, got more from here on`;
+        this.finding = refuse('TOO_MANY_ALIASES', message, offset);
+        return;
+      }
+      if (depth.after(token, before, offset) > MAX_DEPTH + 1) {
+        this.finding = tooDeep(offset);
+        return;
+      }
+      yield token;
+      before = token;
+      if (!isMark(token)) offset += token.length;
     }
-    if (token.startsWith('*') && before !== '\x1f' && ++aliases > MAX_ALIASES) {
-      const message = `expected at most ${MAX_ALIASES.toLocaleString('en')} uses of aliases, got more from here on`;
-      return refuse('TOO_MANY_ALIASES', message, offset);
-    }
-    if (depth.after(token, before, offset) > MAX_DEPTH + 1) return tooDeep(offset);
-    before = token;
-    // These three are the lexer's own marks, not text.
-    if (token !== '\x02' && token !== '\x18' && token !== '\x1f') offset += token.length;
   }
-  return undefined;
-};
+}
 
 export const tooDeep = (offset: number): Finding =>
   refuse('TOO_DEEP', `expected lists and mappings nested at most ${MAX_DEPTH} deep, got one more here`, offset);
@@ -102,14 +122,14 @@ class DepthMeter {
   #opens = true;
 
   after(token: string, before: string, offset: number): number {
-    if (before !== '\x1f' && /^[[{]$/.test(token)) this.#flow++;
-    else if (before !== '\x1f' && /^[\]}]$/.test(token)) this.#flow = Math.max(0, this.#flow - 1);
+    if (before !== '\x1f' && (token === '[' || token === '{')) this.#flow++;
+    else if (before !== '\x1f' && (token === ']' || token === '}')) this.#flow = Math.max(0, this.#flow - 1);
     const isContent = token !== '' && !' \t\r\n#\x02\x18'.includes(token.charAt(0));
     if (isContent && this.#opens && this.#flow === 0) {
       const column = offset - this.#lineStart;
       while ((this.#columns.at(-1) ?? -1) > column) this.#columns.pop();
       if ((this.#columns.at(-1) ?? -1) < column) this.#columns.push(column);
-      this.#opens = /^[-?:]$/.test(token) || token === '\x1f';
+      this.#opens = token === '-' || token === '?' || token === ':' || token === '\x1f';
     }
     const newline = token.lastIndexOf('\n');
     if (newline !== -1) {

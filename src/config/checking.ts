@@ -65,10 +65,10 @@ export const checkingOf = (places: Places, files: Files, shape: readonly Finding
     named: [],
     places,
     files,
-    sound: (path) => !unsound.has(JSON.stringify(path)),
-    wrong: (path) => wrong.has(JSON.stringify(path)),
-    hasUnknownKey: (path) => withUnknownKey.has(JSON.stringify(path)),
-    meant: (path) => meant.has(JSON.stringify(path)),
+    sound: (path) => !isIn(unsound, path),
+    wrong: (path) => isIn(wrong, path),
+    hasUnknownKey: (path) => isIn(withUnknownKey, path),
+    meant: (path) => isIn(meant, path),
     error: (code, path, message, at = 'value') => findings.push({ severity: 'error', code, path, message, at }),
     warning: (code, path, message) => findings.push({ severity: 'warning', code, path, message }),
     report: (finding) => findings.push(finding),
@@ -76,6 +76,8 @@ export const checkingOf = (places: Places, files: Files, shape: readonly Finding
     show: (path, value) => places.written(path) ?? `\`${value}\``,
   };
 };
+
+const isIn = (paths: ReadonlySet<string>, path: Path): boolean => paths.size > 0 && paths.has(JSON.stringify(path));
 
 export const applicationsOf = (data: Mapping): readonly SeenApplication[] =>
   listOf(data.applications).flatMap((app, index) => {

@@ -1,6 +1,6 @@
 /** Reads the text of a config: YAML 1.2 into plain data, with the place in the text of every key and value. */
-import { type Document, type EmptyStream, isMap, isScalar, isSeq, parseAllDocuments } from 'yaml';
-import { outOfBounds } from './bounds.ts';
+import { Composer, type CST, isMap, isScalar, isSeq, Parser } from 'yaml';
+import { BoundedTokens } from './bounds.ts';
 import type { Environment } from './environment.ts';
 import { type Finding, type Mapping, quote } from './finding.ts';
 import type { Places } from './places.ts';
@@ -23,20 +23,25 @@ export const parse = (text: string, environment: Environment): Parsed => {
     findings.push({ severity: 'error', code, path: [], message, offset });
   const refused = { data: undefined, places: reader.places, findings };
 
-  const bound = outOfBounds(text);
-  if (bound !== undefined) {
-    findings.push(bound);
-    return refused;
-  }
-  const stream = parseAllDocuments(text, {
+  const tokens = new BoundedTokens();
+  const parser = new Parser();
+  const composer = new Composer({
     version: '1.2',
     schema: 'core',
     // Quadratic in the keys of a mapping; the reader does it in one pass.
     uniqueKeys: false,
     prettyErrors: false,
   });
-  const [document, second] = stream as Document.Parsed[];
-  const { errors, warnings } = document ?? (stream as EmptyStream);
+  // All of it before any is composed: what is out of bounds may stand at the end.
+  const trees: CST.Token[] = [];
+  for (const token of tokens.of(text)) trees.push(...parser.next(token));
+  if (tokens.finding !== undefined) {
+    findings.push(tokens.finding);
+    return refused;
+  }
+  trees.push(...parser.end());
+  const [document, second] = [...composer.compose(trees)];
+  const { errors = [], warnings = [] } = document ?? composer.streamInfo();
   for (const problem of [...errors, ...warnings].slice(0, MAX_SYNTAX_ERRORS)) {
     report('YAML_SYNTAX', `${quote(problem.message).slice(1, -1)}${hintFor(text, problem.pos[0])}`, problem.pos[0]);
   }

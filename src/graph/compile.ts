@@ -119,18 +119,30 @@ const unusedDeployments = (
   const targets = ingress.kind === 'graph' ? ingress.graph.steps.flatMap(targetsOf) : [];
   const used = new Set([...targets, ...Object.values(calls).flatMap((handles) => Object.values(handles))].map(nameOf));
   if (ingress.kind === 'deployment') used.add(`${application.name}/${ingress.deployment}`);
-  for (const { name, graph } of all) {
-    if (name === application.name || !graph) continue;
-    const inSteps = Object.values(graph.steps ?? {}).flatMap(({ call, split, shadow }) => [
-      call ?? '',
-      ...(split?.targets ?? []).map((target) => target.call),
-      shadow?.call ?? '',
-    ]);
-    const inCalls = Object.values(graph.calls ?? {}).flatMap((handles) => Object.values(handles ?? {}));
-    for (const call of [...inSteps, ...inCalls]) used.add(call.replace(/\..*$/, ''));
-  }
-  return application.deployments.filter((deployment) => !used.has(`${application.name}/${deployment}`));
+  const across = usedAcross(all);
+  const names = application.deployments.map((deployment) => [deployment, `${application.name}/${deployment}`] as const);
+  return names.flatMap(([deployment, name]) => (used.has(name) || across.has(name) ? [] : [deployment]));
 };
+
+/** `application/Deployment` as any graph of the file writes it; gathered once for all applications, as there may be thousands. */
+const usedAcross = (all: readonly KnownApplication[]): ReadonlySet<string> => {
+  const known = across.get(all);
+  if (known !== undefined) return known;
+  const used = new Set<string>();
+  const use = (call: string | undefined) => call !== undefined && used.add(call.replace(/\..*$/, ''));
+  for (const { graph } of all) {
+    for (const { call, split, shadow } of Object.values(graph?.steps ?? {})) {
+      use(call);
+      for (const target of split?.targets ?? []) use(target.call);
+      use(shadow?.call);
+    }
+    for (const handles of Object.values(graph?.calls ?? {})) for (const call of Object.values(handles ?? {})) use(call);
+  }
+  across.set(all, used);
+  return used;
+};
+
+const across = new WeakMap<readonly KnownApplication[], ReadonlySet<string>>();
 
 /** All whom a step may call. */
 const targetsOf = ({ target, split, shadow }: GraphStep): readonly CallTarget[] => [
