@@ -24,7 +24,7 @@ export const check = (data: Mapping, places: Places, files: Files, shape: readon
   checkUnique(
     applications.map(namesOf),
     'DUPLICATE_NAME',
-    (name) => `two applications are called ${name}; give each its own \`name\``,
+    (name) => `expected a \`name\` of its own for each application, got ${name} twice`,
     checking,
   );
   checkUnique(
@@ -33,14 +33,14 @@ export const check = (data: Mapping, places: Places, files: Files, shape: readon
       path: [...path, 'route_prefix'],
     })),
     'DUPLICATE_ROUTE',
-    (route) => `two applications have the route ${route}; give each its own \`route_prefix\`, or \`null\` to keep one off HTTP`,
+    (route) => `expected a \`route_prefix\` of its own for each application, got ${route} twice; \`null\` keeps one off HTTP`,
     checking,
   );
   for (const application of applications) {
     checkUnique(
       application.deployments.map(namesOf),
       'DUPLICATE_NAME',
-      (name) => `two deployments of this application are called ${name}`,
+      (name) => `expected a \`name\` of its own for each deployment, got ${name} twice in this application`,
       checking,
     );
     checkWorkingDir(application.data, application.path, application, checking);
@@ -75,7 +75,11 @@ const checkListeners = (data: Mapping, checking: Checking): void => {
   if (data.proxy_location !== 'Disabled' && http === admin && typeof http === 'number' && http !== 0) {
     const path = [mappingOf(data.admin_options)?.port === undefined ? 'http_options' : 'admin_options', 'port'];
     const shown = places.written(['http_options', 'port']) ?? show(path, http);
-    error('PORT_TWICE', path, `HTTP and the admin API both listen on port ${shown}; give one of them another (0: a free one)`);
+    error(
+      'PORT_TWICE',
+      path,
+      `expected a port of its own for each listener, got ${shown} for HTTP and the admin API; give one of them another (0: a free one)`,
+    );
   }
   const host = optionOf('admin_options', 'host');
   const token = mappingOf(data.admin_options)?.token;
@@ -87,7 +91,7 @@ const checkListeners = (data: Mapping, checking: Checking): void => {
     !checking.wrong(['admin_options', 'token']) &&
     !meant(['admin_options', 'token'])
   ) {
-    const message = `the admin API on ${show(['admin_options', 'host'], host)} can be reached from other machines: give a \`token\`, or a loopback \`host\``;
+    const message = `expected a \`token\`, or a loopback \`host\`, got a host that other machines reach (${show(['admin_options', 'host'], host)}) and no token`;
     error('TOKEN_NEEDED', ['admin_options', 'host'], message);
   }
 };

@@ -1,7 +1,7 @@
 /** What of an application's graph can be compiled although parts of it have the wrong shape, so that all mistakes are told at once. */
 import type { GraphMistake, GraphSource, StepSource } from '../graph/compile.ts';
 import type { Checking, SeenApplication } from './checking.ts';
-import { isMapping, type Mapping, mappingOf, pathText, textOf } from './finding.ts';
+import { isMapping, listOf, type Mapping, mappingOf, pathText, textOf } from './finding.ts';
 
 /** Stands for a call that cannot be read; nothing is said about it. */
 const UNREADABLE = '';
@@ -22,16 +22,44 @@ export const readableGraph = (graph: unknown): GraphSource | undefined => {
 };
 
 const readableStep = (source: unknown): StepSource => {
-  const step: Mapping = mappingOf(source) ?? { input: null };
-  const { call, timeout_s: timeout, max_concurrency: concurrency, on_error: onError, ...values } = step;
+  const step: Mapping = mappingOf(source) ?? { call: UNREADABLE, input: null };
+  const { call, split, shadow, when, retry, timeout_s: timeout, max_concurrency: concurrency, on_error: onError } = step;
   return {
-    ...values,
-    call: isText(call) ? call : UNREADABLE,
-    ...(typeof timeout === 'number' ? { timeout_s: timeout } : {}),
-    ...(typeof concurrency === 'number' ? { max_concurrency: concurrency } : {}),
+    ...('call' in step ? { call: isText(call) ? call : UNREADABLE } : {}),
+    ...(given(split) ? { split: readableSplit(split) } : {}),
+    ...(isMapping(shadow) ? { shadow: readableShadow(shadow) } : {}),
+    ...(isCondition(when) ? { when: when as StepSource['when'] } : {}),
+    ...(isMapping(retry) ? { retry: filterOf(retry, isNumber) } : {}),
+    ...('input' in step ? { input: step.input } : {}),
+    ...('for_each' in step ? { for_each: step.for_each } : {}),
+    ...(isNumber(timeout) ? { timeout_s: timeout } : {}),
+    ...(isNumber(concurrency) ? { max_concurrency: concurrency } : {}),
     ...(isMapping(onError) && 'value' in onError ? { on_error: { value: onError.value } } : {}),
   };
 };
+
+const readableShadow = ({ call, tolerance }: Mapping): NonNullable<StepSource['shadow']> => ({
+  call: isText(call) ? call : UNREADABLE,
+  ...(isNumber(tolerance) ? { tolerance } : {}),
+});
+
+/** Every target stays in its place, as mistakes are told by their index. */
+const readableSplit = (split: unknown): NonNullable<StepSource['split']> => {
+  const { targets, sticky_by: stickyBy } = mappingOf(split) ?? {};
+  const read = listOf(targets).map((target) => {
+    const { call, weight } = mappingOf(target) ?? {};
+    return { call: isText(call) ? call : UNREADABLE, weight: isNumber(weight) ? weight : 1 };
+  });
+  const some = read.length === 0 && !Array.isArray(targets) ? [{ call: UNREADABLE, weight: 1 }] : read;
+  return { targets: some, ...(isText(stickyBy) ? { sticky_by: stickyBy } : {}) };
+};
+
+const isCondition = (when: unknown): boolean =>
+  Array.isArray(when) ? when.every(isCondition) : isMapping(when) && (!('not' in when) || isCondition(when.not));
+
+const given = (value: unknown): boolean => value !== undefined && value !== null;
+
+const isNumber = (value: unknown): value is number => typeof value === 'number';
 
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== '';
 
@@ -54,6 +82,8 @@ export const isOwnMistake = (
   all: readonly SeenApplication[],
   checking: Checking,
 ): boolean => {
+  // Where every part has the right shape there is nothing to echo.
+  if (checking.sound([])) return true;
   const { code, severity, path } = mistake;
   const graph = [...seen.path, 'graph'];
   const at = [...graph, ...path];
@@ -68,6 +98,8 @@ export const isOwnMistake = (
       return isEntryKnown(seen, checking);
     case 'OUTPUT_NEEDED':
       return checking.sound([...graph, 'steps']) && !checking.hasUnknownKey(graph);
+    case 'CALL_NEEDED':
+      return !checking.meant([...at, 'call']) && !checking.meant([...at, 'split']) && isMapping(valueAt(seen.data.graph, path));
     case 'INPUT_NEEDED':
       return isMapping(valueAt(seen.data.graph, path)) && !checking.meant([...at, 'input']);
     case 'UNKNOWN_APPLICATION':

@@ -1,7 +1,7 @@
 /** Compiles the `graph` section of an application: who takes its requests, who may call whom, and what is wrong with it. */
 import type { Ingress } from '../domain/desired.ts';
 import type { CallTarget, GraphStep } from '../domain/graph.ts';
-import { suggestion } from './nearest.ts';
+import { listed, suggestion } from './nearest.ts';
 import { cyclesOf } from './order.ts';
 import type { GraphMistake, GraphSource, KnownApplication, Report } from './source.ts';
 import { compileSteps } from './steps.ts';
@@ -70,11 +70,10 @@ const compileIngress = (
   if (ingress !== undefined) return { kind: 'deployment', deployment: ingress };
   const [only] = deployments;
   if (only !== undefined && deployments.length === 1) return { kind: 'deployment', deployment: only };
-  const names = deployments.map((deployment) => `\`${deployment}\``).join(', ');
   const message =
     only === undefined
       ? `the application \`${application.name}\` has no deployment`
-      : `\`${application.name}\` has several deployments (${names}): say with \`graph.ingress\` which of them takes the requests, or wire them with \`graph.steps\``;
+      : `\`${application.name}\` has several deployments (${listed(deployments)}): say with \`graph.ingress\` which of them takes the requests, or wire them with \`graph.steps\``;
   report('INGRESS_NEEDED', [], message);
   return undefined;
 };

@@ -2,6 +2,7 @@
 import type { CallTarget, Expression, Graph, GraphStep } from '../domain/graph.ts';
 import { compileCondition, valuesIn } from './condition.ts';
 import { compileExpression, compileLiteral, type Names, stepsIn } from './expression.ts';
+import { listed } from './nearest.ts';
 import { cyclesOf, orderOf } from './order.ts';
 import type { KnownApplication, Path, Report, StepSource } from './source.ts';
 import { compileSplit } from './split.ts';
@@ -146,11 +147,10 @@ const answerOf = (output: Expression | undefined, steps: readonly GraphStep[], r
   }
   const [only] = unused;
   if (only !== undefined && unused.length === 1) return { kind: 'ref', root: 'step', step: only, path: [] };
-  const names = unused.map((name) => `\`${name}\``).join(', ');
   report(
     'OUTPUT_NEEDED',
     ['steps'],
-    `\`output\` is needed, as several steps (${names}) are used by no other: say what the graph answers`,
+    `\`output\` is needed, as several steps (${listed(unused)}) are used by no other: say what the graph answers`,
   );
   return undefined;
 };

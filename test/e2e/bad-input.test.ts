@@ -14,7 +14,7 @@ const REJECTED = 'the config was rejected: what served before goes on serving';
 
 /** By title: what the file is, and what is said of it. */
 const CONFIGS: readonly (readonly [string, string | ((daemon: DaemonRig) => Promise<void>), RegExp])[] = [
-  ['that is empty', '', /the file is empty; it needs at least `applications: \[\]`/],
+  ['that is empty', '', /expected at least `applications: \[\]`, got an empty file/],
   ['that is no mapping', 'just text\n', /expected a mapping with `applications`, got a single value/],
   ['that is not YAML', 'applications: [}\n', /config\.yaml:1:\d+: error YAML_SYNTAX/],
   ['with a wrong type', `${HEAD}applications: 5\n`, /config\.yaml:3:15: error.*expected a list/s],
