@@ -42,9 +42,17 @@ const MAX_SHOWN = 80;
 export const shorten = (text: string): string => (text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN - 1)}…` : text);
 
 /** Text of the file for a message: on one line, without control characters, not too long. */
-export const quote = (text: string): string => {
-  const visible = text.replace(CONTROL, (character) => JSON.stringify(character).slice(1, -1));
-  return `\`${shorten(visible)}\``;
+export const quote = (text: string): string => `\`${shorten(visible(text))}\``;
+
+const visible = (text: string): string =>
+  text.replace(CONTROL, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+const MAX_MESSAGE = 1000;
+
+/** A whole message: names of the file stand in it as they are. */
+export const oneLine = (message: string): string => {
+  const line = visible(message);
+  return line.length > MAX_MESSAGE ? `${line.slice(0, MAX_MESSAGE - 1)}…` : line;
 };
 
 export const isMapping = (value: unknown): value is Mapping =>

@@ -1,6 +1,6 @@
 /** The text of a config file as lines: where an offset stands, and the line with a caret under it. */
 import { type Diagnostic, excerptOf, type RelatedPlace } from '../domain/diagnostic.ts';
-import { type Finding, pathText } from './finding.ts';
+import { type Finding, oneLine, pathText } from './finding.ts';
 import { maskSecrets } from './secrets.ts';
 
 export class Source {
@@ -19,7 +19,7 @@ export class Source {
   /** @param offset undefined: the finding concerns no place in the text */
   diagnostic(finding: Finding, offset: number | undefined, related: readonly RelatedPlace[] = []): Diagnostic {
     const { severity, code, message, application } = finding;
-    const about = { severity, code, path: pathText(finding.path), message, file: this.#file };
+    const about = { severity, code, path: pathText(finding.path), message: oneLine(message), file: this.#file };
     const place = offset === undefined ? { line: 0, column: 0, excerpt: '' } : this.#place(offset);
     return {
       ...about,

@@ -91,7 +91,7 @@ const ECHOES: readonly (readonly [what: string, text: string, only: readonly str
   [
     'a step without a call',
     'deployments: [{name: A, model: a}], graph: {steps: {x: {input: 1}, y: {call: A, input: $x}}}',
-    ['MISSING_KEY'],
+    ['CALL_NEEDED'],
   ],
   ['a call that is misspelt', 'deployments: [{name: A, model: a}], graph: {steps: {x: {cal: A, input: 1}}}', ['UNKNOWN_KEY']],
   ['an input that is misspelt', 'deployments: [{name: A, model: a}], graph: {steps: {x: {call: A, inputt: 1}}}', ['UNKNOWN_KEY']],

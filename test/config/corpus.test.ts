@@ -3,6 +3,8 @@ import t from 'tap';
 import { compile } from '../../src/config/compile.ts';
 import { brokenConfigs, ENVIRONMENT, mistakeOf } from '../support/broken-configs.ts';
 
+t.setTimeout(240_000);
+
 /** A file takes milliseconds, one at the bounds some tenths of a second; a machine that does much else may take its time. */
 const BOUND_MS = 5000;
 

@@ -77,8 +77,12 @@ const isWrong = (node: SchemaNode, value: string): boolean => {
   return false;
 };
 
+const MAX_FIELD_DEPTH = 7;
+
 /** The fields with a value of their own, as the path of keys from the root; `[]` is the first item of a list, `*` any key of a mapping. */
 function* leaves(node: SchemaNode, path: readonly string[] = []): Generator<{ path: readonly string[]; node: SchemaNode }> {
+  // Conditions are made of conditions.
+  if (path.length > MAX_FIELD_DEPTH) return;
   for (const key of Object.keys(node.properties ?? {})) {
     const child = childOf(node, key) as SchemaNode;
     const here = [...path, key];
