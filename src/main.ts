@@ -18,6 +18,9 @@ import { buildStatus } from './control/status.ts';
 import type { DesiredState } from './domain/desired.ts';
 import type { Diagnostic } from './domain/diagnostic.ts';
 import { listenForReplicas } from './protocol/accept.ts';
+import { CannotEnforce, Enforcer, runCommand } from './quota/enforcer.ts';
+import { detectMachine } from './quota/machine.ts';
+import type { Machine } from './quota/offer.ts';
 import { listenText } from './telemetry/listen-text.ts';
 import { type DaemonLog, logReplicaLine, openLog, type Terminal } from './telemetry/log.ts';
 import { portHolder } from './telemetry/port-holder.ts';
@@ -82,6 +85,7 @@ class Daemon implements RunningDaemon {
   readonly #options: DaemonOptions;
   readonly #folders: Folders;
   readonly #goal: Goal;
+  readonly #machine: Machine;
   readonly #key = randomBytes(32).toString('hex');
   readonly #listening = {
     http: undefined as string | undefined,
@@ -91,6 +95,7 @@ class Daemon implements RunningDaemon {
   #log!: DaemonLog;
   #desired!: DesiredState;
   #controller: Controller | undefined;
+  #enforcer: Enforcer | undefined;
   #plane: DataPlane | undefined;
   #admin: AdminServer | undefined;
   #control: Awaited<ReturnType<typeof listenForReplicas>> | undefined;
@@ -116,7 +121,9 @@ class Daemon implements RunningDaemon {
     this.#options = options;
     this.#folders = folders;
     const { config, env } = options;
-    this.#goal = new Goal(config, folders.code, (text) => compile(text, { file: config, env, exists: existsSync }));
+    this.#machine = detectMachine(env);
+    const machine = this.#machine;
+    this.#goal = new Goal(config, folders.code, (text) => compile(text, { file: config, env, exists: existsSync, machine }));
   }
 
   get url(): string | undefined {
@@ -146,7 +153,10 @@ class Daemon implements RunningDaemon {
     const { logger } = this.#log;
     this.#errors = outcome.diagnostics;
     this.#tell(outcome.diagnostics);
+    const enforcer = await this.#startEnforcer(outcome.desired.resources.enforce);
+    this.#enforcer = enforcer;
     this.#controller = new Controller({
+      enforcer,
       log: logger,
       replicaEntry: REPLICA,
       policyEntry: POLICY,
@@ -154,6 +164,7 @@ class Daemon implements RunningDaemon {
       dataSocket: this.#folders.dataSocket,
       key: this.#key,
       env: this.#options.env,
+      machine: this.#machine,
       configDir: () => dirname(this.#options.config),
       logLevel: () => logger.level,
       publish: (snapshot) => this.#plane?.publish(snapshot),
@@ -231,6 +242,21 @@ class Daemon implements RunningDaemon {
   }
 
   /** @throws StartError */
+  async #startEnforcer(enforce: DesiredState['resources']['enforce']): Promise<Enforcer> {
+    const { logger } = this.#log;
+    try {
+      const surroundings = { root: '/', env: this.#options.env, run: runCommand, pid: process.pid };
+      const enforcer = await Enforcer.start(enforce, surroundings, (error) =>
+        logger.error({ error }, 'a replica is not held to its quota'),
+      );
+      logger.info({ mechanism: enforcer.mechanism, passed: enforcer.tried }, 'quotas are enforced');
+      return enforcer;
+    } catch (error) {
+      throw error instanceof CannotEnforce ? new StartError(error.message) : error;
+    }
+  }
+
+  /** @throws StartError */
   #startAdmin(spec: DesiredState['admin']): Promise<AdminServer> {
     return AdminServer.start(spec, {
       status: () => this.status(),
@@ -270,6 +296,10 @@ class Daemon implements RunningDaemon {
       logger.level = level;
       this.#controller?.tellSettings();
     }
+    if (before.resources.enforce !== after.resources.enforce) {
+      const why = this.#enforcer?.set(after.resources.enforce);
+      if (why !== undefined) logger.warn({ enforce: after.resources.enforce }, why);
+    }
     if (before.logging.encoding !== after.logging.encoding)
       logger.warn('logging_config.encoding is in force from the next start on');
     if (
@@ -300,6 +330,7 @@ class Daemon implements RunningDaemon {
       load: (await this.#plane?.load()) ?? { ongoing: 0, deployments: {}, replicas: {} },
       scaledTo: (application, deployment) => controller.scaledTo(application, deployment),
       policyProblem: (application, deployment) => controller.policyProblem(application, deployment),
+      waiting: controller.waiting,
       deathsOf: (application, deployment) => controller.deathsOf(application, deployment),
       config: { path: this.#options.config, hash: this.#applied.hash, applied_at: this.#applied.at, errors: this.#errors },
       rejected: this.#rejected,
@@ -346,6 +377,7 @@ class Daemon implements RunningDaemon {
     this.#admin?.close();
     const confirmed = (await this.#plane?.close()) ?? true;
     this.#control?.close();
+    this.#enforcer?.close();
     this.#folders.remove();
     if (confirmed) return;
     void this.#controller?.destroy();
@@ -431,7 +463,7 @@ class Daemon implements RunningDaemon {
       { applications: outcome.targets.length + outcome.broken.length, hash: outcome.hash.slice(0, 12) },
       'config applied',
     );
-    this.#controller?.want(outcome.targets, outcome.broken, outcome.desired.proxy, retry, outcome.desired.targetCapacity);
+    this.#controller?.want(outcome.targets, outcome.broken, outcome.desired, retry);
   }
 
   /** @param since when reading them began */

@@ -12,6 +12,7 @@ import { probe } from '../control/probe.ts';
 import { makeTarget, type TargetApplication } from '../control/target.ts';
 import type { DesiredState } from '../domain/desired.ts';
 import type { FileProblem } from '../domain/diagnostic.ts';
+import { detectMachine } from '../quota/machine.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
 
 export const validate: Command = {
@@ -36,7 +37,7 @@ with 2 for wrong usage.
       process.stderr.write(`serve-daemon: ${file} cannot be read: ${(error as Error).message}\n`);
       return 1;
     }
-    const compiled = compile(text, { file, env: process.env, exists: existsSync });
+    const compiled = compile(text, { file, env: process.env, exists: existsSync, machine: detectMachine(process.env) });
     const load = values.load === true ? dirname(file) : undefined;
     const broken = [...(await lookInside(compiled, load)), ...(await lookAtCertificate(compiled))];
     const diagnostics = [...compiled.diagnostics, ...broken.map(compiled.diagnose)].sort((a, b) => a.line - b.line);

@@ -1,4 +1,5 @@
 /** Checks what a schema cannot say about one deployment: what it runs, its files, and options that exclude each other. */
+import { checkQuota } from './check-quota.ts';
 import { checkScaling, checkSharedPolicy } from './check-scaling.ts';
 import type { Checking, SeenApplication, SeenDeployment } from './checking.ts';
 import { FILE_MISSING, type Mapping, mappingOf, type Path, quote, textOf } from './finding.ts';
@@ -9,6 +10,7 @@ export const checkDeployment = (deployment: SeenDeployment, application: SeenApp
   checkBatching(deployment, checking);
   checkHandles(deployment, application, checking);
   checkScaling(deployment, application, checking, checkCode);
+  checkQuota(deployment, checking);
   const { data, path } = deployment;
   if (isGiven(data.ray_actor_options) && isGiven(data.replica_options)) {
     const message = 'expected one of `replica_options` and `ray_actor_options`, got both; they are two names of one section';

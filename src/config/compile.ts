@@ -2,8 +2,10 @@
 import { createHash } from 'node:crypto';
 import type { DesiredState } from '../domain/desired.ts';
 import type { Diagnostic, FileProblem } from '../domain/diagnostic.ts';
+import type { Machine } from '../quota/offer.ts';
 import { decode } from './bounds.ts';
 import { check } from './check.ts';
+import { checkFits } from './check-quota.ts';
 import type { NamedFile } from './checking.ts';
 import type { Environment } from './environment.ts';
 import { FILE_MISSING, type Finding } from './finding.ts';
@@ -19,6 +21,8 @@ export interface CompileContext {
   readonly file: string;
   readonly env: Environment;
   exists(path: string): boolean;
+  /** What the config is to run on: what can never fit there is a warning. Absent: nothing is said of that. */
+  readonly machine?: Machine;
 }
 
 export interface Compiled {
@@ -45,7 +49,8 @@ export const compile = (text: string | Uint8Array, context: CompileContext): Com
     return { desired: undefined, diagnostics: [source.diagnostic(finding, finding.offset)], hash, named: [], diagnose };
   }
   const parsed = parse(decoded.text, context.env);
-  const { desired, findings, named } = understand(parsed, { config: context.file, exists: remembering(context.exists) });
+  const files = { config: context.file, exists: remembering(context.exists) };
+  const { desired, findings, named } = understand(parsed, files, context.machine);
   const { places } = parsed;
   return {
     desired,
@@ -73,14 +78,16 @@ interface Understood {
   readonly named: readonly NamedFile[];
 }
 
-const understand = (parsed: ReturnType<typeof parse>, files: Files): Understood => {
+const understand = (parsed: ReturnType<typeof parse>, files: Files, machine: Machine | undefined): Understood => {
   const { data, places } = parsed;
   if (data === undefined) return { desired: undefined, findings: parsed.findings, named: [] };
   const shape = [...parsed.findings, ...checkShape(data, places)];
   const { findings, graphs, named } = check(data, places, files, shape);
   const all = withoutEchoes(parsed.findings, [...shape, ...findings]);
   const fatal = all.some(({ severity, code }) => severity === 'error' && code !== FILE_MISSING);
-  return { desired: fatal ? undefined : resolve(data, graphs, files), findings: all, named };
+  if (fatal) return { desired: undefined, findings: all, named };
+  const desired = resolve(data, graphs, files);
+  return { desired, findings: machine === undefined ? all : [...all, ...checkFits(desired, machine)], named };
 };
 
 /** A value that could not be read (a variable that is not set) is null, and what is said about that null says nothing new. */

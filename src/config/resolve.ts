@@ -5,6 +5,8 @@ import type {
   DeploymentSpec,
   DesiredState,
   LoggingSpec,
+  ResourcesSpec,
+  RolloutSpec,
   Runnable,
   ScalingPolicySpec,
   TlsSpec,
@@ -45,6 +47,7 @@ export const resolve = (data: Mapping, graphs: Graphs, files: Files, onRead?: (f
     logging,
     shutdownTimeoutMs: file.millis('shutdown_timeout_s'),
     targetCapacity: file.numberOrNull('target_capacity'),
+    resources: resourcesOf(file.section('resources')),
     applications: file
       .sections('applications')
       .map((section, index) => applicationOf(section, graphs.get(index), logging, files)),
@@ -140,10 +143,43 @@ const deploymentOf = (
     maxConstructorRetryCount: section.number('max_constructor_retry_count'),
     gracefulShutdownTimeoutMs: section.millis('graceful_shutdown_timeout_s'),
     numCpus: options.numberOrNull('num_cpus'),
+    numGpus: options.numberOrNull('num_gpus'),
+    memoryBytes: bytesOrNull(options, 'memory'),
+    resources: amountsOf(options, 'resources'),
+    acceleratorType: options.textOrNull('accelerator_type'),
+    cpuLimit: options.numberOrNull('cpu_limit'),
+    maxReplicasPerNode: section.numberOrNull('max_replicas_per_node'),
+    rollout: rolloutOf(section),
     // Without a prototype, as names of variables are the user's.
     env: Object.assign(Object.create(null), applicationEnv.json('env_vars'), env.json('env_vars')),
     workingDir: workingDir === null ? null : absolute(workingDir, files),
   };
+};
+
+const resourcesOf = (section: Section): ResourcesSpec => ({
+  numCpus: section.numberOrNull('num_cpus'),
+  numGpus: section.numberOrNull('num_gpus'),
+  memoryBytes: bytesOrNull(section, 'memory'),
+  custom: amountsOf(section, 'custom'),
+  enforce: section.text<ResourcesSpec['enforce']>('enforce'),
+});
+
+/** 0 is what Ray Serve writes for none. */
+const bytesOrNull = (section: Section, key: string): number | null =>
+  section.has(key) && section.json(key) !== 0 ? section.bytes(key) : null;
+
+/** Without a prototype, as names of resources are the user's. */
+const amountsOf = (section: Section, key: string): Readonly<Record<string, number>> =>
+  Object.assign(Object.create(null), section.json(key));
+
+/** Ray Serve's `rolling_update_percentage` of the old replicas go first; none come beside them. */
+const rolloutOf = (section: Section): RolloutSpec => {
+  const share = section.numberOrNull('rolling_update_percentage');
+  const said = section.section('rolling_update');
+  const [maxSurge, maxUnavailable] = [said.json('max_surge'), said.json('max_unavailable')].map((amount) =>
+    typeof amount === 'number' ? { replicas: amount } : { share: Number.parseFloat(String(amount)) / 100 },
+  ) as [RolloutSpec['maxSurge'], RolloutSpec['maxSurge']];
+  return share === null ? { maxSurge, maxUnavailable } : { maxSurge: { replicas: 0 }, maxUnavailable: { share } };
 };
 
 const runsOf = (section: Section, files: Files): Runnable => {

@@ -5,11 +5,15 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import PQueue from 'p-queue';
-import type { ProxySpec } from '../domain/desired.ts';
+import type { DesiredState, ProxySpec } from '../domain/desired.ts';
 import type { FromDataPlane, LoadReport, RoutingSnapshot } from '../domain/snapshot.ts';
 import type { FrameReader } from '../protocol/reader.ts';
 import { makeToken } from '../protocol/token.ts';
-import { type DeathRecord, Managed, type ReplicaView } from './managed.ts';
+import type { Enforcer } from '../quota/enforcer.ts';
+import { limitsOf } from '../quota/group.ts';
+import type { Reservation } from '../quota/ledger.ts';
+import { type Machine, type Offer, offerOf } from '../quota/offer.ts';
+import { type DeathRecord, Managed, type ReplicaView, type Waiting } from './managed.ts';
 import { type Action, type ActualState, failedDeployments, plan, restartKey, runningOf, type Serving } from './plan.ts';
 import { Policies } from './policies.ts';
 import { type Death, deathText, ReplicaProcess } from './replica-process.ts';
@@ -36,6 +40,9 @@ export interface ControllerOptions {
   readonly key: string;
   /** Environment that replicas inherit. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** What there is to be given to replicas, where the config does not say otherwise. */
+  readonly machine: Machine;
+  readonly enforcer: Pick<Enforcer, 'open'>;
   readonly configDir: () => string;
   readonly logLevel: () => string;
   readonly publish: (snapshot: RoutingSnapshot) => void;
@@ -68,6 +75,9 @@ export class Controller {
   #targets: readonly TargetApplication[] = [];
   #broken: readonly BrokenApplication[] = [];
   #proxy: ProxySpec | undefined;
+  #offer: Offer | undefined;
+  /** By `application/Deployment`. */
+  #waiting: ReadonlyMap<string, Waiting> = new Map();
   #retiring: Retiring[] = [];
   #generation = 0;
   #revision = 0;
@@ -87,16 +97,12 @@ export class Controller {
     this.#scaler = new Scaler((key, question) => this.#policies.ask(key, question));
   }
 
-  /**
-   * A new goal. What had been given up is tried again if its version changed, or always with `retry`.
-   * @param targetCapacity per cent of every replica count; null: all
-   */
+  /** A new goal. What had been given up is tried again if its version changed, or always with `retry`. */
   want(
     targets: readonly TargetApplication[],
     broken: readonly BrokenApplication[],
-    proxy: ProxySpec,
+    { proxy, resources, targetCapacity }: Pick<DesiredState, 'proxy' | 'resources' | 'targetCapacity'>,
     retry: boolean,
-    targetCapacity: number | null = null,
   ): void {
     this.#targets = targets;
     this.#policies.follow(targets);
@@ -104,6 +110,7 @@ export class Controller {
     this.#broken = broken;
     this.#proxy = proxy;
     this.#attempt += 1;
+    this.#offer = offerOf(this.#options.machine, resources);
     const wanted = new Set(
       targets.flatMap(({ spec, deployments }) => deployments.map((each) => restartKey(spec.name, each.spec.name, each.version))),
     );
@@ -129,7 +136,7 @@ export class Controller {
   }
 
   get replicas(): readonly ReplicaView[] {
-    return [...this.#replicas.values()].map((replica) => replica.view);
+    return [...this.#replicas.values()].map((replica) => replica.closeView);
   }
 
   deathsOf(application: string, deployment: string): DeathRecord | undefined {
@@ -142,13 +149,22 @@ export class Controller {
       serving: this.#serving,
       restarts: this.#restarts,
       counts: this.#scaler.counts,
+      ...(this.#offer === undefined ? {} : { offer: this.#offer }),
     };
   }
 
-  /** Every application of the config serves or has failed. */
+  /** Replicas that wait for room, by `application/Deployment`. */
+  get waiting(): ReadonlyMap<string, Waiting> {
+    return this.#waiting;
+  }
+
+  /** Every application of the config serves, has failed, or waits for room. */
   get settled(): boolean {
     return this.#targets.every(
-      (target) => this.#serving.has(target.spec.name) || failedDeployments(target, this.actual).length > 0,
+      (target) =>
+        this.#serving.has(target.spec.name) ||
+        failedDeployments(target, this.actual).length > 0 ||
+        target.spec.deployments.some(({ name }) => this.#waiting.has(`${target.spec.name}/${name}`)),
     );
   }
 
@@ -293,13 +309,17 @@ export class Controller {
     const now = performance.now();
     let wakeAt = Number.POSITIVE_INFINITY;
     let moved = false;
+    const waiting = new Map<string, Waiting>();
+    for (const replica of this.#replicas.values()) replica.keepsQuota = undefined;
     for (const action of plan(this.#targets, this.actual, now)) {
       if (action.type === 'wakeAt') wakeAt = Math.min(wakeAt, action.at);
+      else if (action.type === 'pending') this.#wait(action, waiting);
       else {
         this.#apply(action);
         moved ||= action.type === 'serve' || action.type === 'remove';
       }
     }
+    this.#waiting = waiting;
     this.#publish();
     if (wakeAt !== Number.POSITIVE_INFINITY) this.#wake = setTimeout(() => this.#reconcileSoon(), Math.max(1, wakeAt - now));
     // What served until now is no longer wanted: the next plan sends it home.
@@ -307,17 +327,46 @@ export class Controller {
     this.#options.onChange();
   }
 
-  #apply(action: Exclude<Action, { type: 'wakeAt' }>): void {
+  #wait({ application, deployment, count, reason }: Extract<Action, { type: 'pending' }>, waiting: Map<string, Waiting>): void {
+    const name = `${application}/${deployment.spec.name}`;
+    const before = this.#waiting.get(name);
+    const same = before?.version === deployment.version;
+    if (!same || before.reason !== reason)
+      this.#options.log.warn({ deployment: name, replicas: count, reason }, 'replicas are PENDING');
+    const more = waiting.get(name)?.count ?? 0;
+    waiting.set(name, { count: count + more, version: deployment.version, reason, since: same ? before.since : Date.now() });
+  }
+
+  #apply(action: Exclude<Action, { type: 'wakeAt' | 'pending' }>): void {
     switch (action.type) {
       case 'start':
-        for (let count = 0; count < action.count; count++) this.#start(action.application, action.deployment);
+        for (const reserved of action.reserved) this.#start(action.application, action.deployment, reserved);
         return;
+      case 'requota': {
+        const replica = this.#replicas.get(action.replica);
+        if (replica === undefined) return;
+        replica.reserved = action.reserved;
+        replica.cpuLimit = action.deployment.spec.cpuLimit;
+        replica.process?.requota(limitsOf(action.deployment.spec));
+        this.#options.log.info({ replica: replica.id }, 'its quota has changed');
+        return;
+      }
+      case 'keepQuota': {
+        const replica = this.#replicas.get(action.replica);
+        if (replica !== undefined) replica.keepsQuota = action.reason;
+        return;
+      }
       case 'reconfigure':
         return void this.#reconfigure(action.replica, action.deployment);
       case 'drain': {
         const replica = this.#replicas.get(action.replica);
         replica?.become('DRAINING');
         if (replica !== undefined) replica.drainBy = action.by;
+        if (action.because !== undefined)
+          this.#options.log.info(
+            { replica: action.replica, why: action.because },
+            'versions are exchanged in steps: one goes first',
+          );
         return;
       }
       case 'stop': {
@@ -354,12 +403,12 @@ export class Controller {
     if (serving !== undefined) this.#retiring.push({ application, generation: serving.generation, target: serving.target });
   }
 
-  #start(application: string, target: TargetDeployment): void {
+  #start(application: string, target: TargetDeployment, reserved: Reservation): void {
     const { spec, run, version } = target;
     const id = `${application}/${spec.name}/${randomBytes(3).toString('hex')}`;
     const { log, key, controlSocket, dataSocket, env, replicaEntry, configDir } = this.#options;
     this.#order += 1;
-    const replica = new Managed(id, application, target, this.#order);
+    const replica = new Managed(id, application, target, this.#order, reserved);
     this.#replicas.set(id, replica);
     void this.#starts.add(
       () =>
@@ -374,12 +423,15 @@ export class Controller {
               env: {
                 ...env,
                 ...spec.env,
+                // It sees the devices that it holds, and no other.
+                ...(spec.numGpus === null ? {} : { CUDA_VISIBLE_DEVICES: reserved.devices.join(',') }),
                 SERVE_CONTROL_SOCKET: controlSocket,
                 SERVE_DATA_SOCKET: dataSocket,
                 SERVE_REPLICA_TOKEN: makeToken(key, { replica: id, deployment: `${application}/${spec.name}`, version }),
                 SERVE_REPLICA_ID: id,
               },
               run,
+              openQuota: (onBreach) => this.#options.enforcer.open(limitsOf(replica.target.spec), onBreach),
               startupTimeoutMs: spec.startupTimeoutMs,
               logLevel: this.#options.logLevel,
             },
@@ -488,6 +540,7 @@ export class Controller {
       actual: this.actual,
       retiring: this.#retiring,
       failure: (application) => this.failure(application),
+      pending: new Map([...this.#waiting].map(([name, { reason }]) => [name, reason])),
     });
     const text = JSON.stringify(snapshot);
     if (text === this.#published) return;

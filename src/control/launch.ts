@@ -9,6 +9,8 @@ export interface LaunchOptions {
   readonly entry: string;
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Enters the group that holds the replica to its quota, then becomes what follows. */
+  readonly enter: readonly string[];
   readonly onLine: (stream: 'stdout' | 'stderr', line: string) => void;
   readonly onExit: (exitCode: number | null, signal: NodeJS.Signals | null) => void;
 }
@@ -23,8 +25,8 @@ export interface ReplicaHandle {
 export const MEANS = meansOf(THIS_PLATFORM);
 const KILL = systemMeans(MEANS.groups);
 
-export const launchReplica = ({ entry, cwd, env, onLine, onExit }: LaunchOptions): ReplicaHandle => {
-  const [file = process.execPath, ...args] = [...MEANS.prefix, process.execPath, entry];
+export const launchReplica = ({ entry, cwd, env, enter, onLine, onExit }: LaunchOptions): ReplicaHandle => {
+  const [file = process.execPath, ...args] = [...enter, ...MEANS.prefix, process.execPath, entry];
   const child: ChildProcess = spawn(file, args, {
     cwd,
     env: env as NodeJS.ProcessEnv,

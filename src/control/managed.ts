@@ -1,5 +1,7 @@
 /** A replica as the controller keeps it: its place in the state machine, its process, and what the status shows of it. */
 import type { Json } from '../domain/json.ts';
+import type { Limits, MechanismName } from '../quota/group.ts';
+import type { Reservation } from '../quota/ledger.ts';
 import type { ActualReplica, ReplicaState } from './plan.ts';
 import type { Death, ReplicaProcess } from './replica-process.ts';
 import type { TargetDeployment } from './target.ts';
@@ -19,6 +21,21 @@ export interface ReplicaView {
   readonly connected: boolean;
   /** From its start until it was ready, or until now. */
   readonly bootMs: number;
+  /** Why it is not as the config wants it, where that is for want of room. */
+  readonly reason?: string;
+  /** What it is held to and by what means. Absent: it has no process yet. */
+  readonly quota?: Limits & { readonly mechanism: MechanismName };
+  /** All its processes together. Absent: cannot be told. */
+  readonly memoryBytes?: number;
+}
+
+/** Replicas of one deployment that wait for room. */
+export interface Waiting {
+  readonly count: number;
+  readonly version: string;
+  readonly reason: string;
+  /** Milliseconds since the epoch. */
+  readonly since: number;
 }
 
 /** Deaths of one deployment, for the status. */
@@ -41,17 +58,24 @@ export class Managed {
   refusedConfig: { hash: string; error: string } | undefined;
   idle = false;
   drainBy = Number.POSITIVE_INFINITY;
+  /** What it holds until it is gone. */
+  reserved: Reservation;
+  cpuLimit: number | null;
+  /** Why its quota is not that of the config. */
+  keepsQuota: string | undefined;
   #since = Date.now();
   readonly startedAt = performance.now();
   #readyAt: number | undefined;
   #health: NodeJS.Timeout | undefined;
 
-  constructor(id: string, application: string, target: TargetDeployment, order: number) {
+  constructor(id: string, application: string, target: TargetDeployment, order: number, reserved: Reservation) {
     this.id = id;
     this.application = application;
     this.target = target;
     this.order = order;
     this.userConfigHash = target.userConfigHash;
+    this.reserved = reserved;
+    this.cpuLimit = target.spec.cpuLimit;
   }
 
   become(state: ReplicaState): void {
@@ -80,6 +104,8 @@ export class Managed {
       refusedConfigHash: this.refusedConfig?.hash,
       idle: this.idle,
       drainBy: this.drainBy,
+      reserved: this.reserved,
+      cpuLimit: this.cpuLimit,
     };
   }
 
@@ -96,6 +122,19 @@ export class Managed {
       refusedConfig: this.refusedConfig?.hash === this.target.userConfigHash ? this.refusedConfig?.error : undefined,
       connected: this.process?.connected === true,
       bootMs: Math.round((this.#readyAt ?? performance.now()) - this.startedAt),
+      ...(this.keepsQuota === undefined ? {} : { reason: `its quota stays as it is: the new one ${this.keepsQuota}` }),
+    };
+  }
+
+  /** With what has to be looked up. */
+  get closeView(): ReplicaView {
+    const { quota } = this.process ?? {};
+    if (quota === undefined) return this.view;
+    const { memoryBytes } = quota;
+    return {
+      ...this.view,
+      quota: { ...quota.limits, mechanism: quota.mechanism },
+      ...(memoryBytes === undefined ? {} : { memoryBytes }),
     };
   }
 

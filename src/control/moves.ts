@@ -19,14 +19,11 @@ export const movesOf = (
   serving: ReadonlyMap<string, Serving>,
   isReady: (target: TargetApplication) => boolean,
 ): Moves => {
-  const wanted = new Map(targets.map((target) => [target.spec.name, target]));
-  const moving = [...new Set([...serving.keys(), ...wanted.keys()])].filter(
-    (name) => wanted.get(name)?.hash !== serving.get(name)?.target.hash,
-  );
+  const wanted = byName(targets);
   const serve: TargetApplication[] = [];
   const remove: string[] = [];
   const held: string[] = [];
-  for (const group of groupsOf(moving, wanted, serving)) {
+  for (const group of movingGroups(targets, serving)) {
     const ready = group.every((name) => {
       const target = wanted.get(name);
       return target === undefined || isReady(target);
@@ -40,12 +37,17 @@ export const movesOf = (
   return { serve, remove, held };
 };
 
-/** Applications that must move together: one wants the route that another serves. */
-const groupsOf = (
-  moving: readonly string[],
-  wanted: ReadonlyMap<string, TargetApplication>,
+const byName = (targets: readonly TargetApplication[]) => new Map(targets.map((target) => [target.spec.name, target]));
+
+/** Names of the applications that are to move, those together that must: one wants the route that another serves. */
+export const movingGroups = (
+  targets: readonly TargetApplication[],
   serving: ReadonlyMap<string, Serving>,
 ): readonly (readonly string[])[] => {
+  const wanted = byName(targets);
+  const moving = [...new Set([...serving.keys(), ...wanted.keys()])].filter(
+    (name) => wanted.get(name)?.hash !== serving.get(name)?.target.hash,
+  );
   const groups = new Map(moving.map((name) => [name, [name]]));
   for (const heir of moving) {
     const route = wanted.get(heir)?.spec.routePrefix ?? null;

@@ -1,8 +1,15 @@
 /** Desired × actual → what to do next. Pure and level-triggered: it never asks what was edited, only what is wanted and what there is. */
 import type { DeploymentSpec } from '../domain/desired.ts';
+import { askOf } from '../quota/amounts.ts';
+import { Ledger, NOTHING_RESERVED, type Reservation } from '../quota/ledger.ts';
+import type { Offer } from '../quota/offer.ts';
 import { movesOf } from './moves.ts';
-import { hasFailed, NO_FAILURES, type RestartMemory } from './restart.ts';
+import { hasFailed, NO_FAILURES, type RestartMemory, restartKey } from './restart.ts';
+import { type Steps, stepsOf } from './rollout.ts';
+import { changesOf, startsOf, type Wanted } from './room.ts';
 import type { TargetApplication, TargetDeployment } from './target.ts';
+
+export { restartKey };
 
 /**
  *     STARTING ──▶ RUNNING ⇄ UPDATING          UPDATING: `reconfigure` is running
@@ -27,6 +34,10 @@ export interface ActualReplica {
   readonly idle: boolean;
   /** DRAINING: stopped at this time whatever it still has. */
   readonly drainBy: number;
+  /** What it holds until it is gone. Absent: nothing. */
+  readonly reserved?: Reservation;
+  /** The hard cap that it was given. */
+  readonly cpuLimit?: number | null;
 }
 
 /** An application as the routing snapshot has it now. */
@@ -42,6 +53,8 @@ export interface ActualState {
   readonly restarts: ReadonlyMap<string, RestartMemory>;
   /** `application/Deployment` → replicas that scaling wants, in place of what the file says. */
   readonly counts?: ReadonlyMap<string, number>;
+  /** What replicas may be given. Absent: without bounds. */
+  readonly offer?: Offer;
 }
 
 /** Replicas that a deployment is to have now. */
@@ -66,65 +79,91 @@ export const runningOf = (key: string, targets: readonly TargetApplication[], ac
 };
 
 export type Action =
-  | { readonly type: 'start'; readonly application: string; readonly deployment: TargetDeployment; readonly count: number }
+  | {
+      readonly type: 'start';
+      readonly application: string;
+      readonly deployment: TargetDeployment;
+      readonly count: number;
+      /** What each of them holds from now on. */
+      readonly reserved: readonly Reservation[];
+    }
+  /** There is no room for so many of them: they wait, and start by themselves when there is. */
+  | {
+      readonly type: 'pending';
+      readonly application: string;
+      readonly deployment: TargetDeployment;
+      readonly count: number;
+      /** `asks 8 CPUs, 1 GPU; this machine offers 2, 0` */
+      readonly reason: string;
+    }
+  /** Its quota has changed and fits: it is written to the running replica. */
+  | { readonly type: 'requota'; readonly replica: string; readonly deployment: TargetDeployment; readonly reserved: Reservation }
+  /** Its quota has changed and does not fit: the one that it has stays in force. */
+  | { readonly type: 'keepQuota'; readonly replica: string; readonly reason: string }
   | { readonly type: 'reconfigure'; readonly replica: string; readonly deployment: TargetDeployment }
-  | { readonly type: 'drain'; readonly replica: string; readonly by: number }
+  | {
+      readonly type: 'drain';
+      readonly replica: string;
+      readonly by: number;
+      /** It goes before its successor comes: versions are exchanged in steps, for this reason. */
+      readonly because?: string;
+    }
   | { readonly type: 'stop'; readonly replica: string; readonly withinMs: number }
   /** All that it changes is ready: one snapshot moves the application to its target. */
   | { readonly type: 'serve'; readonly target: TargetApplication }
   | { readonly type: 'remove'; readonly application: string }
   | { readonly type: 'wakeAt'; readonly at: number };
 
-export const restartKey = (application: string, deployment: string, version: string): string =>
-  `${application}/${deployment}@${version}`;
-
-/** One version of a deployment that is to run, and how often. */
-interface Wanted {
-  readonly application: string;
-  readonly deployment: TargetDeployment;
-  readonly count: number;
-}
-
 /** @param now monotonic milliseconds */
 export const plan = (targets: readonly TargetApplication[], actual: ActualState, now: number): readonly Action[] => {
   const live = liveByKey(actual.replicas);
   const moves = movesOf(targets, actual.serving, (target) => isReady(target, actual.serving.get(target.spec.name), actual, live));
-  const wanted = wantedVersions(targets, moves.held, actual);
+  const steps = rolloutSteps(targets, actual);
+  const wanted = wantedVersions(targets, moves.held, actual, steps);
+  const ledger = new Ledger(actual.offer);
+  for (const replica of actual.replicas) ledger.hold(replica.reserved ?? NOTHING_RESERVED);
   const actions: Action[] = [];
   const kept = new Set<string>();
-  for (const [key, want] of wanted) {
+  for (const [key, want] of byPrecedence(wanted, steps, actual)) {
     const replicas = live.get(key) ?? [];
     const surplus = replicas.length - want.count;
     const going = new Set(surplus > 0 ? leastWorthKeeping(replicas).slice(0, surplus) : []);
     for (const replica of replicas) {
       if (going.has(replica)) continue;
       kept.add(replica.id);
-      if (
-        replica.state === 'RUNNING' &&
-        replica.userConfigHash !== want.deployment.userConfigHash &&
-        replica.refusedConfigHash !== want.deployment.userConfigHash
-      ) {
-        actions.push({ type: 'reconfigure', replica: replica.id, deployment: want.deployment });
-      }
+      actions.push(...changesOf(replica, want.deployment, ledger, actual.offer));
     }
     if (surplus >= 0) continue;
     const memory = actual.restarts.get(key) ?? NO_FAILURES;
     if (hasFailed(memory, want.deployment.spec.maxConstructorRetryCount)) continue;
-    if (memory.notBefore > now) actions.push({ type: 'wakeAt', at: memory.notBefore });
-    // After a failure one at a time: a constructor that throws is not run in every place at once.
-    else if (memory.failures > 0 && replicas.some(({ state }) => state === 'STARTING')) continue;
-    else {
-      const count = memory.failures > 0 ? 1 : -surplus;
-      actions.push({ type: 'start', application: want.application, deployment: want.deployment, count });
-    }
+    actions.push(...startsOf(want, replicas, memory, ledger, actual.offer, steps.claims.has(key), now));
   }
   for (const replica of actual.replicas) {
     if (kept.has(replica.id) || replica.state === 'STOPPING') continue;
-    actions.push(...goodbye(replica, graceOf(replica, targets, actual), now));
+    actions.push(...goodbye(replica, graceOf(replica, targets, actual), now, steps.whys.get(keyOf(replica))));
   }
   for (const target of moves.serve) actions.push({ type: 'serve', target });
   for (const application of moves.remove) actions.push({ type: 'remove', application });
   return actions;
+};
+
+/** What of a rollout goes in steps now; the data plane lets both versions of such a deployment take work. */
+export const rolloutSteps = (targets: readonly TargetApplication[], actual: ActualState): Steps =>
+  stepsOf(
+    targets,
+    actual,
+    (application, spec) => countOf(application, spec, actual),
+    (target) => failedDeployments(target, actual).length === 0,
+  );
+
+/** Who gets room first: what replaces a part of what serves, and whose place was made free for it; what serves; what is new. */
+const byPrecedence = (
+  wanted: ReadonlyMap<string, Wanted>,
+  steps: Steps,
+  actual: ActualState,
+): readonly (readonly [string, Wanted])[] => {
+  const rank = (key: string, { application }: Wanted) => (steps.first.has(key) ? 0 : actual.serving.has(application) ? 1 : 2);
+  return [...wanted].sort(([keyA, a], [keyB, b]) => rank(keyA, a) - rank(keyB, b));
 };
 
 const keyOf = (replica: ActualReplica): string => restartKey(replica.application, replica.deployment, replica.version);
@@ -148,6 +187,7 @@ const wantedVersions = (
   targets: readonly TargetApplication[],
   held: readonly string[],
   actual: ActualState,
+  steps: Steps,
 ): ReadonlyMap<string, Wanted> => {
   const wanted = new Map<string, Wanted>();
   for (const application of held) {
@@ -175,6 +215,10 @@ const wantedVersions = (
       if (!failed || serves || serving === undefined) add(deployment);
     }
   }
+  for (const [key, count] of steps.counts) {
+    const want = wanted.get(key);
+    if (want !== undefined) wanted.set(key, { ...want, count });
+  }
   return wanted;
 };
 
@@ -190,7 +234,7 @@ export const failedDeployments = (
 
 /**
  * Whether a snapshot may move the application: every version that is new has all its replicas, so that the move costs no capacity; for a
- * version that serves already (or where nothing serves yet) one replica is enough.
+ * version that serves already (or where nothing serves yet) one replica is enough, and so it is where no room is left for more.
  */
 const isReady = (
   target: TargetApplication,
@@ -203,14 +247,24 @@ const isReady = (
     const replicas = live.get(restartKey(target.spec.name, spec.name, version)) ?? [];
     const running = replicas.filter(({ state }) => state !== 'STARTING').length;
     const serves = serving?.target.deployments.some((each) => each.spec.name === spec.name && each.version === version);
-    return running >= (serves || serving === undefined ? Math.min(1, count) : count);
+    const enough = Math.min(count, spec.maxReplicasPerNode ?? count);
+    if (serves || serving === undefined) return running >= Math.min(1, count);
+    if (running >= enough || running === 0) return running >= enough;
+    const all = actual.replicas.filter((each) => each.application === target.spec.name && each.deployment === spec.name);
+    return all.every((each) => each.version === version && each.state !== 'STARTING') && !hasRoom(spec, actual);
   });
+
+const hasRoom = (spec: DeploymentSpec, actual: ActualState): boolean => {
+  const ledger = new Ledger(actual.offer);
+  for (const { reserved } of actual.replicas) ledger.hold(reserved ?? NOTHING_RESERVED);
+  return ledger.take(askOf(spec)) !== undefined;
+};
 
 /** Those that are not ready first, then the newest. */
 const leastWorthKeeping = (replicas: readonly ActualReplica[]): readonly ActualReplica[] =>
   [...replicas].sort((a, b) => Number(a.state !== 'STARTING') - Number(b.state !== 'STARTING') || b.order - a.order);
 
-const goodbye = (replica: ActualReplica, graceMs: number, now: number): readonly Action[] => {
+const goodbye = (replica: ActualReplica, graceMs: number, now: number, because: string | undefined): readonly Action[] => {
   switch (replica.state) {
     case 'STARTING':
       return [{ type: 'stop', replica: replica.id, withinMs: 0 }];
@@ -219,7 +273,7 @@ const goodbye = (replica: ActualReplica, graceMs: number, now: number): readonly
       return [{ type: 'wakeAt', at: replica.drainBy }];
     case 'RUNNING':
     case 'UPDATING':
-      return [{ type: 'drain', replica: replica.id, by: now + graceMs }];
+      return [{ type: 'drain', replica: replica.id, by: now + graceMs, ...(because === undefined ? {} : { because }) }];
     case 'STOPPING':
       return [];
     default:

@@ -7,6 +7,8 @@ import type { FileProblem } from '../domain/diagnostic.ts';
 import { listenForReplicas } from '../protocol/accept.ts';
 import { encodeFrame, FRAME } from '../protocol/frame.ts';
 import { makeToken } from '../protocol/token.ts';
+import { Enforcer, runCommand } from '../quota/enforcer.ts';
+import { limitsOf } from '../quota/group.ts';
 import { deathText, ReplicaProcess } from './replica-process.ts';
 import type { TargetApplication, TargetDeployment } from './target.ts';
 
@@ -32,6 +34,8 @@ export const probe = async (
 ): Promise<readonly FileProblem[]> => {
   const key = randomBytes(32).toString('hex');
   const replicas = new Map<string, ReplicaProcess>();
+  // What would be ended for its memory when it serves is ended here.
+  const enforcer = await Enforcer.start('auto', { root: '/', env: options.env, run: runCommand, pid: process.pid }, () => {});
   const [controlSocket, dataSocket] = [join(options.folder, 'control'), join(options.folder, 'data')];
   const control = await listenForReplicas(
     controlSocket,
@@ -68,6 +72,7 @@ export const probe = async (
           run,
           startupTimeoutMs: spec.startupTimeoutMs,
           logLevel: () => 'fatal',
+          openQuota: (onBreach) => enforcer.open(limitsOf(spec), onBreach),
         },
         {
           onReady: () => {
@@ -95,5 +100,6 @@ export const probe = async (
   } finally {
     control.close();
     data.close();
+    enforcer.close();
   }
 };

@@ -6,6 +6,8 @@ import { encodeFrame, FRAME, type Frame, type FrameType, ProtocolError } from '.
 import type { ReadyMeta, SettingsMeta } from '../protocol/messages.ts';
 import type { FrameReader } from '../protocol/reader.ts';
 import type { DeploymentRun } from '../protocol/start.ts';
+import type { ReplicaQuota } from '../quota/enforcer.ts';
+import type { Limits } from '../quota/group.ts';
 import { launchReplica, type ReplicaHandle } from './launch.ts';
 
 /** Why a replica is no more. */
@@ -30,6 +32,8 @@ export interface ReplicaOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly run: DeploymentRun;
   readonly startupTimeoutMs: number;
+  /** Makes the group that holds it to its quota. */
+  readonly openQuota: (onBreach: (why: string) => void) => ReplicaQuota;
   /** Below it a replica's own log says nothing. */
   readonly logLevel: () => string;
 }
@@ -42,6 +46,8 @@ export class ReplicaProcess {
   readonly #options: ReplicaOptions;
   readonly #events: ReplicaEvents;
   readonly #handle: ReplicaHandle;
+  /** What it is held to, and by what means. */
+  readonly quota: ReplicaQuota;
   readonly #stderr: string[] = [];
   readonly #waiting = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
   readonly #startup: NodeJS.Timeout;
@@ -59,7 +65,9 @@ export class ReplicaProcess {
       () => this.kill('startup', `it was not ready within ${options.startupTimeoutMs / 1000} s`),
       options.startupTimeoutMs,
     );
+    this.quota = options.openQuota((why) => this.kill('oom', why));
     this.#handle = launchReplica({
+      enter: this.quota.prefix,
       entry: options.entry,
       cwd: options.cwd,
       env: options.env,
@@ -72,6 +80,7 @@ export class ReplicaProcess {
       },
       onExit: (exitCode, signal) => this.#exited(exitCode, signal),
     });
+    if (this.#handle.pid !== undefined) this.quota.entered(this.#handle.pid);
   }
 
   get pid(): number | undefined {
@@ -130,6 +139,12 @@ export class ReplicaProcess {
     this.#verdict ??= cause;
     this.#error ??= error;
     this.#handle.kill('SIGKILL');
+    this.quota.kill();
+  }
+
+  /** It goes on with other limits. */
+  requota(limits: Limits): void {
+    this.quota.change(limits);
   }
 
   #ask(type: FrameType, meta: Record<string, unknown>): Promise<void> {
@@ -150,6 +165,7 @@ export class ReplicaProcess {
     switch (type) {
       case FRAME.READY:
         clearTimeout(this.#startup);
+        this.quota.ready();
         return this.#events.onReady(meta as unknown as ReadyMeta);
       case FRAME.FAILED: {
         const error = errorFromShape(meta['error']);
@@ -180,11 +196,13 @@ export class ReplicaProcess {
     this.#waiting.clear();
     // What it started must not outlive it.
     this.#handle.kill('SIGKILL');
+    const oom = this.#verdict === undefined ? this.quota.oom() : undefined;
+    this.quota.close();
     this.#events.onDeath({
-      cause: this.#verdict ?? causeOf(exitCode, signal, this.#stderr),
+      cause: this.#verdict ?? (oom === undefined ? causeOf(exitCode, signal, this.#stderr) : 'oom'),
       exitCode,
       signal,
-      error: this.#error,
+      error: this.#error ?? oom,
       stderr: [...this.#stderr],
     });
   }

@@ -1,5 +1,9 @@
 /** When a dead replica's place is filled again, and when that is given up. Pure. */
 
+/** One version of one deployment. */
+export const restartKey = (application: string, deployment: string, version: string): string =>
+  `${application}/${deployment}@${version}`;
+
 /** What is remembered of one version of one deployment. */
 export interface RestartMemory {
   /** Starts in a row that failed, or died soon after. */

@@ -1,9 +1,10 @@
 /** What the data plane is told: built from what serves, what is wanted and what runs. Pure. */
-import type { ProxySpec } from '../domain/desired.ts';
+import type { ApplicationSpec, ProxySpec } from '../domain/desired.ts';
 import type { ApplicationRouting, DeploymentRouting, ReplicaRouting, RoutingSnapshot } from '../domain/snapshot.ts';
 import type { ActualReplica, ActualState, Serving } from './plan.ts';
-import { restartKey } from './plan.ts';
+import { restartKey, rolloutSteps } from './plan.ts';
 import { hasFailed, isUnhealthy, type RestartMemory } from './restart.ts';
+import type { Steps } from './rollout.ts';
 import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
 
 /** A generation that was replaced and still has requests alive. */
@@ -24,16 +25,20 @@ export interface SnapshotInput {
   readonly retiring: readonly Retiring[];
   /** Why an application that does not serve does not; undefined: it is starting. */
   readonly failure: (application: string) => string | undefined;
+  /** By `application/Deployment`: why replicas of it wait for room. */
+  readonly pending?: ReadonlyMap<string, string>;
 }
 
 export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
   const { revision, proxy, attempt, ready, targets, broken, actual, failure } = input;
-  const applications = [...actual.serving.values()].map((serving) => servedRouting(serving, actual));
+  const steps = rolloutSteps(targets, actual);
+  const applications = [...actual.serving.values()].map((serving) => servedRouting(serving, input, steps));
   // A route that somebody serves is his until it is handed over; one that is not served yet says why.
   const taken = new Set(applications.map(({ routePrefix }) => routePrefix));
+  const failed = (why: string | undefined) => (why === undefined ? undefined : `could not be deployed: ${why}`);
   const waiting = [
-    ...targets.map(({ spec }) => ({ spec, why: failure(spec.name) })),
-    ...broken.map(({ spec, problem }) => ({ spec, why: problem })),
+    ...targets.map(({ spec }) => ({ spec, why: failed(failure(spec.name)) ?? waitingOf(spec, input) })),
+    ...broken.map(({ spec, problem }) => ({ spec, why: failed(problem) })),
   ];
   for (const { spec, why } of waiting) {
     if (actual.serving.has(spec.name)) continue;
@@ -41,8 +46,7 @@ export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
       name: spec.name,
       generation: 0,
       routePrefix: taken.has(spec.routePrefix) ? null : spec.routePrefix,
-      unavailable:
-        why === undefined ? `Application ${spec.name} is starting.` : `Application ${spec.name} could not be deployed: ${why}`,
+      unavailable: why === undefined ? `Application ${spec.name} is starting.` : `Application ${spec.name} ${why}`,
       ingress: spec.ingress,
       calls: {},
       deployments: [],
@@ -51,13 +55,52 @@ export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
   }
   const replicas = actual.replicas
     .filter((replica) => mayTakeWork(replica, input))
-    .map(
-      ({ id, application, deployment, version }): ReplicaRouting => ({ id, deployment: `${application}/${deployment}`, version }),
-    );
+    .map((replica): ReplicaRouting => {
+      const { id, application, deployment, version } = replica;
+      const also = alsoOf(replica, steps, input);
+      return { id, deployment: `${application}/${deployment}`, version, ...(also.length === 0 ? {} : { also }) };
+    });
   return { revision, proxy, attempt, ready, applications, replicas };
 };
 
-const servedRouting = ({ target, generation }: Serving, actual: ActualState): ApplicationRouting => {
+/** Which of its deployments wait for room, and why. */
+const waitingOf = ({ name, deployments }: ApplicationSpec, { pending }: SnapshotInput): string | undefined => {
+  const told = deployments.flatMap((each) => {
+    const reason = pending?.get(`${name}/${each.name}`);
+    return reason === undefined ? [] : [`${each.name} ${reason}`];
+  });
+  return told.length === 0 ? undefined : `waits for room: ${told.join('; ')}.`;
+};
+
+/** Versions that a replica stands in for: in a rollout that goes in steps, and for older generations when their own replicas have gone. */
+const alsoOf = (
+  { application, deployment, version }: ActualReplica,
+  steps: Steps,
+  { actual, retiring }: SnapshotInput,
+): readonly string[] => {
+  const also = new Set<string>();
+  const stoodFor = steps.standsFor.get(restartKey(application, deployment, version));
+  if (stoodFor !== undefined) also.add(stoodFor);
+  const versionIn = (target: TargetApplication | undefined) =>
+    target?.deployments.find(({ spec }) => spec.name === deployment)?.version;
+  if (versionIn(actual.serving.get(application)?.target) === version) {
+    for (const each of retiring) {
+      const older = each.application === application ? versionIn(each.target) : undefined;
+      if (older === undefined || older === version) continue;
+      const left = actual.replicas.some(
+        (replica) =>
+          replica.application === application &&
+          replica.deployment === deployment &&
+          replica.version === older &&
+          replica.state !== 'STOPPING',
+      );
+      if (!left) also.add(older);
+    }
+  }
+  return [...also];
+};
+
+const servedRouting = ({ target, generation }: Serving, input: SnapshotInput, steps: Steps): ApplicationRouting => {
   const { spec, deployments } = target;
   return {
     name: spec.name,
@@ -66,12 +109,18 @@ const servedRouting = ({ target, generation }: Serving, actual: ActualState): Ap
     unavailable: null,
     ingress: spec.ingress,
     calls: spec.calls,
-    deployments: deployments.map((deployment) => limitsOf(spec.name, deployment, actual)),
+    deployments: deployments.map((deployment) => limitsOf(spec.name, deployment, input, steps)),
     accessLog: spec.accessLog,
   };
 };
 
-const limitsOf = (application: string, { spec, version }: TargetDeployment, actual: ActualState): DeploymentRouting => {
+const limitsOf = (
+  application: string,
+  { spec, version }: TargetDeployment,
+  input: SnapshotInput,
+  steps: Steps,
+): DeploymentRouting => {
+  const { actual } = input;
   const memory = actual.restarts.get(restartKey(application, spec.name, version));
   const running = actual.replicas.some(
     (replica) =>
@@ -81,6 +130,14 @@ const limitsOf = (application: string, { spec, version }: TargetDeployment, actu
       replica.state !== 'STARTING' &&
       replica.state !== 'STOPPING',
   );
+  const name = `Deployment ${application}/${spec.name}`;
+  // Nothing of it is left, and nothing can come: what would wait might wait for ever.
+  const waits = input.pending?.get(`${application}/${spec.name}`);
+  const isGone = !actual.replicas.some((each) => each.application === application && each.deployment === spec.name);
+  const stuck = isGone && waits !== undefined ? `${name} waits for room: it ${waits}.` : null;
+  const closed = steps.closed.has(restartKey(application, spec.name, version))
+    ? `${name} makes room for what comes in its place.`
+    : null;
   const failing = running || memory === undefined ? undefined : failureOf(memory, spec.maxConstructorRetryCount);
   return {
     name: spec.name,
@@ -95,7 +152,7 @@ const limitsOf = (application: string, { spec, version }: TargetDeployment, actu
     unresponsiveTimeoutMs: spec.unresponsiveTimeoutMs,
     gracefulShutdownTimeoutMs: spec.gracefulShutdownTimeoutMs,
     autoscales: spec.autoscaling !== null,
-    refuse: failing === undefined ? null : `Deployment ${application}/${spec.name} is ${failing}.`,
+    refuse: failing === undefined ? (stuck ?? closed) : `${name} is ${failing}.`,
   };
 };
 

@@ -1,7 +1,7 @@
 /** What operators are shown: Ray Serve's words and field names, built from desired and actual. Pure. */
 import type { Diagnostic } from '../domain/diagnostic.ts';
 import type { DataPlaneLoad } from '../domain/snapshot.ts';
-import type { DeathRecord, ReplicaView } from './managed.ts';
+import type { DeathRecord, ReplicaView, Waiting } from './managed.ts';
 import { type ActualState, countOf, restartKey } from './plan.ts';
 import { deathText } from './replica-process.ts';
 import { hasFailed, isUnhealthy } from './restart.ts';
@@ -17,6 +17,8 @@ export interface StatusInput {
   readonly scaledTo?: (application: string, deployment: string) => 'up' | 'down' | undefined;
   /** What is wrong with the policy that scales a deployment. */
   readonly policyProblem?: (application: string, deployment: string) => string | undefined;
+  /** Replicas that wait for room, by `application/Deployment`. */
+  readonly waiting?: ReadonlyMap<string, Waiting>;
   readonly deathsOf: (application: string, deployment: string) => DeathRecord | undefined;
   readonly config: {
     readonly path: string;
@@ -43,6 +45,18 @@ export interface ReplicaStatus {
   readonly since: string;
   readonly version: string;
   readonly ongoing: number;
+  /** Why it is PENDING, or runs otherwise than the config says. */
+  readonly reason: string | null;
+  /** What it is held to, and by the strongest means that the machine offers. null: it has no process yet. */
+  readonly quota: {
+    readonly mechanism: string;
+    readonly num_cpus: number | null;
+    readonly cpu_limit: number | null;
+    /** Bytes. */
+    readonly memory: number | null;
+  } | null;
+  /** What it uses, all its processes together. null: cannot be told. */
+  readonly memory_bytes: number | null;
 }
 
 /** Ray Serve's words for what the status comes from. */
@@ -153,6 +167,7 @@ const deploymentOf = (application: string, { spec, version }: TargetDeployment, 
   const refused = current.find((replica) => replica.refusedConfig !== undefined)?.refusedConfig;
   const death = input.deathsOf(application, name);
   const scales = spec.autoscaling !== null && servesVersion(application, name, version, input);
+  const waiting = input.waiting?.get(`${application}/${name}`);
   const [status, message] = verdict();
   return {
     name,
@@ -164,7 +179,7 @@ const deploymentOf = (application: string, { spec, version }: TargetDeployment, 
     ongoing: input.load.deployments[`${application}/${name}`]?.ongoing ?? 0,
     restarts: death?.count ?? 0,
     last_death: death === undefined ? null : deathOf(death),
-    replicas: mine.map((replica) => replicaOf(replica, input.load)),
+    replicas: [...mine.map((replica) => replicaOf(replica, input.load)), ...pendingOf(`${application}/${name}`, waiting)],
   };
 
   function verdict(): [DeploymentStatus['status'], string] {
@@ -178,7 +193,8 @@ const deploymentOf = (application: string, { spec, version }: TargetDeployment, 
         ? ['DOWNSCALING', 'replicas that are no longer wanted finish their requests']
         : ['HEALTHY', policyText(input.policyProblem?.(application, name))];
     const retry = memory !== undefined && memory.failures > 0 ? `; the last start failed: ${memory.error}` : '';
-    return [running === 0 && !scales ? 'UPDATING' : 'UPSCALING', `${running} of ${count} replicas are ready${retry}`];
+    const waits = waiting === undefined ? '' : `; ${waiting.count} PENDING: ${waiting.reason}`;
+    return [running === 0 && !scales ? 'UPDATING' : 'UPSCALING', `${running} of ${count} replicas are ready${waits}${retry}`];
   }
 };
 
@@ -230,14 +246,37 @@ const leaving = (application: string, input: StatusInput): Record<string, Deploy
   return deployments;
 };
 
-const replicaOf = ({ id, pid, state, since, version }: ReplicaView, load: DataPlaneLoad): ReplicaStatus => ({
-  replica_id: id,
-  pid: pid ?? null,
-  state,
-  since: new Date(since).toISOString(),
-  version,
-  ongoing: load.replicas[id]?.ongoing ?? 0,
-});
+/** Replicas that have no process yet: there is no room for one. */
+const pendingOf = (name: string, waiting: Waiting | undefined): readonly ReplicaStatus[] =>
+  Array.from({ length: waiting?.count ?? 0 }, (_, index) => ({
+    replica_id: `${name}/pending-${index + 1}`,
+    pid: null,
+    state: 'PENDING',
+    since: new Date(waiting?.since ?? 0).toISOString(),
+    version: waiting?.version ?? '',
+    ongoing: 0,
+    reason: waiting?.reason ?? null,
+    quota: null,
+    memory_bytes: null,
+  }));
+
+const replicaOf = (replica: ReplicaView, load: DataPlaneLoad): ReplicaStatus => {
+  const { id, pid, state, since, version, reason, quota, memoryBytes } = replica;
+  return {
+    replica_id: id,
+    pid: pid ?? null,
+    state,
+    since: new Date(since).toISOString(),
+    version,
+    ongoing: load.replicas[id]?.ongoing ?? 0,
+    reason: reason ?? null,
+    quota:
+      quota === undefined
+        ? null
+        : { mechanism: quota.mechanism, num_cpus: quota.numCpus, cpu_limit: quota.cpuLimit, memory: quota.memoryBytes },
+    memory_bytes: memoryBytes ?? null,
+  };
+};
 
 const deathOf = ({ last, at }: DeathRecord): object => ({
   cause: last.cause,

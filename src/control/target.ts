@@ -1,7 +1,7 @@
 /** Desired state with what only the disk knows: compiled code, and a version for each deployment. Pure. */
 import { createHash } from 'node:crypto';
 import type { ApplicationSpec, DeploymentSpec, Runnable } from '../domain/desired.ts';
-import type { DeploymentRun } from '../protocol/start.ts';
+import { type DeploymentRun, threadsOf } from '../protocol/start.ts';
 
 /** Compiled code of an autoscaling policy. */
 export interface PolicyCode {
@@ -73,7 +73,11 @@ export const makeTarget = (
       artifact.fingerprint,
       exportOf(deployment.runs),
       deployment.initArgs,
-      deployment.numCpus,
+      // A quota is written to the running replica; what it was built with is not: threads of a model, the devices that it sees.
+      deployment.runs.kind === 'model' ? threadsOf(deployment.numCpus) : null,
+      deployment.numGpus,
+      deployment.acceleratorType,
+      deployment.maxReplicasPerNode,
       deployment.env,
       deployment.workingDir,
     ]);

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { ServeError } from '../domain/errors.ts';
 import type { CallTarget } from '../domain/graph.ts';
-import type { DataPlaneLoad, FromDataPlane, RoutingSnapshot } from '../domain/snapshot.ts';
+import type { DataPlaneLoad, FromDataPlane, ReplicaRouting, RoutingSnapshot } from '../domain/snapshot.ts';
 import type { Purpose } from '../protocol/accept.ts';
 import type { CallMeta, HttpHead } from '../protocol/messages.ts';
 import type { FrameReader } from '../protocol/reader.ts';
@@ -51,7 +51,7 @@ export class Dispatcher implements LinkOwner {
   readonly #meter: LoadMeter;
   /** Calls made by replicas: link → the replica's id → the call. */
   readonly #children = new Map<Link, PeerSlotTable<PendingCall>>();
-  #replicas: ReadonlyMap<string, { deployment: string; version: string }> = new Map();
+  #replicas: ReadonlyMap<string, ReplicaRouting> = new Map();
   #maxBufferedBytes = Number.POSITIVE_INFINITY;
   #bufferedBytes = 0;
 
@@ -196,7 +196,9 @@ export class Dispatcher implements LinkOwner {
     }
     this.#links.get(identity.replica)?.close('it connected a second time');
     const link = new Link({ ...identity, brief: purpose.brief }, socket, reader, this, this.#now);
-    link.accepting = this.#replicas.has(identity.replica);
+    const listed = this.#replicas.get(identity.replica);
+    link.accepting = listed !== undefined;
+    link.also = listed?.also ?? [];
     this.#links.set(identity.replica, link);
     // Before it is given anything: a replica waits for it.
     link.welcome();
@@ -323,10 +325,11 @@ export class Dispatcher implements LinkOwner {
   #listReplicas(snapshot: RoutingSnapshot): void {
     this.#replicas = new Map(snapshot.replicas.map((replica) => [replica.id, replica]));
     for (const [id, link] of this.#links) {
-      const listed = this.#replicas.has(id);
+      const listed = this.#replicas.get(id);
       const was = link.accepting;
-      link.accepting = listed;
-      if (was && !listed && link.ongoing === 0) this.#post({ type: 'replica-idle', replica: id });
+      link.accepting = listed !== undefined;
+      link.also = listed?.also ?? [];
+      if (was && listed === undefined && link.ongoing === 0) this.#post({ type: 'replica-idle', replica: id });
       // A queue may have come into being after its replica connected.
       this.#queues.get(link.deployment)?.attach(link);
     }

@@ -49,6 +49,8 @@ export class Link {
   readonly replica: string;
   readonly deployment: string;
   readonly version: string;
+  /** Versions whose requests it takes beside its own. */
+  also: readonly string[] = [];
   /** It takes the short form of a CALL. */
   readonly #brief: boolean;
   /** False once the snapshot no longer lists it: it finishes what it has. */
@@ -102,6 +104,11 @@ export class Link {
   /** Requests that it was given and has not answered, those that nobody waits for any more included. */
   get ongoing(): number {
     return this.#outgoing.size;
+  }
+
+  /** Whether it may be given requests of a version. */
+  serves(version: string): boolean {
+    return this.version === version || (this.also.length > 0 && this.also.includes(version));
   }
 
   /** A call that it works on, by id. */

@@ -182,11 +182,7 @@ export class DeploymentQueue {
   }
 
   #leastLoaded(version: string): Link | undefined {
-    const chosen = chooseLeastLoaded(
-      this.#links,
-      (link) => (link.version === version && link.accepting ? 1 : 0),
-      this.#lastChosen,
-    );
+    const chosen = chooseLeastLoaded(this.#links, (link) => (link.serves(version) && link.accepting ? 1 : 0), this.#lastChosen);
     return chosen === undefined ? undefined : this.#links[chosen];
   }
 
@@ -198,7 +194,7 @@ export class DeploymentQueue {
       const chosen = chooseLeastLoaded(
         this.#links,
         (link) =>
-          link.version !== lane.version || link === reserved || (lane.alone && link.ongoing > 0)
+          !link.serves(lane.version) || link === reserved || (lane.alone && link.ongoing > 0)
             ? 0
             : link.room(this.#routing, lane.form !== 'one', fills),
         this.#lastChosen,
@@ -333,7 +329,7 @@ export class DeploymentQueue {
     let room = 0;
     const { batching } = this.#routing;
     for (const link of this.#links) {
-      if (link.version !== version) continue;
+      if (!link.serves(version)) continue;
       const each = link.room(this.#routing, batching !== null);
       // A replica with room for many takes as many as its free batches hold.
       room += Math.max(0, batching === null ? each : Math.min(each, batching.maxBatchSize * link.freeBatches(batching)));
@@ -348,7 +344,7 @@ export class DeploymentQueue {
 
   /** Requests that the replicas of a version may work on at once. */
   slots(version: string): number {
-    return this.#links.filter((link) => link.version === version && link.accepting).length * this.#routing.maxOngoingRequests;
+    return this.#links.filter((link) => link.serves(version) && link.accepting).length * this.#routing.maxOngoingRequests;
   }
 
   /** The lane that a call belongs to. */

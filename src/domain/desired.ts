@@ -9,6 +9,7 @@ export interface DesiredState {
   readonly shutdownTimeoutMs: number;
   /** `target_capacity`: per cent of every replica count; null: all. */
   readonly targetCapacity: number | null;
+  readonly resources: ResourcesSpec;
   readonly applications: readonly ApplicationSpec[];
 }
 
@@ -57,6 +58,15 @@ export interface LoggingSpec {
   readonly accessLog: boolean;
 }
 
+/** `resources`: what replicas may be given. null: as detected. */
+export interface ResourcesSpec {
+  readonly numCpus: number | null;
+  readonly numGpus: number | null;
+  readonly memoryBytes: number | null;
+  readonly custom: Readonly<Record<string, number>>;
+  readonly enforce: 'auto' | 'strict' | 'off';
+}
+
 export interface ApplicationSpec {
   readonly name: string;
   /** null: not on HTTP. */
@@ -102,12 +112,27 @@ export interface DeploymentSpec {
   readonly startupTimeoutMs: number;
   readonly maxConstructorRetryCount: number;
   readonly gracefulShutdownTimeoutMs: number;
-  /** `ray_actor_options.num_cpus`; null: not named. Sizes thread pools (1 where null). */
+  /** `ray_actor_options.num_cpus`; null: not named, so neither reserved nor limited. Sizes thread pools (1 where null). */
   readonly numCpus: number | null;
+  readonly numGpus: number | null;
+  readonly memoryBytes: number | null;
+  /** Custom resources, by name. */
+  readonly resources: Readonly<Record<string, number>>;
+  readonly acceleratorType: string | null;
+  /** CPUs that a replica may use at most, from ready on. */
+  readonly cpuLimit: number | null;
+  readonly maxReplicasPerNode: number | null;
+  readonly rollout: RolloutSpec;
   /** `runtime_env.env_vars`, those of the deployment over those of the application. */
   readonly env: Readonly<Record<string, string>>;
   /** `runtime_env.working_dir`, absolute; null: the folder of the config file. */
   readonly workingDir: string | null;
+}
+
+/** How far a rollout may go beyond the number of replicas, and below it. Shares (0–1) of that number, or replicas. */
+export interface RolloutSpec {
+  readonly maxSurge: { readonly share: number } | { readonly replicas: number };
+  readonly maxUnavailable: { readonly share: number } | { readonly replicas: number };
 }
 
 export interface BatchingSpec {

@@ -20,6 +20,8 @@ export interface ReplicaRouting {
   /** `application/Deployment`. */
   readonly deployment: string;
   readonly version: string;
+  /** Other versions whose requests it takes too: it replaces a replica of them, in a rollout that goes in steps. */
+  readonly also?: readonly string[];
 }
 
 export interface ApplicationRouting {

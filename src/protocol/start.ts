@@ -14,3 +14,6 @@ export interface DeploymentRun {
   readonly userConfig?: Json;
   readonly numCpus: number | null;
 }
+
+/** Threads of a model's session: as many as CPUs it has whole, and one where nothing is said. */
+export const threadsOf = (numCpus: number | null): number => Math.max(1, Math.floor(numCpus ?? 1));

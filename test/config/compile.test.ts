@@ -131,7 +131,8 @@ t.test('the text around a caret is cut and cleaned of what a terminal would obey
 t.test('the weight of a change is that of the innermost section that says one', async (t) => {
   t.equal(weightOf(['http_options', 'port']), 'restart-listener');
   t.equal(weightOf(['applications', 0, 'deployments', 1, 'user_config', 'a', 'b']), 'reconfigure');
-  t.equal(weightOf(['applications', 0, 'deployments', 1, 'ray_actor_options', 'num_cpus']), 'restart-replicas');
+  t.equal(weightOf(['applications', 0, 'deployments', 1, 'ray_actor_options', 'num_cpus']), 'live');
+  t.equal(weightOf(['applications', 0, 'deployments', 1, 'ray_actor_options', 'num_gpus']), 'restart-replicas');
   t.equal(weightOf(['applications', 0, 'name']), undefined);
 });
 

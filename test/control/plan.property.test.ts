@@ -62,7 +62,7 @@ class Model {
       else if (action.type === 'drain') this.#change(action.replica, { state: 'DRAINING', drainBy: action.by, idle: true });
       else if (action.type === 'stop') this.replicas = this.replicas.filter(({ id }) => id !== action.replica);
       else if (action.type === 'remove') this.serving.delete(action.application);
-      else {
+      else if (action.type === 'serve') {
         switched.add(action.target.spec.name);
         this.serving.set(action.target.spec.name, { target: action.target, generation: 0 });
       }

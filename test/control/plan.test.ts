@@ -43,6 +43,8 @@ const said = (actions: readonly Action[]) =>
         return 'serve';
       case 'remove':
         return `remove ${action.application}`;
+      case 'pending':
+        return `pending ${action.count}: ${action.reason}`;
       case 'wakeAt':
         return `wake at ${action.at}`;
       default:

@@ -97,3 +97,23 @@ t.test('a deployment that began without replicas, and none of which starts, refu
   t.equal(refuse(2), null);
   t.equal(refuse(3), 'Deployment app/A is DEPLOY_FAILED: its replicas do not start (it dies).');
 });
+
+t.test('an application that waits for room says so, and one whose last replica has gone refuses', async (t) => {
+  const pending = new Map([['app/A', 'asks 8 CPUs; this machine offers 2']]);
+  t.match(build({ pending }).applications, [
+    { unavailable: 'Application app waits for room: A asks 8 CPUs; this machine offers 2.' },
+  ]);
+  const refuseOf = (replicas: readonly ActualReplica[]) =>
+    build({ serving: next, pending, replicas }).applications[0]?.deployments[0]?.refuse;
+  t.match(refuseOf([]), 'waits for room');
+  t.equal(refuseOf([replica('a', next, 'STOPPING')]), null, 'a place is about to be free');
+});
+
+t.test('a replica stands in for older generations whose own replicas have gone', async (t) => {
+  const alsoOf = (replicas: readonly ActualReplica[]) =>
+    build({ serving: next, replicas, retiring: [{ application: 'app', generation: 4, target: old }] }).replicas.find(
+      ({ id }) => id === 'b',
+    )?.also;
+  t.same(alsoOf([replica('b', next, 'RUNNING')]), [versionOf(old)]);
+  t.equal(alsoOf([replica('a', old, 'DRAINING'), replica('b', next, 'RUNNING')]), undefined);
+});

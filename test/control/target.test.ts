@@ -10,7 +10,10 @@ const first = versionOf();
 const restarting: Readonly<Record<string, Partial<DeploymentSpec>>> = {
   'the export': { runs: { kind: 'module', file: '/app/a.ts', export: 'Other' } },
   init_args: { initArgs: { a: 1 } },
-  num_cpus: { numCpus: 2 },
+  num_gpus: { numGpus: 1 },
+  accelerator_type: { acceleratorType: 'L4' },
+  max_replicas_per_node: { maxReplicasPerNode: 2 },
+  'the threads of a model': { runs: { kind: 'model', path: '/m.onnx' }, numCpus: 2 },
   env_vars: { env: { A: '1' } },
   working_dir: { workingDir: '/elsewhere' },
 };
@@ -26,6 +29,11 @@ t.test('other code is another version', async (t) => {
 
 const live: Readonly<Record<string, Partial<DeploymentSpec>>> = {
   num_replicas: { numReplicas: 7 },
+  num_cpus: { numCpus: 2 },
+  cpu_limit: { cpuLimit: 0.5 },
+  memory: { memoryBytes: 2 ** 28 },
+  resources: { resources: { licence: 1 } },
+  rolling_update: { rollout: { maxSurge: { replicas: 1 }, maxUnavailable: { replicas: 0 } } },
   user_config: { userConfig: { a: 1 } },
   autoscaling_config: { autoscaling: autoscalingSpec() },
   max_ongoing_requests: { maxOngoingRequests: 9 },

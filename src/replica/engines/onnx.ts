@@ -5,7 +5,7 @@ import { errorFromShape, ServeError } from '../../domain/errors.ts';
 import type { Json } from '../../domain/json.ts';
 import { headerOf, isJsonType } from '../../protocol/http-value.ts';
 import type { MethodShape } from '../../protocol/messages.ts';
-import type { DeploymentRun } from '../../protocol/start.ts';
+import { type DeploymentRun, threadsOf } from '../../protocol/start.ts';
 import { type Segment, skeletonText } from '../../protocol/value.ts';
 import type { Engine, IncomingBatch, IncomingCall, Reply } from '../engine.ts';
 import type { FromSession, Job, JobAnswer, SessionOptions } from './onnx-jobs.ts';
@@ -25,7 +25,7 @@ export const startOnnx = async (run: DeploymentRun, reply: Reply): Promise<Engin
       'a `model` deployment needs onnxruntime-node, which is not installed: npm install onnxruntime-node',
     );
   }
-  const options: SessionOptions = { path: run.runs.path, threads: Math.max(1, Math.floor(run.numCpus ?? 1)) };
+  const options: SessionOptions = { path: run.runs.path, threads: threadsOf(run.numCpus) };
   const worker = new Worker(new URL('./onnx-session.js', import.meta.url), { workerData: options });
   const signature = await new Promise<Signature>((resolve, reject) => {
     worker.once('error', reject);
