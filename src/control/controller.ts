@@ -471,7 +471,7 @@ export class Controller {
   #died(replica: Managed, death: Death): void {
     const { application, target } = replica;
     const expected = replica.state === 'STOPPING';
-    const readyForMs = replica.readyForMs;
+    const life = replica.life;
     this.#forget(replica);
     if (expected) {
       this.#options.log.debug({ replica: replica.id }, 'replica stopped');
@@ -487,14 +487,7 @@ export class Controller {
       if (replica.state !== 'DRAINING') {
         this.#restarts.set(
           key,
-          afterDeath(
-            this.#restarts.get(key) ?? NO_FAILURES,
-            readyForMs,
-            text,
-            performance.now(),
-            Math.random(),
-            replica.startedAt,
-          ),
+          afterDeath(this.#restarts.get(key) ?? NO_FAILURES, life, text, performance.now(), Math.random(), replica.startedAt),
         );
       }
     }

@@ -4,6 +4,7 @@ import type { Limits, MechanismName } from '../quota/group.ts';
 import type { Reservation } from '../quota/ledger.ts';
 import type { ActualReplica, ReplicaState } from './plan.ts';
 import type { Death, ReplicaProcess } from './replica-process.ts';
+import type { Life } from './restart.ts';
 import type { TargetDeployment } from './target.ts';
 
 /** What others may know of a replica. */
@@ -88,8 +89,10 @@ export class Managed {
     return Math.round(performance.now() - this.startedAt);
   }
 
-  get readyForMs(): number | undefined {
-    return this.#readyAt === undefined ? undefined : performance.now() - this.#readyAt;
+  /** undefined: it has not been ready. */
+  get life(): Life | undefined {
+    if (this.#readyAt === undefined) return undefined;
+    return { startMs: this.#readyAt - this.#startedAt, readyForMs: performance.now() - this.#readyAt };
   }
 
   get actual(): ActualReplica {

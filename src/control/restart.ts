@@ -26,25 +26,36 @@ export const NO_FAILURES: RestartMemory = {
   error: '',
 };
 
-/** A replica that lived this long after it was ready did not fail to start: it is replaced at once. */
-const SETTLED_MS = 10_000;
+/** A replica that was ready, in milliseconds. */
+export interface Life {
+  readonly startMs: number;
+  readonly readyForMs: number;
+}
+
+const SETTLED_MS = { least: 1000, most: 10_000 };
+/** Back-off keeps starts from costing more than they give: one that served ten times as long as it took to start was worth its start. */
+const WORTH_STARTS = 10;
 const LONGEST_MS = 60_000;
+
+/** It did not fail to start, whatever ended it: it is replaced at once. Replicas killed one after the other are no crash loop. */
+const hasSettled = ({ startMs, readyForMs }: Life): boolean =>
+  readyForMs >= Math.min(SETTLED_MS.most, Math.max(SETTLED_MS.least, WORTH_STARTS * startMs));
 
 /**
  * Replicas that were started side by side and die of one cause are one failure: four that find no database have not tried four times.
- * @param readyForMs how long it had been ready; undefined: it never was
+ * @param life undefined: it never was ready
  * @param rand in [0, 1)
  * @param startedAt when it was started, on the clock of `now`
  */
 export const afterDeath = (
   memory: RestartMemory,
-  readyForMs: number | undefined,
+  life: Life | undefined,
   error: string,
   now: number,
   rand: number,
   startedAt = now,
 ): RestartMemory => {
-  if (readyForMs !== undefined && readyForMs >= SETTLED_MS) return { ...memory, failures: 0, notBefore: now, error };
+  if (life !== undefined && hasSettled(life)) return { ...memory, failures: 0, notBefore: now, error };
   if (startedAt < memory.failedAt) return { ...memory, error };
   const failures = memory.failures + 1;
   return { ...memory, failures, failedAt: now, notBefore: now + backoffMs(failures, rand), error };

@@ -135,7 +135,10 @@ class Model {
     if (one === undefined) return;
     this.replicas = this.replicas.filter((each) => each !== one);
     const key = restartKey(one.application, one.deployment, one.version);
-    this.restarts.set(key, afterDeath(this.restarts.get(key) ?? NO_FAILURES, 20_000, 'killed', this.now, 0.5));
+    this.restarts.set(
+      key,
+      afterDeath(this.restarts.get(key) ?? NO_FAILURES, { startMs: 100, readyForMs: 20_000 }, 'killed', this.now, 0.5),
+    );
   }
 
   settle(picks: readonly number[]): boolean {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { afterDeath, backoffMs, hasFailed, mayBeUnresponsive, NO_FAILURES } from '../../src/control/restart.ts';
+import { afterDeath, backoffMs, hasFailed, type Life, mayBeUnresponsive, NO_FAILURES } from '../../src/control/restart.ts';
 
 t.test('the wait doubles from half a second to a minute, with a fifth to either side', async (t) => {
   const waits = [1, 2, 3, 4, 5, 9, 10, 100, 5000].map((failures) => backoffMs(failures, 0.5));
@@ -22,23 +22,50 @@ t.test('the wait doubles from half a second to a minute, with a fifth to either 
 const table: readonly {
   what: string;
   failures: number;
-  readyForMs: number | undefined;
+  life?: Life;
   gives: { failures: number; notBefore: number };
 }[] = [
   {
     what: 'the first failure is tried again at once',
     failures: 0,
-    readyForMs: undefined,
     gives: { failures: 1, notBefore: 1000 },
   },
-  { what: 'the second waits', failures: 1, readyForMs: undefined, gives: { failures: 2, notBefore: 1500 } },
-  { what: 'a death soon after ready is a failure', failures: 2, readyForMs: 9999, gives: { failures: 3, notBefore: 2000 } },
-  { what: 'a later death is replaced at once', failures: 5, readyForMs: 10_000, gives: { failures: 0, notBefore: 1000 } },
+  { what: 'the second waits', failures: 1, gives: { failures: 2, notBefore: 1500 } },
+  {
+    what: 'a death soon after ready is a failure',
+    failures: 2,
+    life: { startMs: 10, readyForMs: 999 },
+    gives: { failures: 3, notBefore: 2000 },
+  },
+  {
+    what: 'a later death is replaced at once',
+    failures: 5,
+    life: { startMs: 10, readyForMs: 1000 },
+    gives: { failures: 0, notBefore: 1000 },
+  },
+  {
+    what: 'what took long to start must have served for longer',
+    failures: 2,
+    life: { startMs: 300, readyForMs: 2999 },
+    gives: { failures: 3, notBefore: 2000 },
+  },
+  {
+    what: 'ten times as long as its start took',
+    failures: 5,
+    life: { startMs: 300, readyForMs: 3000 },
+    gives: { failures: 0, notBefore: 1000 },
+  },
+  {
+    what: 'ten seconds are enough for any',
+    failures: 5,
+    life: { startMs: 60_000, readyForMs: 10_000 },
+    gives: { failures: 0, notBefore: 1000 },
+  },
 ];
-for (const { what, failures, readyForMs, gives } of table) {
+for (const { what, failures, life, gives } of table) {
   t.test(`after a death: ${what}`, async (t) => {
     const memory = { ...NO_FAILURES, failures };
-    t.match(afterDeath(memory, readyForMs, 'why', 1000, 0.5), { ...gives, error: 'why', everReady: false });
+    t.match(afterDeath(memory, life, 'why', 1000, 0.5), { ...gives, error: 'why', everReady: false });
   });
 }
 
