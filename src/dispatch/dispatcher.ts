@@ -218,8 +218,12 @@ export class Dispatcher implements LinkOwner {
     };
   }
 
-  /** Tells the controller of replicas whose loop is stuck, or all of whose slots are held by requests that nobody waits for. */
+  /**
+   * Tells the controller of replicas whose loop is stuck, or all of whose slots are held by requests that nobody waits for; and sees to
+   * requests that a dead replica gave back when nobody was left to take them.
+   */
   checkLinks(): void {
+    this.#rescue();
     const now = this.#now();
     const heldUp = now - this.#checkedAt > HELD_UP_MS;
     this.#checkedAt = now;
@@ -339,13 +343,25 @@ export class Dispatcher implements LinkOwner {
     for (const deployment of after.routing.deployments) {
       const old = before.deployment(deployment.name);
       if (old === undefined) continue;
-      this.#queues.get(`${after.application}/${deployment.name}`)?.move(old.version, (call) => {
-        if (call.generation !== before) return false;
-        after.enter();
-        before.leave();
-        call.generation = after;
-        return true;
-      });
+      this.#queues
+        .get(`${after.application}/${deployment.name}`)
+        ?.move(old.version, (call) => call.generation === before && takeOver(call, after));
+    }
+  }
+
+  /**
+   * The last replica of a version that was replaced may die with requests: what came from clients goes on with the version that serves
+   * now; what was called in the work of a request that began on the old one cannot be answered.
+   */
+  #rescue(): void {
+    for (const [key, queue] of this.#queues) {
+      const [application = '', deployment = ''] = key.split('/');
+      const generation = this.#generations.get(application);
+      const current = generation?.deployment(deployment)?.version;
+      for (const version of queue.strandedVersions(current)) {
+        if (generation !== undefined && current !== undefined) queue.move(version, (call) => takeOver(call, generation));
+        queue.refuseAll(version, `The last replica of the version of ${key} that this request began with has died.`);
+      }
     }
   }
 
@@ -361,6 +377,13 @@ export class Dispatcher implements LinkOwner {
     this.#post({ type: 'generation-idle', application: generation.application, generation: generation.number });
   };
 }
+
+const takeOver = (call: PendingCall, generation: Generation): true => {
+  generation.enter();
+  call.generation.leave();
+  call.generation = generation;
+  return true;
+};
 
 /** The longest delay that a timer takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1;

@@ -80,7 +80,7 @@ export class DeploymentQueue {
   /** New limits are in force at once; what waits stays, except where nothing will ever come. */
   configure(routing: DeploymentRouting): void {
     this.#routing = routing;
-    if (routing.refuse !== null) this.#refuseAll(routing.version, routing.refuse);
+    if (routing.refuse !== null) this.refuseAll(routing.version, routing.refuse);
     this.pump();
   }
 
@@ -314,7 +314,16 @@ export class DeploymentQueue {
     return call;
   }
 
-  #refuseAll(version: string, message: string): void {
+  /** Versions other than the current one that requests wait for, and no replica runs: none of them is ever started again. */
+  strandedVersions(current: string | undefined): readonly string[] {
+    const stranded = new Set<string>();
+    for (const { version, size } of this.#lanes.values())
+      if (size > 0 && version !== current && !this.#links.some((link) => link.version === version)) stranded.add(version);
+    return [...stranded];
+  }
+
+  /** What waits for a version is failed. */
+  refuseAll(version: string, message: string): void {
     for (const lane of this.#lanes.values()) {
       if (lane.version !== version) continue;
       for (const call of [...lane]) {

@@ -177,6 +177,36 @@ t.test('calls in the work of a request never move to another generation', async 
   t.same(b2.requests, []);
 });
 
+t.test(
+  'what the last replica of a replaced version gives back goes on with the new one, or is told that it cannot',
+  async (t) => {
+    const plane = await DataPlane.start(t, wired());
+    const [a1, b1] = [await plane.replica('a1'), await plane.replica('b1', 'app/B')];
+    const parent = plane.call('parent', { movable: true });
+    await a1.until(() => a1.batches.length === 1);
+    a1.begun();
+    a1.call(7, 'b', 'inner', { parent: a1.lastId });
+    await b1.until(() => b1.batches.length === 1);
+    const waits = plane.call('not begun', { movable: true, deployment: 'B' });
+    await b1.until(() => b1.batches.length === 2);
+    const [a2, b2] = [await plane.replica('a2', 'app/A', 'v2'), await plane.replica('b2', 'app/B', 'v2')];
+    plane.dispatcher.apply(wired(2, { a: 'v2', b: 'v2' }));
+    await b1.die();
+    while (!plane.posted.some(({ type }) => type === 'link-down')) await new Promise(setImmediate);
+    plane.dispatcher.checkLinks();
+    await b2.until(() => b2.batches.length === 1);
+    t.equal(b2.last.text, '"not begun"', 'a request of its own moves');
+    await a1.until(() => a1.answers.length === 1);
+    t.same(a1.answers, ['ERROR 7 UNAVAILABLE'], 'one in the work of a request of the old generation cannot');
+    b2.result('new');
+    t.equal((await waits.over).value, 'new');
+    a1.result('old');
+    t.equal((await parent.over).value, 'old');
+    await a2.settled();
+    t.same(a2.requests, []);
+  },
+);
+
 t.test('a generation is idle when its last request is answered, and only then', async (t) => {
   const { plane, a, b, call } = await calling(t);
   plane.dispatcher.apply(wired(2));
