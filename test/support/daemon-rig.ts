@@ -27,6 +27,12 @@ export interface DaemonOptions {
   readonly program?: string;
   /** False: resolves when both listeners are up, not when every application serves or has failed. */
   readonly ready?: boolean;
+  /** Another program than this repository's `bin/serve-daemon`. */
+  readonly program?: string | undefined;
+  /** A command that runs the daemon's: limits, another standard output. */
+  readonly through?: readonly string[];
+  /** Options of Node's own. */
+  readonly node?: readonly string[];
 }
 
 /** A line of the daemon's log, as JSON where it is. */
@@ -180,7 +186,9 @@ export class DaemonRig implements AsyncDisposable {
       '-u',
       'NODE_OPTIONS',
       ...ENDS_WITH_US,
+      ...(this.#options.through ?? []),
       process.execPath,
+      ...(this.#options.node ?? []),
       this.#options.program ?? PROGRAM,
       '--config',
       this.config,
