@@ -1,7 +1,26 @@
 /** All promises, in their order. */
 import { reload, thousandReloads } from './r01-reload.ts';
+import { badConfig } from './r02-bad-config.ts';
+import { halfWritten } from './r03-half-written.ts';
+import { atomic } from './r04-atomic.ts';
 import { replicaDeath } from './r05-replica-death.ts';
+import { hang } from './r07-hang.ts';
+import { crashLoop } from './r08-crash-loop.ts';
 import { poison } from './r09-poison.ts';
+import { daemonDeath } from './r10-daemon-death.ts';
+import { gracefulStop } from './r11-graceful-stop.ts';
 import type { Promised } from './soak.ts';
 
-export const PROMISES: readonly Promised[] = [reload, replicaDeath, poison, thousandReloads];
+export const PROMISES: readonly Promised[] = [
+  reload,
+  badConfig,
+  halfWritten,
+  atomic,
+  replicaDeath,
+  hang,
+  crashLoop,
+  poison,
+  daemonDeath,
+  gracefulStop,
+  thousandReloads,
+];
