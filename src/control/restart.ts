@@ -32,9 +32,9 @@ export interface Life {
   readonly readyForMs: number;
 }
 
-const SETTLED_MS = { least: 1000, most: 10_000 };
-/** Back-off keeps starts from costing more than they give: one that served ten times as long as it took to start was worth its start. */
-const WORTH_STARTS = 10;
+const SETTLED_MS = { least: 500, most: 10_000 };
+/** Back-off keeps starts from costing more than they give: one that served three times as long as it took to start was worth its start. */
+const WORTH_STARTS = 3;
 const LONGEST_MS = 60_000;
 
 /** It did not fail to start, whatever ended it: it is replaced at once. Replicas killed one after the other are no crash loop. */

@@ -34,25 +34,25 @@ const table: readonly {
   {
     what: 'a death soon after ready is a failure',
     failures: 2,
-    life: { startMs: 10, readyForMs: 999 },
+    life: { startMs: 10, readyForMs: 499 },
     gives: { failures: 3, notBefore: 2000 },
   },
   {
     what: 'a later death is replaced at once',
     failures: 5,
-    life: { startMs: 10, readyForMs: 1000 },
+    life: { startMs: 10, readyForMs: 500 },
     gives: { failures: 0, notBefore: 1000 },
   },
   {
     what: 'what took long to start must have served for longer',
     failures: 2,
-    life: { startMs: 300, readyForMs: 2999 },
+    life: { startMs: 300, readyForMs: 899 },
     gives: { failures: 3, notBefore: 2000 },
   },
   {
-    what: 'ten times as long as its start took',
+    what: 'three times as long as its start took',
     failures: 5,
-    life: { startMs: 300, readyForMs: 3000 },
+    life: { startMs: 300, readyForMs: 900 },
     gives: { failures: 0, notBefore: 1000 },
   },
   {
