@@ -1,4 +1,6 @@
 /** All promises, in their order. */
+
+import { fifty } from './fifty.ts';
 import { reload, thousandReloads } from './r01-reload.ts';
 import { badConfig } from './r02-bad-config.ts';
 import { halfWritten } from './r03-half-written.ts';
@@ -9,6 +11,8 @@ import { crashLoop } from './r08-crash-loop.ts';
 import { poison } from './r09-poison.ts';
 import { daemonDeath } from './r10-daemon-death.ts';
 import { gracefulStop } from './r11-graceful-stop.ts';
+import { clockJumps } from './r21-clock.ts';
+import { limits } from './r22-limits.ts';
 import type { Promised } from './soak.ts';
 
 export const PROMISES: readonly Promised[] = [
@@ -23,4 +27,7 @@ export const PROMISES: readonly Promised[] = [
   daemonDeath,
   gracefulStop,
   thousandReloads,
+  clockJumps,
+  limits,
+  fifty,
 ];
