@@ -27,6 +27,8 @@ export interface DaemonLog {
 
 /** A reader that takes nothing must not hold up the end. */
 const WRITTEN_WITHIN_MS = 2000;
+/** Lines that wait for a log that takes none; further ones are lost. */
+const MAX_KEPT_BYTES = 16 * 1024 * 1024;
 
 /** @param terminal undefined: standard output is none; decides on the encoding where the config does not */
 export const openLog = async (
@@ -34,7 +36,17 @@ export const openLog = async (
   terminal: Terminal | undefined,
 ): Promise<DaemonLog> => {
   const encoding = spec.encoding ?? (terminal === undefined ? 'JSON' : 'TEXT');
-  const out = pino.destination({ fd: 1, sync: false });
+  const out = pino.destination({ fd: 1, sync: false, maxLength: MAX_KEPT_BYTES });
+  const failing = { error: undefined as string | undefined };
+  // A disk that is full must not end the daemon: what could not be written is kept, within bounds, and tried again with the next line.
+  out.on('error', (error: Error) => {
+    failing.error = error.message;
+  });
+  // Until a write succeeds, a synchronous one would try for ever, and nothing else would happen meanwhile.
+  const flushSync = out.flushSync.bind(out);
+  out.flushSync = () => {
+    if (failing.error === undefined) flushSync();
+  };
   let writing = false;
   out.on('drain', () => {
     writing = false;
@@ -57,8 +69,14 @@ export const openLog = async (
     });
     stream = { write: (line) => writeLines(pretty(line)) };
   }
+  const logger = pino({ level: spec.level, base: null }, stream);
+  out.on('write', () => {
+    const { error } = failing;
+    failing.error = undefined;
+    if (error !== undefined) logger.warn({ error }, 'the log could not be written for a while: lines may be missing');
+  });
   return {
-    logger: pino({ level: spec.level, base: null }, stream),
+    logger,
     encoding,
     screen,
     writeLines,

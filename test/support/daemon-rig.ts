@@ -24,11 +24,9 @@ export interface DaemonOptions {
   /** A folder that exists, in place of a fresh one: what an earlier daemon left is in it. */
   readonly folder?: string;
   /** Another program than that of this repository. */
-  readonly program?: string;
+  readonly program?: string | undefined;
   /** False: resolves when both listeners are up, not when every application serves or has failed. */
   readonly ready?: boolean;
-  /** Another program than this repository's `bin/serve-daemon`. */
-  readonly program?: string | undefined;
   /** A command that runs the daemon's: limits, another standard output. */
   readonly through?: readonly string[];
   /** Options of Node's own. */
