@@ -471,7 +471,7 @@ export class Controller {
   #died(replica: Managed, death: Death): void {
     const { application, target } = replica;
     const expected = replica.state === 'STOPPING';
-    const life = replica.life;
+    const life = replica.lifeUntil(death);
     this.#forget(replica);
     if (expected) {
       this.#options.log.debug({ replica: replica.id }, 'replica stopped');

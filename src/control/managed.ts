@@ -89,10 +89,18 @@ export class Managed {
     return Math.round(performance.now() - this.startedAt);
   }
 
-  /** undefined: it has not been ready. */
-  get life(): Life | undefined {
+  get readyForMs(): number | undefined {
+    return this.#readyAt === undefined ? undefined : performance.now() - this.#readyAt;
+  }
+
+  /** @returns undefined: it has not been ready */
+  lifeUntil({ cause }: Death): Life | undefined {
     if (this.#readyAt === undefined) return undefined;
-    return { startMs: this.#readyAt - this.#startedAt, readyForMs: performance.now() - this.#readyAt };
+    return {
+      startMs: this.#readyAt - this.startedAt,
+      readyForMs: performance.now() - this.#readyAt,
+      killed: cause === 'signal',
+    };
   }
 
   get actual(): ActualReplica {

@@ -30,16 +30,18 @@ export const NO_FAILURES: RestartMemory = {
 export interface Life {
   readonly startMs: number;
   readonly readyForMs: number;
+  /** A signal from somebody else ended it: what it runs is not to blame. */
+  readonly killed: boolean;
 }
 
 const SETTLED_MS = { least: 500, most: 10_000 };
-/** Back-off keeps starts from costing more than they give: one that served three times as long as it took to start was worth its start. */
+/** Back-off keeps starts from costing more than they give: one that was killed after three times the time of its start was worth it. */
 const WORTH_STARTS = 3;
 const LONGEST_MS = 60_000;
 
-/** It did not fail to start, whatever ended it: it is replaced at once. Replicas killed one after the other are no crash loop. */
-const hasSettled = ({ startMs, readyForMs }: Life): boolean =>
-  readyForMs >= Math.min(SETTLED_MS.most, Math.max(SETTLED_MS.least, WORTH_STARTS * startMs));
+/** It did not fail to start: it is replaced at once. Replicas that somebody kills one after the other are no crash loop. */
+const hasSettled = ({ startMs, readyForMs, killed }: Life): boolean =>
+  readyForMs >= (killed ? Math.min(SETTLED_MS.most, Math.max(SETTLED_MS.least, WORTH_STARTS * startMs)) : SETTLED_MS.most);
 
 /**
  * Replicas that were started side by side and die of one cause are one failure: four that find no database have not tried four times.

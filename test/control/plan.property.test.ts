@@ -137,7 +137,13 @@ class Model {
     const key = restartKey(one.application, one.deployment, one.version);
     this.restarts.set(
       key,
-      afterDeath(this.restarts.get(key) ?? NO_FAILURES, { startMs: 100, readyForMs: 20_000 }, 'killed', this.now, 0.5),
+      afterDeath(
+        this.restarts.get(key) ?? NO_FAILURES,
+        { startMs: 100, readyForMs: 20_000, killed: true },
+        'killed',
+        this.now,
+        0.5,
+      ),
     );
   }
 

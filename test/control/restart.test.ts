@@ -34,31 +34,37 @@ const table: readonly {
   {
     what: 'a death soon after ready is a failure',
     failures: 2,
-    life: { startMs: 10, readyForMs: 499 },
+    life: { startMs: 10, readyForMs: 499, killed: true },
     gives: { failures: 3, notBefore: 2000 },
   },
   {
     what: 'a later death is replaced at once',
     failures: 5,
-    life: { startMs: 10, readyForMs: 500 },
+    life: { startMs: 10, readyForMs: 500, killed: true },
     gives: { failures: 0, notBefore: 1000 },
   },
   {
     what: 'what took long to start must have served for longer',
     failures: 2,
-    life: { startMs: 300, readyForMs: 899 },
+    life: { startMs: 300, readyForMs: 899, killed: true },
     gives: { failures: 3, notBefore: 2000 },
   },
   {
     what: 'three times as long as its start took',
     failures: 5,
-    life: { startMs: 300, readyForMs: 900 },
+    life: { startMs: 300, readyForMs: 900, killed: true },
     gives: { failures: 0, notBefore: 1000 },
+  },
+  {
+    what: 'what ended by itself must have served for ten seconds',
+    failures: 2,
+    life: { startMs: 10, readyForMs: 9999, killed: false },
+    gives: { failures: 3, notBefore: 2000 },
   },
   {
     what: 'ten seconds are enough for any',
     failures: 5,
-    life: { startMs: 60_000, readyForMs: 10_000 },
+    life: { startMs: 60_000, readyForMs: 10_000, killed: true },
     gives: { failures: 0, notBefore: 1000 },
   },
 ];
@@ -90,7 +96,8 @@ t.test('what dies again and again is started at most 20 times in 10 minutes, and
     while (now < ms) {
       starts.push(now);
       now += livesMs;
-      memory = afterDeath(memory, livesMs, 'it dies', now, rand, starts.at(-1));
+      const life = { startMs: 50, readyForMs: livesMs, killed: false };
+      memory = afterDeath(memory, life, 'it dies', now, rand, starts.at(-1));
       now = Math.max(now, memory.notBefore);
     }
     return starts;

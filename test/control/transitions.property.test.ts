@@ -116,6 +116,10 @@ class World {
         case 'wakeAt':
           wakeAt = Math.min(wakeAt ?? action.at, action.at);
           break;
+        case 'pending':
+        case 'requota':
+        case 'keepQuota':
+          throw new Error(`nothing here asks for a quota, and the plan says ${action.type}`);
         default:
           action satisfies never;
       }
@@ -176,7 +180,7 @@ class World {
     if (one.state === 'DRAINING') return;
     const key = keyOf(one);
     const since = this.since.get(one.id);
-    const life = since === undefined ? undefined : { startMs: 100, readyForMs: this.now - since };
+    const life = since === undefined ? undefined : { startMs: 100, readyForMs: this.now - since, killed: true };
     this.restarts.set(key, afterDeath(this.restarts.get(key) ?? NO_FAILURES, life, 'it died', this.now, 0.5));
   }
 
