@@ -250,9 +250,9 @@ t.test('what a broken save does', async (t) => {
     await daemon.save(`${HEAD}applications:\n- name: main\n  deployments: [\n`);
     const line = await daemon.waitForLog((line) => line.msg.startsWith('the config was rejected'), from);
     const [diagnostic] = line['diagnostics'] as { line: number; column: number; severity: string }[];
-    t.match(diagnostic, { severity: 'error', line: 6 });
+    t.match(diagnostic, { severity: 'error', line: 5 });
     const status = await daemon.when('errors in the status', ({ config }) => config.errors.length > 0);
-    t.match(status.config.errors[0], { line: 6, file: daemon.config });
+    t.match(status.config.errors[0], { line: 5, file: daemon.config });
     t.equal(status.applications['main']?.status, 'RUNNING');
     t.equal((await daemon.ask('/main')).text, 'v1! none');
     t.same(await daemon.pids('main', 'Only'), pids);
