@@ -14,7 +14,7 @@ export const checkQuota = ({ data, path }: SeenDeployment, checking: Checking): 
     checking.error('BAD_VALUE', at, `above 1 a number of GPUs is whole; got ${checking.show(at, gpus)}`);
   }
   const rolling = mappingOf(data.rolling_update);
-  if (rolling === undefined) return;
+  if (rolling === undefined || !checking.sound([...path, 'rolling_update'])) return;
   if (data.rolling_update_percentage !== undefined && data.rolling_update_percentage !== null) {
     const message = '`rolling_update_percentage` and `rolling_update` say the same thing; keep one';
     checking.error('EXCLUSIVE_KEYS', [...path, 'rolling_update_percentage'], message, 'key');
