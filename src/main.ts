@@ -4,20 +4,22 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { AdminServer } from './admin/server.ts';
+import { AdminListener } from './admin/listener.ts';
+import { routesOf } from './admin/routes.ts';
 import { compile } from './config/compile.ts';
 import { formatDiagnostics } from './config/format.ts';
 import { FileWatcher } from './config/watch.ts';
 import { Controller } from './control/controller.ts';
-import { DataPlane } from './control/data-plane.ts';
 import { Folders } from './control/folders.ts';
-import { Goal } from './control/goal.ts';
-import { buildStatus } from './control/status.ts';
+import { Goal, type GoalOutcome } from './control/goal.ts';
+import { History } from './control/history.ts';
+import { HttpListening } from './control/http-listening.ts';
+import { Reloader } from './control/reloader.ts';
 import type { DesiredState } from './domain/desired.ts';
-import type { Diagnostic } from './domain/diagnostic.ts';
-import { listenForReplicas } from './protocol/accept.ts';
-import { type DaemonLog, logReplicaLine, openLog } from './telemetry/log.ts';
-import { VERSION } from './version.ts';
+import { type Opened, open } from './open.ts';
+import { operationsOf } from './operations.ts';
+import { configureDaemon } from './settings.ts';
+import { type DaemonLog, logReplicaLine } from './telemetry/log.ts';
 
 export interface DaemonOptions {
   /** Absolute. */
@@ -26,6 +28,8 @@ export interface DaemonOptions {
   readonly stateDir: string | undefined;
   readonly terminal: boolean;
   readonly watchCode: boolean;
+  /** A config file with errors does not keep it from starting: what was applied last is served. */
+  readonly lastGood: boolean;
   readonly logLevel: DesiredState['logging']['level'] | undefined;
 }
 
@@ -53,7 +57,6 @@ export interface RunningDaemon {
 
 const REPLICA = fileURLToPath(new URL('./replica/main.js', import.meta.url));
 const POLICY = fileURLToPath(new URL('./replica/policy-main.js', import.meta.url));
-const DATA_PLANE = new URL('./proxy/worker.js', import.meta.url);
 
 /** @throws StartError */
 export const startDaemon = async (options: DaemonOptions): Promise<RunningDaemon> => {
@@ -71,32 +74,17 @@ export const startDaemon = async (options: DaemonOptions): Promise<RunningDaemon
 class Daemon implements RunningDaemon {
   readonly #options: DaemonOptions;
   readonly #folders: Folders;
-  readonly #goal: Goal;
+  readonly #reloader: Reloader;
+  readonly #admin: AdminListener;
+  readonly #http = new HttpListening();
   readonly #key = randomBytes(32).toString('hex');
-  readonly #listening = {
-    http: undefined as string | undefined,
-    driver: undefined as string | undefined,
-    error: undefined as string | undefined,
-  };
-  #log!: DaemonLog;
-  #desired!: DesiredState;
+  #opened: Opened | undefined;
   #controller: Controller | undefined;
-  #plane: DataPlane | undefined;
-  #admin: AdminServer | undefined;
-  #control: Awaited<ReturnType<typeof listenForReplicas>> | undefined;
   #watcher: FileWatcher | undefined;
-  #errors: readonly Diagnostic[] = [];
-  #rejected: ReadonlyMap<string, string> = new Map();
-  #applied = { hash: '', at: '' };
-  #reloading: Promise<void> | undefined;
-  #again: { retry: boolean } | undefined;
-  #opening: Promise<void> | undefined;
+  #opening: Promise<Opened> | undefined;
   #stopping = false;
-  #listened!: (failure: { code: string; message: string } | undefined) => void;
-  /** How the first attempt to listen for HTTP ended. */
-  readonly #firstListening = new Promise<{ code: string; message: string } | undefined>((resolve) => {
-    this.#listened = resolve;
-  });
+  /** Of the state folder, before there is a log. */
+  readonly #complaints: string[] = [];
   #becameReady!: () => void;
   readonly ready = new Promise<void>((resolve) => {
     this.#becameReady = resolve;
@@ -106,36 +94,62 @@ class Daemon implements RunningDaemon {
     this.#options = options;
     this.#folders = folders;
     const { config, env } = options;
-    this.#goal = new Goal(config, folders.code, (text) => compile(text, { file: config, env, exists: existsSync }));
+    this.#reloader = new Reloader({
+      goal: new Goal(config, folders.code, ({ text }) => compile(text, { file: config, env, exists: existsSync })),
+      history: new History(folders.history, (message) => this.#complain(message)),
+      log: () => this.log.logger,
+      report: (diagnostics, message) => this.#opened?.report(diagnostics, message),
+      apply: (outcome, before, retry) => this.#apply(outcome, before, retry),
+      follow: (files, since) => this.#watcher?.follow(options.watchCode ? [config, ...files] : [config], since),
+    });
+    const operations = operationsOf({
+      path: config,
+      reloader: this.#reloader,
+      http: this.#http,
+      controller: () => this.#controller as Controller,
+      plane: () => this.#opened?.plane,
+      adminUrl: () => this.adminUrl,
+      stopping: () => this.#stopping,
+    });
+    this.#admin = new AdminListener(routesOf(operations));
   }
 
   get url(): string | undefined {
-    return this.#listening.http;
+    return this.#http.url;
   }
 
   get adminUrl(): string {
-    return `http://${this.#admin?.address ?? ''}`;
+    return this.#admin.url;
   }
 
   get log(): DaemonLog {
-    return this.#log;
+    if (this.#opened === undefined) throw new Error('there is no log before the config was understood');
+    return this.#opened.log;
   }
 
   async start(): Promise<void> {
-    const since = Date.now();
+    const { logLevel, terminal } = this.#options;
     // The data plane's thread comes up while code is compiled.
-    const outcome = await this.#goal.read(true, (desired) => {
-      this.#desired = desired;
-      this.#opening = this.#open(desired);
+    const wrong = await this.#reloader.read(this.#options.lastGood, (desired) => {
+      this.#opening = open(desired, {
+        folders: this.#folders,
+        key: this.#key,
+        logLevel,
+        terminal,
+        http: this.#http,
+        controller: () => this.#controller,
+        desired: () => this.#reloader.desired,
+        onEnd: (log, error) => this.#planeEnded(log, error),
+      });
       // Awaited below; until then a failure must not count as unhandled.
       this.#opening.catch(() => {});
     });
-    if (outcome.type === 'rejected') throw new StartError(formatDiagnostics(outcome.diagnostics));
-    await this.#opening;
-    const { proxy, admin } = outcome.desired;
-    const { logger } = this.#log;
-    for (const warning of outcome.warnings)
-      logger.warn({ code: warning.code, path: warning.path, line: warning.line }, warning.message);
+    if (wrong.length > 0) throw new StartError(formatDiagnostics(wrong));
+    this.#opened = await this.#opening;
+    const { logger } = this.log;
+    const { problem } = this.#folders;
+    if (problem !== undefined) logger.warn({ error: problem }, 'the state folder cannot be used: nothing is kept between runs');
+    for (const complaint of this.#complaints.splice(0)) logger.warn(complaint);
     this.#controller = new Controller({
       log: logger,
       replicaEntry: REPLICA,
@@ -146,261 +160,91 @@ class Daemon implements RunningDaemon {
       env: this.#options.env,
       configDir: () => dirname(this.#options.config),
       logLevel: () => logger.level,
-      publish: (snapshot) => this.#plane?.publish(snapshot),
+      publish: (snapshot) => this.#opened?.plane.publish(snapshot),
       concurrentStarts: Math.max(2, availableParallelism()),
       onReplicaLine: (replica, stream, line) => logReplicaLine(logger, replica.id, stream, line),
       onChange: () => {
         if (this.#controller?.settled) this.#becameReady();
       },
     });
-    this.#admin = await this.#startAdmin(admin);
+    const { proxy, admin } = this.#reloader.desired;
+    await this.#admin.start(admin).catch((error: Error) => {
+      throw new StartError(error.message);
+    });
     logger.info({ url: this.adminUrl }, 'admin API is up');
-    this.#apply(outcome, false);
-    if (proxy.enabled) {
-      const failure = await this.#firstListening;
-      if (failure !== undefined)
-        throw new StartError(
-          listenText('http_options', proxy.host, proxy.port, failure.code === 'UNKNOWN' ? failure.message : failure.code),
-        );
-    }
     this.#watcher = new FileWatcher(
-      () => this.#reload(false),
+      () => this.reload(false),
       (error) => logger.error({ error: error.message }, 'watching files failed'),
     );
-    this.#follow(since);
+    await this.#reloader.begin();
+    const failure = proxy.enabled ? await this.#http.first : undefined;
+    if (failure !== undefined) throw new StartError(failure);
   }
 
-  /** Everything that needs the config and no code: the log, the sockets of replicas, the thread of the data plane. */
-  async #open({ logging, proxy }: DesiredState): Promise<void> {
-    this.#log = await openLog({ ...logging, level: this.#options.logLevel ?? logging.level }, this.#options.terminal);
-    const { logger } = this.#log;
-    this.#control = await listenForReplicas(
-      this.#folders.controlSocket,
-      this.#key,
-      (identity, socket, reader) => this.#controller?.attach(identity.replica, socket, reader),
-      (reason) => logger.warn({ reason }, 'a connection to the control socket was refused'),
+  async #apply({ desired, targets, broken }: GoalOutcome, before: DesiredState, retry: boolean): Promise<void> {
+    const tellReplicas = () => this.#controller?.tellSettings();
+    const { logLevel } = this.#options;
+    await configureDaemon(
+      { admin: this.#admin, log: this.log, logLevel, tellReplicas, driver: this.#http.driver },
+      before,
+      desired,
     );
-    // The native HTTP server reads this once, from the environment, before its thread starts.
-    process.env.UWS_HTTP_MAX_HEADERS_SIZE = String(proxy.maxHeaderBytes);
-    this.#plane = await DataPlane.start(
-      DATA_PLANE,
-      { socket: this.#folders.dataSocket, key: this.#key, accessLog: this.#log.encoding },
-      (message) => {
-        switch (message.type) {
-          case 'listening':
-            this.#listening.http = `http://${message.host.includes(':') ? `[${message.host}]` : message.host}:${message.port}`;
-            this.#listening.driver = message.driver;
-            logger.info({ url: this.#listening.http, driver: message.driver }, 'listening for HTTP');
-            this.#listening.error = undefined;
-            return this.#listened(undefined);
-          case 'listen-failed':
-            this.#listening.error = listenText('http_options', this.#desired.proxy.host, this.#desired.proxy.port, message.code);
-            if (this.#listening.http !== undefined)
-              logger.error(
-                { code: message.code, error: message.message },
-                'cannot listen for HTTP: what listened before goes on',
-              );
-            return this.#listened(message);
-          case 'access':
-            // A line a request is news of level `info`.
-            if (logger.isLevelEnabled('info')) this.#log.writeLines(message.lines);
-            return;
-          case 'log':
-            return logger[message.level](message.fields, message.message);
-          case 'closed':
-            return this.#planeEnded(undefined);
-          default:
-            return this.#controller?.observe(message);
-        }
-      },
-      (error) => this.#planeEnded(error),
-    );
+    if (!desired.proxy.enabled) this.#http.disable();
+    this.#controller?.want(targets, broken, desired.proxy, retry, desired.targetCapacity);
   }
 
-  /** @throws StartError */
-  #startAdmin(spec: DesiredState['admin']): Promise<AdminServer> {
-    return AdminServer.start(spec, {
-      status: () => this.status(),
-      scale: (application, deployment, replicas) => this.#controller?.scale(application, deployment, replicas) ?? 'unknown',
-      notReady: () =>
-        this.#stopping ? 'the daemon is stopping' : this.#controller?.settled ? undefined : 'not every application is ready yet',
-    }).catch((error: NodeJS.ErrnoException) => {
-      throw new StartError(listenText('admin_options', spec.host, spec.port, error.code ?? error.message));
-    });
+  #complain(message: string): void {
+    if (this.#opened === undefined) this.#complaints.push(message);
+    else this.log.logger.warn(message);
   }
 
-  /** What the config says of the daemon itself: the admin listener moves at once; what is fixed at start is told. */
-  async #reconfigure(before: DesiredState, after: DesiredState): Promise<void> {
-    const { logger } = this.#log;
-    if (before.admin.host === after.admin.host && before.admin.port === after.admin.port) this.#admin?.configure(after.admin);
-    else {
-      const moved = await this.#startAdmin(after.admin).catch((error: Error) => error);
-      if (moved instanceof Error) logger.error({ error: moved.message }, 'the admin API stays where it was');
-      else {
-        this.#admin?.close();
-        this.#admin = moved;
-        logger.info({ url: this.adminUrl }, 'admin API is up');
-      }
-    }
-    const level = this.#options.logLevel ?? after.logging.level;
-    if (level !== logger.level) {
-      logger.level = level;
-      this.#controller?.tellSettings();
-    }
-    if (before.logging.encoding !== after.logging.encoding)
-      logger.warn('logging_config.encoding is in force from the next start on');
-    if (before.proxy.maxHeaderBytes !== after.proxy.maxHeaderBytes && this.#listening.driver === 'uWebSockets.js') {
-      logger.warn('http_options.max_header_size is in force from the next start on: uWebSockets.js reads it once');
-    }
-  }
-
-  async status(): Promise<object> {
-    const controller = this.#controller as Controller;
-    return buildStatus({
-      targets: controller.targets,
-      broken: controller.broken,
-      actual: controller.actual,
-      replicas: controller.replicas,
-      load: (await this.#plane?.load()) ?? { ongoing: 0, deployments: {}, replicas: {} },
-      scaledTo: (application, deployment) => controller.scaledTo(application, deployment),
-      policyProblem: (application, deployment) => controller.policyProblem(application, deployment),
-      deathsOf: (application, deployment) => controller.deathsOf(application, deployment),
-      config: { path: this.#options.config, hash: this.#applied.hash, applied_at: this.#applied.at, errors: this.#errors },
-      rejected: this.#rejected,
-      listeners: {
-        http: this.#listening.http ?? null,
-        admin: this.adminUrl,
-        http_driver: this.#listening.driver ?? null,
-        http_error: this.#listening.error ?? null,
-      },
-      pid: process.pid,
-      version: VERSION,
-    });
-  }
-
-  /** SIGHUP: reads everything anew, and tries again what had been given up. */
-  reload(): void {
-    this.#reload(true);
+  /** Reads what has changed, or with `retry` (SIGHUP) everything anew. */
+  reload(retry = true): void {
+    this.#reloader.reload(retry);
   }
 
   async stop(): Promise<void> {
     this.#stopping = true;
-    const { logger } = this.#log;
+    const { logger } = this.log;
     logger.info('stopping: finishing what was accepted');
+    this.#reloader.close();
     await this.#watcher?.close();
-    await this.#plane?.drain(this.#desired.proxy.drainGraceMs, this.#desired.shutdownTimeoutMs);
+    const { proxy, shutdownTimeoutMs } = this.#reloader.desired;
+    await this.#opened?.plane.drain(proxy.drainGraceMs, shutdownTimeoutMs);
     await this.#controller?.stop();
     await this.#close();
     logger.info('stopped');
-    this.#log.flush();
+    this.log.flush();
   }
 
   async destroy(): Promise<void> {
     this.#stopping = true;
-    await this.#opening?.catch(() => {});
+    this.#reloader.close();
+    this.#opened ??= await this.#opening?.catch(() => undefined);
     await this.#controller?.destroy();
     await this.#watcher?.close();
     await this.#close();
-    this.#log?.flush();
+    this.#opened?.log.flush();
   }
 
   async #close(): Promise<void> {
-    this.#admin?.close();
-    const confirmed = (await this.#plane?.close()) ?? true;
-    this.#control?.close();
+    this.#admin.close();
+    const confirmed = (await this.#opened?.close()) ?? true;
     this.#folders.remove();
     if (confirmed) return;
     void this.#controller?.destroy();
-    this.#log.logger.fatal('the data plane did not close: ending the process');
-    this.#log.flush();
     process.kill(process.pid, 'SIGKILL');
   }
 
   /** Without a data plane nothing can be served: better to end, and be started again, than to stand there. */
-  #planeEnded(error: Error | undefined): void {
+  #planeEnded(log: DaemonLog, error: Error | undefined): void {
     if (this.#stopping) return;
     this.#stopping = true;
-    this.#log.logger.fatal({ err: error }, 'the data plane ended: stopping');
+    log.logger.fatal({ err: error }, 'the data plane ended: stopping');
     void this.#controller?.destroy();
     this.#folders.remove();
-    this.#log.flush();
+    log.flush();
     process.exitCode = 1;
     setImmediate(() => process.exit(1));
   }
-
-  #reload(retry: boolean): void {
-    if (this.#stopping) return;
-    if (this.#reloading !== undefined) {
-      this.#again = { retry: retry || this.#again?.retry === true };
-      return;
-    }
-    this.#reloading = this.#readAgain(retry)
-      .catch((error: Error) => this.#log.logger.error({ err: error }, 'reload failed'))
-      .finally(() => {
-        this.#reloading = undefined;
-        const again = this.#again;
-        this.#again = undefined;
-        if (again !== undefined) this.#reload(again.retry);
-      });
-  }
-
-  async #readAgain(retry: boolean): Promise<void> {
-    const { logger } = this.#log;
-    const since = Date.now();
-    const outcome = await this.#goal.read(false);
-    if (this.#stopping) return;
-    this.#follow(since);
-    if (outcome.type === 'rejected') {
-      const text = formatDiagnostics(outcome.diagnostics);
-      const told = formatDiagnostics(this.#errors);
-      this.#errors = outcome.diagnostics;
-      this.#rejected = outcome.problems;
-      if (text === told && !retry) return;
-      // Each on a line of its own where people read, as one field elsewhere.
-      if (this.#log.encoding === 'TEXT') this.#log.writeLines(`${text}\n`);
-      logger.error(
-        this.#log.encoding === 'TEXT' ? {} : { diagnostics: outcome.diagnostics },
-        'the config was rejected: what served before goes on serving',
-      );
-      return;
-    }
-    const mended = this.#errors.some(({ severity }) => severity === 'error');
-    this.#errors = outcome.warnings;
-    this.#rejected = new Map();
-    if (!outcome.changed && !retry) {
-      if (mended) logger.info('the config is good again; it says what is already served');
-      return;
-    }
-    for (const warning of outcome.warnings)
-      logger.warn({ code: warning.code, path: warning.path, line: warning.line }, warning.message);
-    await this.#reconfigure(this.#desired, outcome.desired);
-    this.#desired = outcome.desired;
-    this.#apply(outcome, retry);
-  }
-
-  #apply(outcome: Extract<Awaited<ReturnType<Goal['read']>>, { type: 'goal' }>, retry: boolean): void {
-    for (const { spec, problem } of outcome.broken)
-      this.#log.logger.error({ application: spec.name }, `application cannot be deployed: ${problem}`);
-    this.#applied = { hash: outcome.hash, at: new Date().toISOString() };
-    this.#log.logger.info(
-      { applications: outcome.targets.length + outcome.broken.length, hash: outcome.hash.slice(0, 12) },
-      'config applied',
-    );
-    this.#controller?.want(outcome.targets, outcome.broken, outcome.desired.proxy, retry, outcome.desired.targetCapacity);
-  }
-
-  /** @param since when reading them began */
-  #follow(since: number): void {
-    const { config, code } = this.#goal.files;
-    this.#watcher?.follow(this.#options.watchCode ? [config, ...code] : [config], since);
-  }
 }
-
-const listenText = (section: string, host: string, port: number, code: string): string => {
-  if (code === 'EADDRINUSE')
-    return `${host}:${port} is in use: stop what listens there, or set ${section}.port to another (0 for a free one)`;
-  if (code === 'EACCES') return `${host}:${port} may not be used by this user: set ${section}.port to one above 1023`;
-  if (code === 'EADDRNOTAVAIL')
-    return `${host} is no address of this machine: set ${section}.host to 127.0.0.1, 0.0.0.0 or one that is`;
-  return `cannot listen on ${host}:${port} (${code}): change ${section}`;
-};

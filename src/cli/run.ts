@@ -14,13 +14,15 @@ Serves the applications of a config file. Saving the file applies it; a file wit
 Ctrl-C or SIGTERM finishes what was accepted and exits with 0; a second one stops at once. SIGHUP reloads.
 
   --config FILE      the config (./config.yaml)
+  --last-good        when the file has errors, start on the config that was applied last, and report
   --no-watch-code    do not reload when code or models change, only when the config does
   --log-level LEVEL  debug, info, warn, error or fatal, over what the config says
-  --state-dir DIR    where compiled code is kept (below $XDG_STATE_HOME or ~/.local/state)
+  --state-dir DIR    where compiled code and applied configs are kept (below $XDG_STATE_HOME or ~/.local/state)
 `,
   run: async (args) => {
     const { values, positionals } = readArgs(args, {
       config: { type: 'string' },
+      'last-good': { type: 'boolean' },
       'no-watch-code': { type: 'boolean' },
       'log-level': { type: 'string' },
       'state-dir': { type: 'string' },
@@ -36,6 +38,7 @@ Ctrl-C or SIGTERM finishes what was accepted and exits with 0; a second one stop
     return serve({
       config,
       watchCode: values['no-watch-code'] !== true,
+      lastGood: values['last-good'] === true,
       logLevel: level,
       stateDir: values['state-dir'] === undefined ? undefined : resolve(values['state-dir']),
     });
@@ -45,6 +48,7 @@ Ctrl-C or SIGTERM finishes what was accepted and exits with 0; a second one stop
 export interface ServeOptions {
   readonly config: string;
   readonly watchCode?: boolean;
+  readonly lastGood?: boolean;
   readonly logLevel?: (typeof LEVELS)[number] | undefined;
   readonly stateDir?: string | undefined;
   /** Called once when every application is ready or has failed. */
@@ -56,7 +60,7 @@ const SAME_SIGNAL_MS = 200;
 
 /** Serves until a signal says stop. @returns the exit code */
 export const serve = async (options: ServeOptions): Promise<number> => {
-  const { config, watchCode = true, logLevel, stateDir, onReady } = options;
+  const { config, watchCode = true, lastGood = false, logLevel, stateDir, onReady } = options;
   let finish!: (code: number) => void;
   const finished = new Promise<number>((resolveCode) => {
     finish = resolveCode;
@@ -92,7 +96,15 @@ export const serve = async (options: ServeOptions): Promise<number> => {
   process.on('uncaughtException', (error) => void lastResort(error));
   process.on('unhandledRejection', (error) => void lastResort(error));
   try {
-    starting = startDaemon({ config, env: process.env, stateDir, terminal: process.stdout.isTTY === true, watchCode, logLevel });
+    starting = startDaemon({
+      config,
+      env: process.env,
+      stateDir,
+      terminal: process.stdout.isTTY === true,
+      watchCode,
+      logLevel,
+      lastGood,
+    });
     const daemon = await starting;
     process.on('SIGHUP', () => daemon.reload());
     void daemon.ready.then(() => {

@@ -1,4 +1,4 @@
-/** From the config file to targets: reads, compiles, looks at code and models. One reload at a time; a burst of changes is one more. */
+/** From the text of a config to targets: compiles it, looks at code and models. What it comes to is a value; taking it is another step. */
 import { readFile } from 'node:fs/promises';
 import type { ApplicationSpec, DesiredState } from '../domain/desired.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
@@ -6,8 +6,15 @@ import { type Artifacts, findArtifacts } from './artifacts.ts';
 import { type CompiledCode, stopCompiler } from './code.ts';
 import { type BrokenApplication, makeTarget, type TargetApplication } from './target.ts';
 
+/** A text of the config, and what may be in it. */
+export interface ConfigText {
+  readonly text: Uint8Array;
+  /** It came over the admin API: its paths must stay inside the config's folder. */
+  readonly confined: boolean;
+}
+
 /** What a text of the config comes to; given by the composition root, so that control and config meet in the domain only. */
-export type CompileConfig = (text: Uint8Array) => {
+export type CompileConfig = (config: ConfigText) => {
   desired: DesiredState | undefined;
   diagnostics: readonly Diagnostic[];
   hash: string;
@@ -22,10 +29,23 @@ export type Outcome =
       readonly broken: readonly BrokenApplication[];
       readonly warnings: readonly Diagnostic[];
       readonly hash: string;
+      /** It asks for something else than what was taken last. */
       readonly changed: boolean;
+      readonly identity: string;
+      /** Code and models whose change may change the goal. */
+      readonly files: readonly string[];
     }
   /** What served goes on serving. */
-  | { readonly type: 'rejected'; readonly diagnostics: readonly Diagnostic[]; readonly problems: ReadonlyMap<string, string> };
+  | {
+      readonly type: 'rejected';
+      readonly diagnostics: readonly Diagnostic[];
+      /** By application: what is wrong with its code or models. */
+      readonly problems: ReadonlyMap<string, string>;
+      /** undefined: nothing is known about them, those known before still count. */
+      readonly files: readonly string[] | undefined;
+    };
+
+export type GoalOutcome = Extract<Outcome, { type: 'goal' }>;
 
 export class Goal {
   readonly #config: string;
@@ -34,7 +54,6 @@ export class Goal {
   #previous: readonly TargetApplication[] = [];
   /** Applications that could not be built when the goal was last taken. */
   #broken: ReadonlySet<string> = new Set();
-  #codeFiles: readonly string[] = [];
   #identity = '';
 
   constructor(config: string, codeCache: string, compile: CompileConfig) {
@@ -43,36 +62,31 @@ export class Goal {
     this.#compile = compile;
   }
 
-  /** Files whose change may change the goal. */
-  get files(): { readonly config: string; readonly code: readonly string[] } {
-    return { config: this.#config, code: this.#codeFiles };
+  /** @returns the text of the config file, or why there is none */
+  async readFile(first: boolean): Promise<Uint8Array | Diagnostic> {
+    try {
+      return await readFile(this.#config);
+    } catch (error) {
+      return unreadable(this.#config, error as NodeJS.ErrnoException, first);
+    }
   }
 
   /**
+   * What a text asks for. Changes nothing: see `take`. One at a time.
    * @param first at a cold start an application whose files are broken fails alone; later nothing moves until everything can
    * @param understood called with what the config says before code is compiled and models are looked at, where it says anything
    */
-  async read(first: boolean, understood: (desired: DesiredState) => void = () => {}): Promise<Outcome> {
-    let text: Uint8Array;
-    try {
-      text = await readFile(this.#config);
-    } catch (error) {
-      return {
-        type: 'rejected',
-        diagnostics: [unreadable(this.#config, error as NodeJS.ErrnoException, first)],
-        problems: new Map(),
-      };
-    }
-    const { desired, diagnostics, hash } = this.#compile(text);
+  async read(config: ConfigText, first: boolean, understood: (desired: DesiredState) => void = () => {}): Promise<Outcome> {
+    const { desired, diagnostics, hash } = this.#compile(config);
     const warnings = diagnostics.filter(({ severity }) => severity === 'warning');
-    if (desired === undefined) return { type: 'rejected', diagnostics, problems: new Map() };
+    if (desired === undefined) return { type: 'rejected', diagnostics, problems: new Map(), files: undefined };
     understood(desired);
     const compiled = new Map<string, Promise<CompiledCode>>();
     const applications = await Promise.all(
       desired.applications.map(async (spec) => ({ spec, artifacts: await findArtifacts(spec, this.#codeCache, compiled) })),
     );
     await stopCompiler();
-    this.#codeFiles = applications.flatMap(({ artifacts }) => artifacts.files);
+    const files = applications.flatMap(({ artifacts }) => artifacts.files);
     const problems = new Map<string, string>();
     for (const { spec, artifacts } of applications) {
       const problem = problemOf(spec, artifacts);
@@ -83,7 +97,7 @@ export class Goal {
     if (blocking && !first) {
       const missing = diagnostics.filter(({ severity }) => severity === 'error');
       const told = [...problems].map(([application, message]) => brokenFile(this.#config, application, message));
-      return { type: 'rejected', diagnostics: missing.length > 0 ? missing : told, problems };
+      return { type: 'rejected', diagnostics: missing.length > 0 ? missing : told, problems, files };
     }
     const targets: TargetApplication[] = [];
     const broken: BrokenApplication[] = [];
@@ -100,11 +114,14 @@ export class Goal {
         );
     }
     const identity = JSON.stringify([desired, targets.map((target) => target.hash), broken.map((each) => each.problem)]);
-    const changed = identity !== this.#identity;
+    return { type: 'goal', desired, targets, broken, warnings, hash, changed: identity !== this.#identity, identity, files };
+  }
+
+  /** From now on this is the goal: what is read later is compared with it. */
+  take({ identity, targets, broken }: GoalOutcome): void {
     this.#identity = identity;
     this.#previous = targets;
     this.#broken = new Set(broken.map(({ spec }) => spec.name));
-    return { type: 'goal', desired, targets, broken, warnings, hash, changed };
   }
 }
 

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { Dispatcher } from '../dispatch/dispatcher.ts';
 import { ServeError } from '../domain/errors.ts';
+import { httpListener } from '../domain/listener.ts';
 import type { ApplicationRouting, FromDataPlane, RoutingSnapshot, ToDataPlane } from '../domain/snapshot.ts';
 import { listenForReplicas } from '../protocol/accept.ts';
 import { type AccessRecord, jsonLine, textLine } from './access-log.ts';
@@ -67,9 +68,7 @@ let watch: NodeJS.Timeout | undefined;
 
 /** Listener options moved: the new listener takes over before the old one stops accepting. */
 const listen = async (proxy: RoutingSnapshot['proxy']): Promise<void> => {
-  const wanted = proxy.enabled
-    ? `${proxy.host} ${proxy.port} ${proxy.server} ${proxy.server === 'node' ? proxy.maxHeaderBytes : ''}`
-    : '';
+  const wanted = httpListener(proxy);
   if (wanted === address) return;
   const [before, addressBefore] = [server, address];
   address = wanted;

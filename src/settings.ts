@@ -1,0 +1,34 @@
+/** What a config says of the daemon itself, put into force while it runs. Of its HTTP listener the data plane takes care. */
+import type { AdminListener } from './admin/listener.ts';
+import type { DesiredState } from './domain/desired.ts';
+import type { DaemonLog } from './telemetry/log.ts';
+
+export interface Settings {
+  readonly admin: AdminListener;
+  readonly log: DaemonLog;
+  /** Over what the config says. */
+  readonly logLevel: DesiredState['logging']['level'] | undefined;
+  /** The log level has changed. */
+  readonly tellReplicas: () => void;
+  /** What listens for HTTP now. */
+  readonly driver: string | undefined;
+}
+
+export const configureDaemon = async (settings: Settings, before: DesiredState, after: DesiredState): Promise<void> => {
+  const { admin, log, logLevel, tellReplicas, driver } = settings;
+  const { logger } = log;
+  try {
+    if (await admin.configure(before.admin, after.admin)) logger.info({ url: admin.url }, 'admin API is up');
+  } catch (error) {
+    logger.error({ error: (error as Error).message }, 'the admin API stays where it was');
+  }
+  const level = logLevel ?? after.logging.level;
+  if (level !== logger.level) {
+    logger.level = level;
+    tellReplicas();
+  }
+  if (before.logging.encoding !== after.logging.encoding)
+    logger.warn('logging_config.encoding is in force from the next start on');
+  if (before.proxy.maxHeaderBytes !== after.proxy.maxHeaderBytes && driver === 'uWebSockets.js')
+    logger.warn('http_options.max_header_size is in force from the next start on: uWebSockets.js reads it once');
+};
