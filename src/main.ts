@@ -100,6 +100,10 @@ class Daemon implements RunningDaemon {
       log: () => this.log.logger,
       report: (diagnostics, message) => this.#opened?.report(diagnostics, message),
       apply: (outcome, before, retry) => this.#apply(outcome, before, retry),
+      serving: () => {
+        const { targets, actual } = this.#controller as Controller;
+        return { targets, serving: actual.serving, counts: actual.counts };
+      },
       follow: (files, since) => this.#watcher?.follow(options.watchCode ? [config, ...files] : [config], since),
     });
     const operations = operationsOf({
@@ -182,13 +186,11 @@ class Daemon implements RunningDaemon {
   }
 
   async #apply({ desired, targets, broken }: GoalOutcome, before: DesiredState, retry: boolean): Promise<void> {
+    const { log, plane } = this.#opened as Opened;
     const tellReplicas = () => this.#controller?.tellSettings();
     const { logLevel } = this.#options;
-    await configureDaemon(
-      { admin: this.#admin, log: this.log, logLevel, tellReplicas, driver: this.#http.driver },
-      before,
-      desired,
-    );
+    const { driver } = this.#http;
+    await configureDaemon({ admin: this.#admin, log, plane, logLevel, tellReplicas, driver }, before, desired);
     if (!desired.proxy.enabled) this.#http.disable();
     this.#controller?.want(targets, broken, desired.proxy, retry, desired.targetCapacity);
   }

@@ -45,6 +45,7 @@ export const operationsOf = ({ path, reloader, http, controller, plane, adminUrl
     });
   },
   scale: (application, deployment, replicas) => controller().scale(application, deployment, replicas),
+  preview: (text) => reloader.preview(text),
   notReady: () => {
     if (stopping()) return 'the daemon is stopping';
     return controller().settled ? undefined : 'not every application is ready yet';

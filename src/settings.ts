@@ -1,11 +1,13 @@
 /** What a config says of the daemon itself, put into force while it runs. Of its HTTP listener the data plane takes care. */
 import type { AdminListener } from './admin/listener.ts';
+import type { DataPlane } from './control/data-plane.ts';
 import type { DesiredState } from './domain/desired.ts';
 import type { DaemonLog } from './telemetry/log.ts';
 
 export interface Settings {
   readonly admin: AdminListener;
   readonly log: DaemonLog;
+  readonly plane: DataPlane;
   /** Over what the config says. */
   readonly logLevel: DesiredState['logging']['level'] | undefined;
   /** The log level has changed. */
@@ -15,7 +17,7 @@ export interface Settings {
 }
 
 export const configureDaemon = async (settings: Settings, before: DesiredState, after: DesiredState): Promise<void> => {
-  const { admin, log, logLevel, tellReplicas, driver } = settings;
+  const { admin, log, plane, logLevel, tellReplicas, driver } = settings;
   const { logger } = log;
   try {
     if (await admin.configure(before.admin, after.admin)) logger.info({ url: admin.url }, 'admin API is up');
@@ -27,8 +29,10 @@ export const configureDaemon = async (settings: Settings, before: DesiredState, 
     logger.level = level;
     tellReplicas();
   }
-  if (before.logging.encoding !== after.logging.encoding)
-    logger.warn('logging_config.encoding is in force from the next start on');
+  if (before.logging.encoding !== after.logging.encoding) {
+    await log.encode(after.logging.encoding);
+    plane.encodeAccessLog(log.encoding);
+  }
   if (before.proxy.maxHeaderBytes !== after.proxy.maxHeaderBytes && driver === 'uWebSockets.js')
     logger.warn('http_options.max_header_size is in force from the next start on: uWebSockets.js reads it once');
 };

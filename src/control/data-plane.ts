@@ -57,6 +57,10 @@ export class DataPlane {
     this.#post({ type: 'snapshot', snapshot });
   }
 
+  encodeAccessLog(encoding: 'TEXT' | 'JSON'): void {
+    this.#post({ type: 'access-log', encoding });
+  }
+
   /** What is under way; nothing when the data plane is too busy to say. */
   load(): Promise<DataPlaneLoad> {
     const id = this.#nextReport++;

@@ -4,7 +4,7 @@ import type { ApplicationSpec, DesiredState } from '../domain/desired.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
 import { type Artifacts, findArtifacts } from './artifacts.ts';
 import { type CompiledCode, stopCompiler } from './code.ts';
-import { type BrokenApplication, makeTarget, type TargetApplication } from './target.ts';
+import { type BrokenApplication, hashOf, makeTarget, type TargetApplication } from './target.ts';
 
 /** A text of the config, and what may be in it. */
 export interface ConfigText {
@@ -113,7 +113,7 @@ export class Goal {
           ),
         );
     }
-    const identity = JSON.stringify([desired, targets.map((target) => target.hash), broken.map((each) => each.problem)]);
+    const identity = hashOf([desired, targets.map((target) => target.hash), broken.map((each) => each.problem)]);
     return { type: 'goal', desired, targets, broken, warnings, hash, changed: identity !== this.#identity, identity, files };
   }
 

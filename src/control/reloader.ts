@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { DesiredState } from '../domain/desired.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
+import { type Before, type Difference, difference } from './difference.ts';
 import type { ConfigText, Goal, GoalOutcome, Outcome } from './goal.ts';
 import type { ConfigSource, History, Revision } from './history.ts';
 
@@ -22,6 +23,7 @@ export interface ReloaderOptions {
   readonly apply: (outcome: GoalOutcome, before: DesiredState, retry: boolean) => Promise<void>;
   /** @param since milliseconds since the epoch: when reading them began */
   readonly follow: (files: readonly string[], since: number) => void;
+  readonly serving: () => Omit<Before, 'desired'>;
 }
 
 /** What is served, and what is known of the file. */
@@ -38,6 +40,10 @@ export interface Applied {
 export type Submitted =
   | { readonly accepted: true; readonly revision: number; readonly warnings: readonly Diagnostic[] }
   | { readonly accepted: false; readonly diagnostics: readonly Diagnostic[] };
+
+export type Preview =
+  | { readonly valid: true; readonly difference: Difference; readonly warnings: readonly Diagnostic[] }
+  | { readonly valid: false; readonly diagnostics: readonly Diagnostic[] };
 
 const sha256 = (text: Uint8Array): string => createHash('sha256').update(text).digest('hex');
 
@@ -158,6 +164,19 @@ export class Reloader {
       await this.#accept(outcome, { config, source }, false);
       this.#follow(outcome.files, since);
       return { accepted: true, revision: this.#applied.revision, warnings: outcome.warnings };
+    });
+  }
+
+  /** What would happen if this were saved. @param text absent: the file as it is */
+  preview(text?: Uint8Array): Promise<Preview> {
+    return this.#next(async () => {
+      const { goal, serving } = this.#options;
+      const read = text ?? (await goal.readFile(false));
+      if (!(read instanceof Uint8Array)) return { valid: false, diagnostics: [read] };
+      const outcome = await goal.read({ text: read, confined: false }, false);
+      if (outcome.type === 'rejected') return { valid: false, diagnostics: outcome.diagnostics };
+      const before = { desired: this.#desired, ...serving() };
+      return { valid: true, difference: difference(before, outcome), warnings: outcome.warnings };
     });
   }
 

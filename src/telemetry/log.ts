@@ -1,11 +1,13 @@
 /** The daemon's log: readable lines on a terminal, JSON in a pipe. Access-log lines and what replicas print go through it too. */
-import { type DestinationStream, type Logger, pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import type { LoggingSpec } from '../domain/desired.ts';
 
 export interface DaemonLog {
   readonly logger: Logger;
   /** How lines are written. */
   readonly encoding: 'TEXT' | 'JSON';
+  /** The config wants them otherwise. */
+  encode(wanted: LoggingSpec['encoding']): Promise<void>;
   /** Finished lines, newline at each end. */
   writeLines(lines: string): void;
   /** Everything written so far is with the system. */
@@ -14,23 +16,20 @@ export interface DaemonLog {
 
 /** @param terminal whether standard output is one; decides where the config does not */
 export const openLog = async (spec: Pick<LoggingSpec, 'encoding' | 'level'>, terminal: boolean): Promise<DaemonLog> => {
-  const encoding = spec.encoding ?? (terminal ? 'TEXT' : 'JSON');
   const out = pino.destination({ fd: 1, sync: false });
-  let stream: DestinationStream = out;
-  if (encoding === 'TEXT') {
-    // Loaded only where people read.
-    const { prettyFactory } = await import('pino-pretty');
-    const pretty = prettyFactory({
-      colorize: terminal,
-      translateTime: 'SYS:HH:MM:ss.l',
-      ignore: 'pid,hostname',
-      singleLine: true,
-    });
-    stream = { write: (line) => void out.write(pretty(line)) };
-  }
+  let encoding: 'TEXT' | 'JSON' = 'JSON';
+  let write = (line: string): void => void out.write(line);
+  const encode = async (wanted: LoggingSpec['encoding']) => {
+    encoding = wanted ?? (terminal ? 'TEXT' : 'JSON');
+    write = encoding === 'JSON' ? (line) => void out.write(line) : await readable(out, terminal);
+  };
+  await encode(spec.encoding);
   return {
-    logger: pino({ level: spec.level, base: null }, stream),
-    encoding,
+    logger: pino({ level: spec.level, base: null }, { write: (line) => write(line) }),
+    get encoding() {
+      return encoding;
+    },
+    encode,
     writeLines: (lines) => void out.write(lines),
     flush: () => {
       try {
@@ -40,6 +39,18 @@ export const openLog = async (spec: Pick<LoggingSpec, 'encoding' | 'level'>, ter
       }
     },
   };
+};
+
+const readable = async (out: { write(text: string): boolean }, terminal: boolean): Promise<(line: string) => void> => {
+  // Loaded only where people read.
+  const { prettyFactory } = await import('pino-pretty');
+  const pretty = prettyFactory({
+    colorize: terminal,
+    translateTime: 'SYS:HH:MM:ss.l',
+    ignore: 'pid,hostname',
+    singleLine: true,
+  });
+  return (line) => void out.write(pretty(line));
 };
 
 const LEVELS: Readonly<Record<number, 'debug' | 'info' | 'warn' | 'error'>> = {

@@ -1,0 +1,181 @@
+/**
+ * What taking a config would do to what is served: beforehand, and from the very values that then decide it — versions, hashes of
+ * `user_config`, the key of a listener. Pure.
+ */
+import type { DesiredState } from '../domain/desired.ts';
+import { adminListener, httpListener } from '../domain/listener.ts';
+import { changedFields } from './fields.ts';
+import { type ActualState, countOf } from './plan.ts';
+import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
+
+/** From the lightest. Every process is kept up to and with `reconfigure`, but for those that `num_replicas` takes away. */
+const CHANGES = ['nothing', 'live', 'reconfigure', 'stop', 'start', 'restart'] as const;
+export type Change = (typeof CHANGES)[number];
+
+export interface DeploymentChange {
+  readonly change: Change;
+  /** Of its config, what is not as before. */
+  readonly fields: readonly string[];
+  /** Of `restart`: what a running replica cannot take; `code` is the content of code or model. */
+  readonly why: readonly string[];
+  readonly replicas: { readonly from: number; readonly to: number };
+}
+
+export interface ApplicationChange {
+  /** The heaviest of its deployments and its own fields; `start` and `stop`: of the whole application. */
+  readonly change: Change;
+  readonly fields: readonly string[];
+  readonly deployments: Readonly<Record<string, DeploymentChange>>;
+  /** Why it cannot be served. */
+  readonly problem?: string;
+  readonly note?: string;
+}
+
+export interface ListenerChange {
+  readonly change: 'nothing' | 'live' | 'move' | 'open' | 'close';
+  readonly fields: readonly string[];
+}
+
+export interface Difference {
+  readonly applications: Readonly<Record<string, ApplicationChange>>;
+  readonly listeners: { readonly http: ListenerChange; readonly admin: ListenerChange };
+  /** Other fields of the daemon itself, all of them live. */
+  readonly daemon: readonly string[];
+  /** Anything at all. */
+  readonly changed: boolean;
+  /** Replicas that run and would be replaced. */
+  readonly restarts: number;
+}
+
+export interface Before {
+  readonly desired: DesiredState;
+  readonly serving: ActualState['serving'];
+  /** The goal so far: what does not serve yet is on its way. */
+  readonly targets: readonly TargetApplication[];
+  readonly counts?: ActualState['counts'] | undefined;
+}
+
+export interface After {
+  readonly desired: DesiredState;
+  readonly targets: readonly TargetApplication[];
+  readonly broken: readonly BrokenApplication[];
+}
+
+/** @param before undefined: nothing runs yet */
+export const difference = (before: Before | undefined, after: After): Difference => {
+  const applications: Record<string, ApplicationChange> = {};
+  const counts = before?.counts;
+  const now = new Map<string, TargetApplication>();
+  for (const target of before?.targets ?? []) now.set(target.spec.name, target);
+  for (const [name, { target }] of before?.serving ?? []) now.set(name, target);
+  for (const target of after.targets) {
+    const { name } = target.spec;
+    const goal = before?.targets.find((each) => each.spec.name === name);
+    const change = applicationChange(now.get(name), target, counts);
+    const note = noteOf(change.change, goal !== undefined && goal.hash === target.hash, goal !== undefined);
+    applications[name] = note === undefined ? change : { ...change, note };
+  }
+  for (const { spec, problem } of after.broken)
+    applications[spec.name] = { change: 'nothing', fields: [], deployments: {}, problem };
+  for (const [name, target] of now) applications[name] ??= leaving(target, counts);
+  const { proxy: _, admin: __, applications: ___, ...rest } = after.desired;
+  const listeners = {
+    http: listenerChange(
+      before && { key: httpListener(before.desired.proxy), spec: before.desired.proxy },
+      { key: httpListener(after.desired.proxy), spec: after.desired.proxy },
+      'proxy',
+    ),
+    admin: listenerChange(
+      before && { key: adminListener(before.desired.admin), spec: before.desired.admin },
+      { key: adminListener(after.desired.admin), spec: after.desired.admin },
+      'admin',
+    ),
+  };
+  const daemon = before === undefined ? [] : changedFields(restOf(before.desired), rest);
+  const deployments = Object.values(applications).flatMap((each) => Object.values(each.deployments));
+  return {
+    applications,
+    listeners,
+    daemon,
+    changed:
+      daemon.length > 0 ||
+      [...Object.values(applications), ...Object.values(listeners)].some(({ change }) => change !== 'nothing'),
+    restarts: deployments.reduce((sum, { change, replicas }) => sum + (change === 'restart' ? replicas.from : 0), 0),
+  };
+};
+
+/** @param isGoal it is what is wanted already @param hasGoal something is wanted */
+const noteOf = (change: Change, isGoal: boolean, hasGoal: boolean): string | undefined => {
+  if (change === 'nothing') return hasGoal && !isGoal ? 'what is under way is given up' : undefined;
+  return isGoal ? 'this is under way already' : undefined;
+};
+
+const restOf = ({ proxy: _, admin: __, applications: ___, ...rest }: DesiredState): object => rest;
+
+const applicationChange = (
+  before: TargetApplication | undefined,
+  after: TargetApplication,
+  counts: ActualState['counts'],
+): ApplicationChange => {
+  const { name } = after.spec;
+  const deployments: Record<string, DeploymentChange> = {};
+  for (const deployment of after.deployments) {
+    const old = before?.deployments.find((each) => each.spec.name === deployment.spec.name);
+    deployments[deployment.spec.name] = deploymentChange(name, old, deployment, counts);
+  }
+  for (const old of before?.deployments ?? []) deployments[old.spec.name] ??= deploymentChange(name, old, undefined, counts);
+  const fields = before === undefined ? [] : changedFields(ownOf(before), ownOf(after));
+  return { change: before === undefined ? 'start' : heaviest(fields, deployments), fields, deployments };
+};
+
+const leaving = (target: TargetApplication, counts: ActualState['counts']): ApplicationChange => ({
+  change: 'stop',
+  fields: [],
+  deployments: Object.fromEntries(
+    target.deployments.map((each) => [each.spec.name, deploymentChange(target.spec.name, each, undefined, counts)]),
+  ),
+});
+
+const ownOf = ({ spec: { deployments: _, name: __, ...own } }: TargetApplication): object => own;
+
+const heaviest = (fields: readonly string[], deployments: Readonly<Record<string, DeploymentChange>>): Change => {
+  const all = Object.values(deployments).map(({ change }) => CHANGES.indexOf(change));
+  return CHANGES[Math.max(fields.length > 0 ? 1 : 0, ...all)] ?? 'nothing';
+};
+
+const deploymentChange = (
+  application: string,
+  before: TargetDeployment | undefined,
+  after: TargetDeployment | undefined,
+  counts: ActualState['counts'],
+): DeploymentChange => {
+  const countIn = (deployment: TargetDeployment | undefined) =>
+    deployment === undefined ? 0 : countOf(application, deployment.spec, counts === undefined ? {} : { counts });
+  const replicas = { from: countIn(before), to: countIn(after) };
+  if (after === undefined) return { change: 'stop', fields: [], why: [], replicas };
+  if (before === undefined) return { change: 'start', fields: [], why: [], replicas };
+  const fields = changedFields(before.spec, after.spec);
+  if (before.version !== after.version) return { change: 'restart', fields, why: whyOf(before, after, fields), replicas };
+  if (before.userConfigHash !== after.userConfigHash) return { change: 'reconfigure', fields, why: [], replicas };
+  return { change: fields.length > 0 ? 'live' : 'nothing', fields, why: [], replicas };
+};
+
+/** Other code because the path names another file is told as the path alone. */
+const whyOf = (before: TargetDeployment, after: TargetDeployment, fields: readonly string[]): readonly string[] => {
+  const made = Object.keys(after.made).filter((field) => before.made[field] !== after.made[field]);
+  const path = fields.find((field) => field === 'import_path' || field === 'model');
+  return path === undefined
+    ? made
+    : [...new Set(made.map((field) => (field === 'code' || field === 'import_path' ? path : field)))];
+};
+
+const listenerChange = (
+  before: { readonly key: string; readonly spec: object } | undefined,
+  after: { readonly key: string; readonly spec: object },
+  within: string,
+): ListenerChange => {
+  const fields = before === undefined ? [] : changedFields(before.spec, after.spec, within);
+  const [from, to] = [before?.key ?? '', after.key];
+  if (from === to) return { change: fields.length > 0 ? 'live' : 'nothing', fields };
+  return { change: from === '' ? 'open' : to === '' ? 'close' : 'move', fields };
+};
