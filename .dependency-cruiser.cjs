@@ -20,7 +20,7 @@ module.exports = {
     layer('replica', '^src/replica/', ['^src/domain/', '^src/protocol/', '^src/sdk/']),
     layer('sdk', '^src/sdk/', ['^src/domain/', '^src/protocol/']),
     layer('telemetry', '^src/telemetry/', ['^src/domain/']),
-    layer('admin', '^src/admin/', ['^src/domain/', '^src/control/(status|reloader|history)']),
+    layer('admin', '^src/admin/', ['^src/domain/', '^src/control/(status|reloader|history|events)', '^src/version']),
     {
       name: 'pure-cores-import-no-shells',
       severity: 'error',

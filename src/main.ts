@@ -1,12 +1,10 @@
 /** Composition root: builds every part, wires them, starts in order, stops in reverse. */
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AdminListener } from './admin/listener.ts';
 import { routesOf } from './admin/routes.ts';
-import { compile } from './config/compile.ts';
 import { formatDiagnostics } from './config/format.ts';
 import { FileWatcher } from './config/watch.ts';
 import { Controller } from './control/controller.ts';
@@ -17,9 +15,10 @@ import { HttpListening } from './control/http-listening.ts';
 import { Reloader } from './control/reloader.ts';
 import type { DesiredState } from './domain/desired.ts';
 import { type Opened, open } from './open.ts';
-import { operationsOf } from './operations.ts';
+import { type Operations, operationsOf } from './operations.ts';
 import { configureDaemon } from './settings.ts';
 import { type DaemonLog, logReplicaLine } from './telemetry/log.ts';
+import { understandFor } from './understand.ts';
 
 export interface DaemonOptions {
   /** Absolute. */
@@ -75,6 +74,7 @@ class Daemon implements RunningDaemon {
   readonly #options: DaemonOptions;
   readonly #folders: Folders;
   readonly #reloader: Reloader;
+  readonly #operations: Operations;
   readonly #admin: AdminListener;
   readonly #http = new HttpListening();
   readonly #key = randomBytes(32).toString('hex');
@@ -83,8 +83,11 @@ class Daemon implements RunningDaemon {
   #watcher: FileWatcher | undefined;
   #opening: Promise<Opened> | undefined;
   #stopping = false;
-  /** Of the state folder, before there is a log. */
-  readonly #complaints: string[] = [];
+  #haveLog!: (log: DaemonLog) => void;
+  /** What is wrong with the state folder is known before there is a log to tell it. */
+  readonly #logged = new Promise<DaemonLog>((resolve) => {
+    this.#haveLog = resolve;
+  });
   #becameReady!: () => void;
   readonly ready = new Promise<void>((resolve) => {
     this.#becameReady = resolve;
@@ -94,28 +97,31 @@ class Daemon implements RunningDaemon {
     this.#options = options;
     this.#folders = folders;
     const { config, env } = options;
+    const understand = understandFor(config, env);
+    const history = new History(folders.history, (message) => void this.#logged.then((log) => log.logger.warn(message)));
     this.#reloader = new Reloader({
-      goal: new Goal(config, folders.code, ({ text }) => compile(text, { file: config, env, exists: existsSync })),
-      history: new History(folders.history, (message) => this.#complain(message)),
+      goal: new Goal(config, folders.code, understand),
+      history,
       log: () => this.log.logger,
       report: (diagnostics, message) => this.#opened?.report(diagnostics, message),
+      changed: () => this.#operations.changed(),
       apply: (outcome, before, retry) => this.#apply(outcome, before, retry),
-      serving: () => {
-        const { targets, actual } = this.#controller as Controller;
-        return { targets, serving: actual.serving, counts: actual.counts };
-      },
+      serving: () => (this.#controller as Controller).goal,
       follow: (files, since) => this.#watcher?.follow(options.watchCode ? [config, ...files] : [config], since),
     });
-    const operations = operationsOf({
+    this.#operations = operationsOf({
       path: config,
+      compile: understand,
+      history,
       reloader: this.#reloader,
       http: this.#http,
       controller: () => this.#controller as Controller,
       plane: () => this.#opened?.plane,
       adminUrl: () => this.adminUrl,
       stopping: () => this.#stopping,
+      log: () => this.log,
     });
-    this.#admin = new AdminListener(routesOf(operations));
+    this.#admin = new AdminListener(routesOf(this.#operations));
   }
 
   get url(): string | undefined {
@@ -150,10 +156,10 @@ class Daemon implements RunningDaemon {
     });
     if (wrong.length > 0) throw new StartError(formatDiagnostics(wrong));
     this.#opened = await this.#opening;
+    this.#haveLog(this.log);
     const { logger } = this.log;
     const { problem } = this.#folders;
     if (problem !== undefined) logger.warn({ error: problem }, 'the state folder cannot be used: nothing is kept between runs');
-    for (const complaint of this.#complaints.splice(0)) logger.warn(complaint);
     this.#controller = new Controller({
       log: logger,
       replicaEntry: REPLICA,
@@ -168,6 +174,7 @@ class Daemon implements RunningDaemon {
       concurrentStarts: Math.max(2, availableParallelism()),
       onReplicaLine: (replica, stream, line) => logReplicaLine(logger, replica.id, stream, line),
       onChange: () => {
+        this.#operations.changed();
         if (this.#controller?.settled) this.#becameReady();
       },
     });
@@ -188,16 +195,17 @@ class Daemon implements RunningDaemon {
   async #apply({ desired, targets, broken }: GoalOutcome, before: DesiredState, retry: boolean): Promise<void> {
     const { log, plane } = this.#opened as Opened;
     const tellReplicas = () => this.#controller?.tellSettings();
-    const { logLevel } = this.#options;
-    const { driver } = this.#http;
-    await configureDaemon({ admin: this.#admin, log, plane, logLevel, tellReplicas, driver }, before, desired);
+    const settings = {
+      admin: this.#admin,
+      log,
+      plane,
+      logLevel: this.#options.logLevel,
+      tellReplicas,
+      driver: this.#http.driver,
+    };
+    await configureDaemon(settings, before, desired);
     if (!desired.proxy.enabled) this.#http.disable();
     this.#controller?.want(targets, broken, desired.proxy, retry, desired.targetCapacity);
-  }
-
-  #complain(message: string): void {
-    if (this.#opened === undefined) this.#complaints.push(message);
-    else this.log.logger.warn(message);
   }
 
   /** Reads what has changed, or with `retry` (SIGHUP) everything anew. */

@@ -21,19 +21,19 @@ Ctrl-C or SIGTERM finishes what was accepted and exits with 0; a second one stop
 `,
   run: async (args) => {
     const { values, positionals } = readArgs(args, {
-      config: { type: 'string' },
+      config: { type: 'string', multiple: true },
       'last-good': { type: 'boolean' },
       'no-watch-code': { type: 'boolean' },
       'log-level': { type: 'string' },
       'state-dir': { type: 'string' },
     });
-    if (positionals.length > 1 || (positionals.length === 1 && values.config !== undefined))
-      throw new UsageError(`expected one config file, got ${[...positionals, values.config].join(', ')}`);
+    const named = [...positionals, ...(values.config ?? [])];
+    if (named.length > 1) throw new UsageError(`expected one config file, got ${named.join(', ')}`);
     const level = LEVELS.find((each) => each === values['log-level']);
     if (values['log-level'] !== undefined && level === undefined)
       throw new UsageError(`expected --log-level to be one of ${LEVELS.join(', ')}, got ${values['log-level']}`);
-    const config = resolve(values.config ?? positionals[0] ?? 'config.yaml');
-    if (values.config === undefined && positionals.length === 0 && !existsSync(config))
+    const config = resolve(named[0] ?? 'config.yaml');
+    if (named.length === 0 && !existsSync(config))
       throw new UsageError('there is no config.yaml here: name one with --config FILE');
     return serve({
       config,

@@ -4,6 +4,7 @@ import type { DesiredState } from '../domain/desired.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
 import { decode } from './bounds.ts';
 import { check } from './check.ts';
+import { confine } from './confine.ts';
 import type { Environment } from './environment.ts';
 import { FILE_MISSING, type Finding } from './finding.ts';
 import type { Files } from './locate.ts';
@@ -18,6 +19,8 @@ export interface CompileContext {
   readonly file: string;
   readonly env: Environment;
   exists(path: string): boolean;
+  /** Given: the text came from elsewhere, and its paths must stay inside the config's folder, also where symlinks lead. */
+  readonly realPath?: ((path: string) => string | undefined) | undefined;
 }
 
 export interface Compiled {
@@ -40,17 +43,20 @@ export const compile = (text: string | Uint8Array, context: CompileContext): Com
   }
   const source = new Source(context.file, decoded.text);
   const parsed = parse(decoded.text, context.env);
-  const { desired, findings } = understand(parsed, { config: context.file, exists: remembering(context.exists) });
+  const files = { config: context.file, exists: remembering(context.exists) };
+  const { desired, findings } = understand(parsed, files, context.realPath);
   return { desired, diagnostics: diagnosticsOf(findings, parsed.places, source), hash };
 };
 
 const understand = (
   parsed: ReturnType<typeof parse>,
   files: Files,
+  realPath: CompileContext['realPath'],
 ): { desired: DesiredState | undefined; findings: readonly Finding[] } => {
   const { data, places } = parsed;
   if (data === undefined) return { desired: undefined, findings: parsed.findings };
-  const shape = [...parsed.findings, ...checkShape(data, places)];
+  const outside = realPath === undefined ? [] : confine(data, files, realPath);
+  const shape = [...parsed.findings, ...checkShape(data, places), ...outside];
   const { findings, graphs } = check(data, places, files, shape);
   const all = withoutEchoes(parsed.findings, [...shape, ...findings]);
   const fatal = all.some(({ severity, code }) => severity === 'error' && code !== FILE_MISSING);

@@ -14,6 +14,8 @@ export interface ReplicaView {
   readonly pid: number | undefined;
   /** Milliseconds since the epoch. */
   readonly since: number;
+  /** The same, of its start. */
+  readonly startedAt: number;
   readonly refusedConfig: string | undefined;
 }
 
@@ -21,6 +23,16 @@ export interface ReplicaView {
 export interface DeathRecord {
   readonly count: number;
   readonly last: Death;
+  readonly at: number;
+  /** The last of them, newest first. */
+  readonly recent: readonly DeadReplica[];
+}
+
+export interface DeadReplica {
+  readonly replica: string;
+  readonly pid: number | undefined;
+  readonly death: Death;
+  /** Milliseconds since the epoch. */
   readonly at: number;
 }
 
@@ -38,6 +50,7 @@ export class Managed {
   idle = false;
   drainBy = Number.POSITIVE_INFINITY;
   #since = Date.now();
+  readonly #bornAt = Date.now();
   readonly #startedAt = performance.now();
   #readyAt: number | undefined;
   #health: NodeJS.Timeout | undefined;
@@ -88,6 +101,7 @@ export class Managed {
       state: this.state,
       pid: this.process?.pid,
       since: this.#since,
+      startedAt: this.#bornAt,
       // What was refused is told as long as it is wanted: going back to the value in force mends it.
       refusedConfig: this.refusedConfig?.hash === this.target.userConfigHash ? this.refusedConfig?.error : undefined,
     };

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { DesiredState } from '../domain/desired.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
-import { type Before, type Difference, difference } from './difference.ts';
+import { type ApplicationChange, type Before, type Difference, difference } from './difference.ts';
 import type { ConfigText, Goal, GoalOutcome, Outcome } from './goal.ts';
 import type { ConfigSource, History, Revision } from './history.ts';
 
@@ -23,6 +23,8 @@ export interface ReloaderOptions {
   readonly apply: (outcome: GoalOutcome, before: DesiredState, retry: boolean) => Promise<void>;
   /** @param since milliseconds since the epoch: when reading them began */
   readonly follow: (files: readonly string[], since: number) => void;
+  /** What is known of the config is otherwise. */
+  readonly changed: () => void;
   readonly serving: () => Omit<Before, 'desired'>;
 }
 
@@ -35,6 +37,12 @@ export interface Applied {
   readonly at: string;
   /** In the history. */
   readonly revision: number;
+}
+
+export interface Deployed {
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly change: ApplicationChange;
 }
 
 export type Submitted =
@@ -59,6 +67,8 @@ export class Reloader {
   #fileHash = '';
   /** Of the file when it was applied, or when another writer came after it: only another content of it counts. */
   #settledHash = '';
+  /** By application: when it was last changed, and how. */
+  readonly #deployed = new Map<string, Deployed>();
   #files: readonly string[] = [];
   #turn: Promise<unknown> = Promise.resolve();
   #waiting: { retry: boolean } | undefined;
@@ -83,6 +93,10 @@ export class Reloader {
   /** Applications whose code or model on disk is broken now, while an older version serves. */
   get rejected(): ReadonlyMap<string, string> {
     return this.#rejected;
+  }
+
+  get deployed(): ReadonlyMap<string, Deployed> {
+    return this.#deployed;
   }
 
   /** What is served is not what the file says. */
@@ -215,6 +229,7 @@ export class Reloader {
       const news = retry || JSON.stringify(outcome.diagnostics) !== JSON.stringify(this.#errors);
       this.#errors = outcome.diagnostics;
       this.#rejected = outcome.problems;
+      this.#options.changed();
       if (news) this.#options.report(outcome.diagnostics, 'the config was rejected: what served before goes on serving');
       return;
     }
@@ -245,7 +260,8 @@ export class Reloader {
     before: DesiredState,
     retry: boolean,
   ): Promise<void> {
-    const { goal, history, log, apply } = this.#options;
+    const { goal, history, log, apply, serving } = this.#options;
+    this.#remember(difference({ desired: before, ...serving() }, outcome));
     goal.take(outcome);
     for (const { spec, problem } of outcome.broken)
       log().error({ application: spec.name }, `application cannot be deployed: ${problem}`);
@@ -260,6 +276,14 @@ export class Reloader {
       { applications: outcome.targets.length + outcome.broken.length, hash: hash.slice(0, 12), source, revision },
       'config applied',
     );
+  }
+
+  #remember({ applications }: Difference): void {
+    const at = Date.now();
+    for (const [name, change] of Object.entries(applications)) {
+      if (change.change === 'stop') this.#deployed.delete(name);
+      else if (change.change !== 'nothing' || !this.#deployed.has(name)) this.#deployed.set(name, { at, change });
+    }
   }
 
   #warn({ warnings }: GoalOutcome): void {

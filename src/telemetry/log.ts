@@ -1,6 +1,7 @@
 /** The daemon's log: readable lines on a terminal, JSON in a pipe. Access-log lines and what replicas print go through it too. */
 import { type Logger, pino } from 'pino';
 import type { LoggingSpec } from '../domain/desired.ts';
+import { RecentLines } from './recent.ts';
 
 export interface DaemonLog {
   readonly logger: Logger;
@@ -8,6 +9,8 @@ export interface DaemonLog {
   readonly encoding: 'TEXT' | 'JSON';
   /** The config wants them otherwise. */
   encode(wanted: LoggingSpec['encoding']): Promise<void>;
+  /** The last of what was logged; finished lines, as those of requests, are not in it. */
+  readonly recent: RecentLines;
   /** Finished lines, newline at each end. */
   writeLines(lines: string): void;
   /** Everything written so far is with the system. */
@@ -24,8 +27,16 @@ export const openLog = async (spec: Pick<LoggingSpec, 'encoding' | 'level'>, ter
     write = encoding === 'JSON' ? (line) => void out.write(line) : await readable(out, terminal);
   };
   await encode(spec.encoding);
+  const recent = new RecentLines();
+  const stream = {
+    write: (line: string) => {
+      recent.add(line);
+      write(line);
+    },
+  };
   return {
-    logger: pino({ level: spec.level, base: null }, { write: (line) => write(line) }),
+    recent,
+    logger: pino({ level: spec.level, base: null }, stream),
     get encoding() {
       return encoding;
     },

@@ -11,6 +11,7 @@ const desired = (given: Partial<DesiredState> = {}): DesiredState => ({
   admin: { host: '127.0.0.1', port: 8265, token: null },
   logging: { encoding: null, level: 'info', accessLog: true },
   shutdownTimeoutMs: 30_000,
+  targetCapacity: null,
   applications: [],
   ...given,
 });
