@@ -107,6 +107,7 @@ class Daemon implements RunningDaemon {
       changed: () => this.#operations.changed(),
       apply: (outcome, before, retry) => this.#apply(outcome, before, retry),
       serving: () => (this.#controller as Controller).goal,
+      countsIf: ({ targets, desired }) => this.#controller?.countsIf(targets, desired.targetCapacity),
       follow: (files, since) => this.#watcher?.follow(options.watchCode ? [config, ...files] : [config], since),
     });
     this.#operations = operationsOf({

@@ -135,6 +135,11 @@ export class Controller {
     return { targets: this.#targets, serving, ...(counts === undefined ? {} : { counts }) };
   }
 
+  /** Replicas that each deployment would be to have with this goal. */
+  countsIf(targets: readonly TargetApplication[], targetCapacity: number | null): ReadonlyMap<string, number> {
+    return this.#scaler.countsIf(targets, targetCapacity);
+  }
+
   get broken(): readonly BrokenApplication[] {
     return this.#broken;
   }

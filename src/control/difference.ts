@@ -59,12 +59,13 @@ export interface After {
   readonly desired: DesiredState;
   readonly targets: readonly TargetApplication[];
   readonly broken: readonly BrokenApplication[];
+  readonly counts?: ActualState['counts'] | undefined;
 }
 
 /** @param before undefined: nothing runs yet */
 export const difference = (before: Before | undefined, after: After): Difference => {
   const applications: Record<string, ApplicationChange> = {};
-  const counts = before?.counts;
+  const counts: Counts = { before: before?.counts, after: after.counts };
   const now = new Map<string, TargetApplication>();
   for (const target of before?.targets ?? []) now.set(target.spec.name, target);
   for (const [name, { target }] of before?.serving ?? []) now.set(name, target);
@@ -110,12 +111,18 @@ const noteOf = (change: Change, isGoal: boolean, hasGoal: boolean): string | und
   return isGoal ? 'this is under way already' : undefined;
 };
 
+/** What scaling says, in place of the file. */
+interface Counts {
+  readonly before: ActualState['counts'] | undefined;
+  readonly after: ActualState['counts'] | undefined;
+}
+
 const restOf = ({ proxy: _, admin: __, applications: ___, ...rest }: DesiredState): object => rest;
 
 const applicationChange = (
   before: TargetApplication | undefined,
   after: TargetApplication,
-  counts: ActualState['counts'],
+  counts: Counts,
 ): ApplicationChange => {
   const { name } = after.spec;
   const deployments: Record<string, DeploymentChange> = {};
@@ -128,7 +135,7 @@ const applicationChange = (
   return { change: before === undefined ? 'start' : heaviest(fields, deployments), fields, deployments };
 };
 
-const leaving = (target: TargetApplication, counts: ActualState['counts']): ApplicationChange => ({
+const leaving = (target: TargetApplication, counts: Counts): ApplicationChange => ({
   change: 'stop',
   fields: [],
   deployments: Object.fromEntries(
@@ -147,11 +154,11 @@ const deploymentChange = (
   application: string,
   before: TargetDeployment | undefined,
   after: TargetDeployment | undefined,
-  counts: ActualState['counts'],
+  counts: Counts,
 ): DeploymentChange => {
-  const countIn = (deployment: TargetDeployment | undefined) =>
-    deployment === undefined ? 0 : countOf(application, deployment.spec, counts === undefined ? {} : { counts });
-  const replicas = { from: countIn(before), to: countIn(after) };
+  const countIn = (deployment: TargetDeployment | undefined, said: ActualState['counts'] | undefined) =>
+    deployment === undefined ? 0 : countOf(application, deployment.spec, said === undefined ? {} : { counts: said });
+  const replicas = { from: countIn(before, counts.before), to: countIn(after, counts.after) };
   if (after === undefined) return { change: 'stop', fields: [], why: [], replicas };
   if (before === undefined) return { change: 'start', fields: [], why: [], replicas };
   const fields = changedFields(before.spec, after.spec);

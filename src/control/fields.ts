@@ -30,7 +30,7 @@ const NAMES: Readonly<Record<string, string>> = {
 };
 
 /** Values that are one field each, whatever is in them. */
-const WHOLE: ReadonlySet<string> = new Set(['runs', 'initArgs', 'userConfig', 'env', 'ingress', 'calls']);
+const WHOLE: ReadonlySet<string> = new Set(['runs', 'initArgs', 'userConfig', 'env', 'ingress', 'calls', 'policy']);
 
 /** @param within where the two stand in the desired state; '' for an application or a deployment */
 export const changedFields = (before: object, after: object, within = ''): readonly string[] => {

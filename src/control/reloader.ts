@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { DesiredState } from '../domain/desired.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
-import { type ApplicationChange, type Before, type Difference, difference } from './difference.ts';
+import { type After, type ApplicationChange, type Before, type Difference, difference } from './difference.ts';
 import type { ConfigText, Goal, GoalOutcome, Outcome } from './goal.ts';
 import type { ConfigSource, History, Revision } from './history.ts';
 
@@ -26,6 +26,8 @@ export interface ReloaderOptions {
   /** What is known of the config is otherwise. */
   readonly changed: () => void;
   readonly serving: () => Omit<Before, 'desired'>;
+  /** Replicas by deployment, with this goal. */
+  readonly countsIf: (outcome: GoalOutcome) => After['counts'];
 }
 
 /** What is served, and what is known of the file. */
@@ -184,13 +186,12 @@ export class Reloader {
   /** What would happen if this were saved. @param text absent: the file as it is */
   preview(text?: Uint8Array): Promise<Preview> {
     return this.#next(async () => {
-      const { goal, serving } = this.#options;
+      const { goal } = this.#options;
       const read = text ?? (await goal.readFile(false));
       if (!(read instanceof Uint8Array)) return { valid: false, diagnostics: [read] };
       const outcome = await goal.read({ text: read, confined: false }, false);
       if (outcome.type === 'rejected') return { valid: false, diagnostics: outcome.diagnostics };
-      const before = { desired: this.#desired, ...serving() };
-      return { valid: true, difference: difference(before, outcome), warnings: outcome.warnings };
+      return { valid: true, difference: this.#compare(this.#desired, outcome), warnings: outcome.warnings };
     });
   }
 
@@ -260,8 +261,8 @@ export class Reloader {
     before: DesiredState,
     retry: boolean,
   ): Promise<void> {
-    const { goal, history, log, apply, serving } = this.#options;
-    this.#remember(difference({ desired: before, ...serving() }, outcome));
+    const { goal, history, log, apply } = this.#options;
+    this.#remember(this.#compare(before, outcome));
     goal.take(outcome);
     for (const { spec, problem } of outcome.broken)
       log().error({ application: spec.name }, `application cannot be deployed: ${problem}`);
@@ -276,6 +277,11 @@ export class Reloader {
       { applications: outcome.targets.length + outcome.broken.length, hash: hash.slice(0, 12), source, revision },
       'config applied',
     );
+  }
+
+  #compare(desired: DesiredState, outcome: GoalOutcome): Difference {
+    const { serving, countsIf } = this.#options;
+    return difference({ desired, ...serving() }, { ...outcome, counts: countsIf(outcome) });
   }
 
   #remember({ applications }: Difference): void {

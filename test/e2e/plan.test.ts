@@ -21,6 +21,7 @@ export class Again extends Code {}
 const files = {
   'code.ts': CODE,
   'echo.ts': ECHO,
+  'scaler.ts': 'export const one = () => 1;\nexport const other = () => 1;\n',
   'add.onnx': addModel([1, 2]),
   'more.onnx': addModel([3, 4]),
   'sub/empty.txt': '',
@@ -43,7 +44,12 @@ const base = (): Config => ({
         { name: 'Code', import_path: './code.ts:Code', user_config: { word: 1 } },
         { name: 'Callee', import_path: './echo.ts:echo' },
         { name: 'Model', model: './add.onnx' },
-        { name: 'Batched', import_path: './code.ts:Code', batching: { method: 'many' } },
+        {
+          name: 'Batched',
+          import_path: './code.ts:Code',
+          batching: { method: 'many' },
+          autoscaling_config: { min_replicas: 1, max_replicas: 4 },
+        },
       ],
     },
     {
@@ -54,6 +60,11 @@ const base = (): Config => ({
         { name: 'One', import_path: './echo.ts:echo' },
         { name: 'Two', import_path: './echo.ts:echo' },
       ],
+    },
+    {
+      name: 'scaled',
+      route_prefix: '/scaled',
+      deployments: [{ name: 'Only', import_path: './echo.ts:echo', autoscaling_config: { max_replicas: 2 } }],
     },
   ],
 });
@@ -86,6 +97,22 @@ const VALUES: Readonly<Record<string, () => Json | Promise<Json>>> = {
   'applications[].graph.steps.*.input': () => ({ it: '$first' }),
   'applications[].graph.steps.*.for_each': () => '$request.json',
   'applications[].graph.steps.*.on_error': () => ({ value: 1 }),
+  'applications[].graph.steps.*.when': () => ({ ref: '$request.json', exists: true }),
+  'applications[].graph.steps.*.retry': () => ({ max_attempts: 2 }),
+  'applications[].graph.steps.*.shadow': () => ({ call: 'One' }),
+  'applications[].graph.steps.*.split': () => ({
+    targets: [
+      { call: 'One', weight: 1 },
+      { call: 'Two', weight: 1 },
+    ],
+  }),
+  'applications[].autoscaling_policy.policy_function': () => './scaler.ts:one',
+  'applications[].autoscaling_policy.policy_kwargs': () => ({ a: 1 }),
+  'applications[].deployments[].autoscaling_config.initial_replicas': () => 3,
+  'applications[].deployments[].autoscaling_config.max_replicas': () => 5,
+  'applications[].deployments[].autoscaling_config.policy.policy_function': () => './scaler.ts:one',
+  'applications[].deployments[].autoscaling_config.policy.policy_kwargs': () => ({ a: 1 }),
+  target_capacity: () => 100,
   'applications[].deployments[].import_path': () => './code.ts:Again',
   'applications[].deployments[].model': () => './more.onnx',
   'applications[].deployments[].model.path': () => './add.onnx',
@@ -129,11 +156,12 @@ function* fieldsOf(node: SchemaNode, path = '', inherited?: Weight): Generator<F
     const child = follow(property);
     if (child['x-status'] !== undefined || child['x-kind'] === 'name') continue;
     const weight = child['x-weight'] ?? inherited;
-    const before = { field, node: child, weight };
     const isOne = VALUES[field] !== undefined || valueFor(field, child) !== undefined;
-    const within = [...fieldsOf(child, field, weight)].filter((each) => isOne === false || each.field in VALUES);
-    if (isOne) yield before;
-    yield* within;
+    if (isOne) yield { field, node: child, weight };
+    // Of one that has a value as a whole only what is named above; so conditions within conditions have an end.
+    if (!isOne || Object.keys(VALUES).some((key) => key.startsWith(`${field}.`))) {
+      for (const each of fieldsOf(child, field, weight)) if (!isOne || each.field in VALUES) yield each;
+    }
   }
 }
 
@@ -149,11 +177,23 @@ const put = (config: Config, path: readonly (string | number)[], value: Json): C
   return copy;
 };
 
+const withoutCall = (config: Config): void => {
+  const { applications } = config as unknown as { applications: { graph: { steps: Record<string, Config> } }[] };
+  delete applications[1]?.graph.steps['last']?.['call'];
+};
+
 /** Where in `base` the field is edited. */
 const placeOf = (field: string): readonly (string | number)[] => {
-  const isFlow = field.includes('.steps') || field.endsWith('graph.output');
-  const deployment = field.includes('.replica_options') ? 1 : field.includes('].model') ? 2 : field.includes('.batching') ? 3 : 0;
-  const indices = [isFlow ? 1 : 0, deployment];
+  const isFlow = field.includes('.steps') || field.endsWith('graph.output') || field.endsWith('external_scaler_enabled');
+  const isScaled = field.includes('.autoscaling_policy');
+  const deployment = field.includes('.replica_options')
+    ? 1
+    : field.includes('].model')
+      ? 2
+      : field.includes('.batching') || field.includes('.autoscaling_config')
+        ? 3
+        : 0;
+  const indices = [isFlow ? 1 : isScaled ? 2 : 0, deployment];
   return field
     .replaceAll('[]', '.[]')
     .replace('.*', '.last')
@@ -253,6 +293,7 @@ t.test('every field: what the plan says, what happens, and what the schema decla
       .replace(/^(ray_actor|replica)_options\.runtime_env/, 'runtime_env')
       .replace(/^replica_options/, 'ray_actor_options')
       .replace(/^graph\.(ingress|output|steps).*/, 'graph')
+      .replace(/^autoscaling_(policy|config\.policy)\..*/, 'autoscaling_config.policy')
       .replace('model.path', 'model');
     t.ok(told.includes(own), `it names ${own}: ${told}`);
 
@@ -262,16 +303,19 @@ t.test('every field: what the plan says, what happens, and what the schema decla
     await daemon.waitForLog('config applied', from);
     for (const [name] of moves) await daemon.waitForLog(name === 'http' ? 'listening for HTTP' : 'admin API is up', from);
     token = ((next['admin_options'] as Config)['token'] as string | undefined) ?? undefined;
-    const after = look(daemon, await settled());
-
     const changes = changesOf(plan);
+    const reconfigured = [...changes].filter(([, change]) => change === 'reconfigure');
+    const calls = reconfigured.reduce((sum, [name]) => sum + (before.pids[name] ?? []).length, 0);
+    const status = await settled();
+    // A line of the log may come after the status that it belongs to.
+    await until('reconfigure is told', () => look(daemon, status).reconfigured >= before.reconfigured + calls);
+    const after = look(daemon, status);
+
     for (const [name, change] of changes) {
       const [old, now] = [before.pids[name] ?? [], after.pids[name] ?? []];
       const kept = old.filter((pid) => now.includes(pid)).length;
       t.equal(kept, change === 'restart' ? 0 : Math.min(old.length, now.length), `${name}: ${change}, ${old} → ${now}`);
     }
-    const reconfigured = [...changes].filter(([, change]) => change === 'reconfigure');
-    const calls = reconfigured.reduce((sum, [name]) => sum + (before.pids[name] ?? []).length, 0);
     t.equal(after.reconfigured - before.reconfigured, calls, 'reconfigure is called where it was said');
     const movesOf = (name: string) => (moves.some(([moved]) => moved === name) ? 1 : 0);
     t.equal(after.httpMoves - before.httpMoves, movesOf('http'), 'HTTP listens anew where it was said');
@@ -291,18 +335,11 @@ t.test('every field: what the plan says, what happens, and what the schema decla
       if (value === undefined) return t.fail('say in VALUES which other value it may have');
       const before = config;
       const place = placeOf(field);
-      await edit(
-        t,
-        put(
-          config,
-          field.endsWith('model.path') ? place.slice(0, -1) : place,
-          field.endsWith('model.path') ? { path: value } : value,
-        ),
-        {
-          field,
-          weight,
-        },
-      );
+      const next = field.endsWith('model.path') ? put(config, place.slice(0, -1), { path: value }) : put(config, place, value);
+      // It stands in place of a call.
+      if (field.endsWith('.split')) withoutCall(next);
+      await edit(t, next, { field, weight });
+      if (field.endsWith('.split')) await edit(t, before, { field, weight });
       // Without HTTP nothing of its listener would be seen; and on a port of its own it could not move.
       if (field === 'http_options.port') await edit(t, before, { field, weight });
       if (field === 'proxy_location') await edit(t, { ...before, proxy_location: 'EveryNode' }, { field, weight });
