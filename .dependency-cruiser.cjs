@@ -24,7 +24,7 @@ module.exports = {
     {
       name: 'pure-cores-import-no-shells',
       severity: 'error',
-      from: { path: '^src/(domain|graph|scaling)/|^src/dispatch/(batch|choose|stack)|^src/control/(plan|restart|snapshot|status|target|difference|fields)|^src/proxy/(route-table|error-answer|access-log)|^src/protocol/(value|codec|frame|http-value|messages)' },
+      from: { path: '^src/(domain|graph|scaling)/|^src/dispatch/(batch|choose|stack)|^src/control/(plan|progress|restart|snapshot|status|target|difference|fields)|^src/proxy/(route-table|error-answer|access-log)|^src/protocol/(value|codec|frame|http-value|messages)' },
       to: { path: '^(node:)?(fs|child_process|net|http|worker_threads|os)(/|$)' },
     },
   ],

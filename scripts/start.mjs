@@ -6,10 +6,10 @@ ensureBuilt();
 const { serve } = await import('../dist/cli/run.js');
 process.exitCode = await serve({
   config: join(ROOT, 'configs', 'quickstart', 'config.yaml'),
-  onReady: (url) => {
+  onReady: (url, say) => {
     const text =
       'Serving models is harder than training them. A server must batch requests, bound its queues and survive crashes. Most teams write this again and again. One file should be enough to say what is served. Editing that file should be enough to change it.';
-    console.log(`
+    say(`
 Ready. In another terminal:
 
   curl -s ${url}/ -H 'content-type: application/json' -d '${JSON.stringify(text)}'
@@ -17,6 +17,7 @@ Ready. In another terminal:
   curl -s ${url}/ocr --data-binary @${join(ROOT, 'configs', 'ocr', 'samples', 'page.jpg')}
 
 Then edit ${join(ROOT, 'configs', 'quickstart', 'config.yaml')} and save: that is the deploy step. Ctrl-C stops.
+
 `);
   },
 });

@@ -5,6 +5,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AdminListener } from './admin/listener.ts';
 import { routesOf } from './admin/routes.ts';
+import { cannotListen } from './cannot-listen.ts';
 import { formatDiagnostics } from './config/format.ts';
 import { FileWatcher } from './config/watch.ts';
 import { Controller } from './control/controller.ts';
@@ -12,47 +13,16 @@ import { Folders } from './control/folders.ts';
 import { Goal, type GoalOutcome } from './control/goal.ts';
 import { History } from './control/history.ts';
 import { HttpListening } from './control/http-listening.ts';
+import { meansOf, THIS_PLATFORM } from './control/platform.ts';
+import { type DeploymentProgress, progressOf } from './control/progress.ts';
 import { Reloader } from './control/reloader.ts';
+import { type DaemonOptions, type RunningDaemon, StartError } from './daemon.ts';
 import type { DesiredState } from './domain/desired.ts';
 import { type Opened, open } from './open.ts';
 import { type Operations, operationsOf } from './operations.ts';
 import { configureDaemon } from './settings.ts';
 import { type DaemonLog, logReplicaLine } from './telemetry/log.ts';
 import { understandFor } from './understand.ts';
-
-export interface DaemonOptions {
-  /** Absolute. */
-  readonly config: string;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly stateDir: string | undefined;
-  readonly terminal: boolean;
-  readonly watchCode: boolean;
-  /** A config file with errors does not keep it from starting: what was applied last is served. */
-  readonly lastGood: boolean;
-  readonly logLevel: DesiredState['logging']['level'] | undefined;
-}
-
-/** The daemon could not start; the message says why and what to change. */
-export class StartError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'StartError';
-  }
-}
-
-export interface RunningDaemon {
-  /** `http://host:port` of the data plane; undefined with `proxy_location: Disabled`. */
-  readonly url: string | undefined;
-  readonly adminUrl: string;
-  readonly log: DaemonLog;
-  /** Every application of the first config serves or has failed. */
-  readonly ready: Promise<void>;
-  /** Finishes what was accepted, then stops everything. */
-  stop(): Promise<void>;
-  /** Ends now: the replicas are killed, what is under way is lost. */
-  destroy(): Promise<void>;
-  reload(): void;
-}
 
 const REPLICA = fileURLToPath(new URL('./replica/main.js', import.meta.url));
 const POLICY = fileURLToPath(new URL('./replica/policy-main.js', import.meta.url));
@@ -106,9 +76,11 @@ class Daemon implements RunningDaemon {
       report: (diagnostics, message) => this.#opened?.report(diagnostics, message),
       changed: () => this.#operations.changed(),
       apply: (outcome, before, retry) => this.#apply(outcome, before, retry),
-      serving: () => (this.#controller as Controller).goal,
+      serving: () => ({ ...(this.#controller as Controller).goal, http: this.#http.at }),
       countsIf: ({ targets, desired }) => this.#controller?.countsIf(targets, desired.targetCapacity),
-      follow: (files, since) => this.#watcher?.follow(options.watchCode ? [config, ...files] : [config], since),
+      follow: ({ code = [], certificate }, since) =>
+        this.#watcher?.follow([config, ...certificate, ...(options.watchCode ? code : [])], since),
+      onReload: options.onReload,
     });
     this.#operations = operationsOf({
       path: config,
@@ -122,7 +94,9 @@ class Daemon implements RunningDaemon {
       stopping: () => this.#stopping,
       log: () => this.log,
     });
-    this.#admin = new AdminListener(routesOf(this.#operations));
+    this.#admin = new AdminListener(routesOf(this.#operations), ({ host, port }, code) =>
+      cannotListen('admin_options', host, port, code),
+    );
   }
 
   get url(): string | undefined {
@@ -184,6 +158,7 @@ class Daemon implements RunningDaemon {
       throw new StartError(error.message);
     });
     logger.info({ url: this.adminUrl }, 'admin API is up');
+    for (const what of meansOf(THIS_PLATFORM).missing) logger.info({ platform: process.platform }, what);
     this.#watcher = new FileWatcher(
       () => this.reload(false),
       (error) => logger.error({ error: error.message }, 'watching files failed'),
@@ -202,11 +177,18 @@ class Daemon implements RunningDaemon {
       plane,
       logLevel: this.#options.logLevel,
       tellReplicas,
-      driver: this.#http.driver,
+      driver: this.#http.at?.driver,
     };
     await configureDaemon(settings, before, desired);
-    if (!desired.proxy.enabled) this.#http.disable();
     this.#controller?.want(targets, broken, desired.proxy, retry, desired.targetCapacity);
+  }
+
+  progress(): readonly DeploymentProgress[] {
+    return this.#controller === undefined ? [] : progressOf(this.#controller);
+  }
+
+  async responds(withinMs: number): Promise<boolean> {
+    return (await this.#opened?.plane.responds(withinMs)) === true;
   }
 
   /** Reads what has changed, or with `retry` (SIGHUP) everything anew. */
@@ -225,6 +207,7 @@ class Daemon implements RunningDaemon {
     await this.#controller?.stop();
     await this.#close();
     logger.info('stopped');
+    await this.log.written();
     this.log.flush();
   }
 
@@ -235,6 +218,7 @@ class Daemon implements RunningDaemon {
     await this.#controller?.destroy();
     await this.#watcher?.close();
     await this.#close();
+    await this.#opened?.log.written();
     this.#opened?.log.flush();
   }
 

@@ -1,4 +1,5 @@
 /** Everything of the daemon that needs the config and no code: the log, the sockets of replicas, the thread of the data plane. */
+import { cannotListenForHttp } from './cannot-listen.ts';
 import { formatDiagnostics } from './config/format.ts';
 import type { Controller } from './control/controller.ts';
 import { DataPlane } from './control/data-plane.ts';
@@ -8,14 +9,14 @@ import type { DesiredState } from './domain/desired.ts';
 import type { Diagnostic } from './domain/diagnostic.ts';
 import type { FromDataPlane } from './domain/snapshot.ts';
 import { listenForReplicas } from './protocol/accept.ts';
-import { type DaemonLog, openLog } from './telemetry/log.ts';
+import { type DaemonLog, openLog, type Terminal } from './telemetry/log.ts';
 
 export interface OpenOptions {
   readonly folders: Folders;
   /** Replicas prove with it who they are. */
   readonly key: string;
   readonly logLevel: DesiredState['logging']['level'] | undefined;
-  readonly terminal: boolean;
+  readonly terminal: Terminal | undefined;
   readonly http: HttpListening;
   readonly controller: () => Controller | undefined;
   /** What is wanted now. */
@@ -50,15 +51,16 @@ export const open = async ({ logging, proxy }: DesiredState, options: OpenOption
   const observe = (message: FromDataPlane): void => {
     switch (message.type) {
       case 'listening':
-        http.observe(message, options.desired().proxy);
+        http.moved(message);
         return logger.info({ url: http.url, driver: message.driver }, 'listening for HTTP');
-      case 'listen-failed':
-        http.observe(message, options.desired().proxy);
-        if (http.url === undefined) return;
-        return logger.error(
-          { code: message.code, error: message.message },
-          'cannot listen for HTTP: what listened before goes on',
-        );
+      case 'not-listening':
+        http.moved(undefined);
+        return logger.info('not listening for HTTP any more');
+      case 'listen-failed': {
+        const error = cannotListenForHttp(options.desired().proxy, message);
+        http.failed(error);
+        return logger.error({ code: message.code, error }, 'cannot listen for HTTP: what listened before goes on');
+      }
       case 'access':
         // A line a request is news of level `info`.
         if (logger.isLevelEnabled('info')) log.writeLines(message.lines);
@@ -85,7 +87,7 @@ export const open = async ({ logging, proxy }: DesiredState, options: OpenOption
       const confirmed = await plane.close();
       control.close();
       if (!confirmed) logger.fatal('the data plane did not close: ending the process');
-      log.flush();
+      if (!confirmed) log.flush();
       return confirmed;
     },
   };

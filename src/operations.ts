@@ -119,7 +119,7 @@ const statusOf = async (
     listeners: {
       http: http.url ?? null,
       admin: adminUrl(),
-      http_driver: http.driver ?? null,
+      http_driver: http.at?.driver ?? null,
       http_error: http.error ?? null,
     },
     pid: process.pid,

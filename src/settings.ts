@@ -20,7 +20,7 @@ export const configureDaemon = async (settings: Settings, before: DesiredState, 
   const { admin, log, plane, logLevel, tellReplicas, driver } = settings;
   const { logger } = log;
   try {
-    if (await admin.configure(before.admin, after.admin)) logger.info({ url: admin.url }, 'admin API is up');
+    if (await admin.configure(after.admin)) logger.info({ url: admin.url }, 'admin API is up');
   } catch (error) {
     logger.error({ error: (error as Error).message }, 'the admin API stays where it was');
   }
@@ -33,6 +33,7 @@ export const configureDaemon = async (settings: Settings, before: DesiredState, 
     await log.encode(after.logging.encoding);
     plane.encodeAccessLog(log.encoding);
   }
-  if (before.proxy.maxHeaderBytes !== after.proxy.maxHeaderBytes && driver === 'uWebSockets.js')
-    logger.warn('http_options.max_header_size is in force from the next start on: uWebSockets.js reads it once');
+  const raised = after.proxy.maxHeaderBytes > Number(process.env.UWS_HTTP_MAX_HEADERS_SIZE);
+  if (before.proxy.maxHeaderBytes !== after.proxy.maxHeaderBytes && raised && driver === 'uWebSockets.js')
+    logger.warn('http_options.max_header_size can be raised from the next start on only: uWebSockets.js reads it once');
 };

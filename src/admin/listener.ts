@@ -1,18 +1,23 @@
 /** Where the admin API listens: moves when the config says so, and stays where it is when it cannot. */
 import type { AdminSpec } from '../domain/desired.ts';
-import { adminListener, listenText } from '../domain/listener.ts';
+import { adminMoves } from '../domain/listener.ts';
 import type { Route } from './route.ts';
 import { AdminServer } from './server.ts';
 
-/** The answer to the request that moved it is still given by the old one. */
-const MOVED_WITHIN_MS = 1000;
+/** How long an answer may still take on a listener that has moved. */
+const RETIRE_MS = 5000;
 
 export class AdminListener {
   readonly #routes: readonly Route[];
+  readonly #explain: (spec: AdminSpec, code: string) => string;
   #server: AdminServer | undefined;
+  /** Where it was asked to listen; the port may be 0. */
+  #spec: AdminSpec | undefined;
 
-  constructor(routes: readonly Route[]) {
+  /** @param explain what to change when an address cannot be had */
+  constructor(routes: readonly Route[], explain: (spec: AdminSpec, code: string) => string) {
     this.#routes = routes;
+    this.#explain = explain;
   }
 
   get url(): string {
@@ -21,20 +26,32 @@ export class AdminListener {
 
   /** @throws Error whose message says what to change */
   async start(spec: AdminSpec): Promise<void> {
-    const server = await AdminServer.start(spec, this.#routes).catch((error: NodeJS.ErrnoException) => {
-      throw new Error(listenText('admin_options', spec.host, spec.port, error.code ?? error.message));
+    this.#server = await AdminServer.start(spec, this.#routes).catch((error: NodeJS.ErrnoException) => {
+      throw new Error(this.#explain(spec, error.code ?? error.message));
     });
-    this.#server?.close(MOVED_WITHIN_MS);
-    this.#server = server;
+    this.#spec = spec;
   }
 
-  /** @returns whether it has moved; @throws as `start`, and then listens on where it was, by its old rules */
-  async configure(before: AdminSpec, after: AdminSpec): Promise<boolean> {
-    if (adminListener(before) === adminListener(after)) {
-      this.#server?.configure(after);
+  /**
+   * The new listener is there before the old one goes, but for one port that two addresses share.
+   * @returns whether it has moved; @throws as `start`, and then listens where it was; that is tried again with the next config
+   */
+  async configure(wanted: AdminSpec): Promise<boolean> {
+    const [server, spec] = [this.#server, this.#spec];
+    if (server === undefined || spec === undefined) throw new Error('it was not started');
+    if (!adminMoves(spec, wanted)) {
+      server.configure(wanted);
       return false;
     }
-    await this.start(after);
+    const isSamePort = wanted.port !== 0 && server.address.endsWith(`:${wanted.port}`);
+    if (isSamePort) server.close(RETIRE_MS);
+    try {
+      await this.start(wanted);
+    } catch (error) {
+      if (isSamePort) await this.start(spec);
+      throw error;
+    }
+    if (!isSamePort) server.close(RETIRE_MS);
     return true;
   }
 

@@ -10,9 +10,13 @@ export interface Command {
 
 /** The arguments make no sense: exit code 2. */
 export class UsageError extends Error {
-  constructor(message: string) {
+  /** The message says what to do: help adds nothing. */
+  readonly whole: boolean;
+
+  constructor(message: string, whole = false) {
     super(message);
     this.name = 'UsageError';
+    this.whole = whole;
   }
 }
 

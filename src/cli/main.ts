@@ -4,6 +4,7 @@ import { ClientError } from './client.ts';
 import { type Command, UsageError } from './command.ts';
 import { completionOf } from './completion.ts';
 import { config, deploy, history, rollback, shutdown } from './deploy.ts';
+import { init } from './init.ts';
 import { logs } from './logs.ts';
 import { plan } from './plan.ts';
 import { run } from './run.ts';
@@ -12,6 +13,7 @@ import { validate } from './validate.ts';
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   run,
+  init,
   validate,
   plan,
   status,
@@ -28,6 +30,7 @@ const HELP = `serve-daemon ${VERSION} — serves models and code from one config
 
   serve-daemon --config config.yaml     serve it, until Ctrl-C (the same as: run config.yaml)
   serve-daemon                          serve ./config.yaml
+  serve-daemon init                     write one that serves at once
 
 Commands
 ${Object.entries(COMMANDS)
@@ -55,7 +58,8 @@ export const main = async (args: readonly string[]): Promise<number> => {
   try {
     return await command.run(rest);
   } catch (error) {
-    if (error instanceof UsageError) return complain(`${error.message}. See serve-daemon ${name} --help`);
+    if (error instanceof UsageError)
+      return complain(error.whole ? error.message : `${error.message}. See serve-daemon ${name} --help`);
     if (error instanceof ClientError) return complain(error.message, 1);
     throw error;
   }

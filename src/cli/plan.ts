@@ -93,8 +93,11 @@ const render = ({ applications, listeners, daemon, changed, restarts }: Differen
     ]);
     if (rows.length > 0) lines.push(columns(rows, '  '));
   }
-  for (const [name, { change, fields }] of Object.entries(listeners))
-    if (change !== 'nothing') lines.push(`${name} listener: ${change}${fields.length > 0 ? ` (${fields.join(', ')})` : ''}`);
+  for (const [name, { change, fields, note }] of Object.entries(listeners))
+    if (change !== 'nothing')
+      lines.push(
+        `${name} listener: ${change}${fields.length > 0 ? ` (${fields.join(', ')})` : ''}${note === undefined ? '' : `; ${note}`}`,
+      );
   if (daemon.length > 0) lines.push(`daemon: live (${daemon.join(', ')})`);
   lines.push(
     restarts === 0

@@ -1,8 +1,14 @@
 /** `run`: the daemon in the foreground, until SIGTERM or Ctrl-C. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { StartError, startDaemon } from '../main.ts';
+import { StartError } from '../daemon.ts';
+import { startDaemon } from '../main.ts';
+import type { Terminal } from '../telemetry/log.ts';
+import { NOTIFY_VARIABLES, ServiceManager, watchdogPeriodMs } from '../telemetry/notify.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
+import { invokedAs } from './invoked-as.ts';
+import { ServiceReport } from './service-report.ts';
+import { displayStartup } from './startup-display.ts';
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'fatal'] as const;
 
@@ -34,7 +40,10 @@ Ctrl-C or SIGTERM finishes what was accepted and exits with 0; a second one stop
       throw new UsageError(`expected --log-level to be one of ${LEVELS.join(', ')}, got ${values['log-level']}`);
     const config = resolve(named[0] ?? 'config.yaml');
     if (named.length === 0 && !existsSync(config))
-      throw new UsageError('there is no config.yaml here: name one with --config FILE');
+      throw new UsageError(
+        `there is no config.yaml in ${process.cwd()}.\nBegin with \`${invokedAs(process.env)} init\`, which writes one that serves at once, or name yours with --config FILE`,
+        true,
+      );
     return serve({
       config,
       watchCode: values['no-watch-code'] !== true,
@@ -51,8 +60,8 @@ export interface ServeOptions {
   readonly lastGood?: boolean;
   readonly logLevel?: (typeof LEVELS)[number] | undefined;
   readonly stateDir?: string | undefined;
-  /** Called once when every application is ready or has failed. */
-  readonly onReady?: (url: string | undefined) => void;
+  /** Called once when every application is ready or has failed; `say` prints lines in order with the log. */
+  readonly onReady?: (url: string | undefined, say: (lines: string) => void) => void;
 }
 
 /** A signal so soon after another is the same one. */
@@ -61,9 +70,15 @@ const SAME_SIGNAL_MS = 200;
 /** Serves until a signal says stop. @returns the exit code */
 export const serve = async (options: ServeOptions): Promise<number> => {
   const { config, watchCode = true, lastGood = false, logLevel, stateDir, onReady } = options;
-  let finish!: (code: number) => void;
-  const finished = new Promise<number>((resolveCode) => {
-    finish = resolveCode;
+  const since = performance.now();
+  const terminal = terminalOf(process.stdout, process.env);
+  let endDisplay = () => {};
+  const report = reportTo(process.env, (error) => {
+    void starting?.then(({ log }) => log.logger.warn({ error: error.message }, 'systemd cannot be told how the daemon is'));
+  });
+  let finish!: () => void;
+  const finished = new Promise<void>((resolve) => {
+    finish = resolve;
   });
   let asked = 0;
   let askedAt = 0;
@@ -75,45 +90,81 @@ export const serve = async (options: ServeOptions): Promise<number> => {
     if (asked > 0 && performance.now() - askedAt < SAME_SIGNAL_MS) return;
     asked += 1;
     askedAt = performance.now();
+    void report?.stopping();
     const daemon = await starting?.catch(() => undefined);
     if (daemon === undefined) return;
+    endDisplay();
     if (asked > 1) {
       code = 1;
       await daemon.destroy();
     } else await daemon.stop();
-    finish(code);
+    await report?.stopping();
+    finish();
   };
   process.on('SIGINT', () => void stop());
   process.on('SIGTERM', () => void stop());
   const lastResort = async (error: unknown) => {
     code = 1;
     const daemon = await starting?.catch(() => undefined);
+    endDisplay();
     daemon?.log.logger.fatal({ err: error }, 'an error that nothing expected: stopping');
     if (daemon === undefined) process.stderr.write(`serve-daemon: ${error instanceof Error ? error.stack : String(error)}\n`);
     await daemon?.destroy();
-    finish(code);
+    finish();
   };
   process.on('uncaughtException', (error) => void lastResort(error));
   process.on('unhandledRejection', (error) => void lastResort(error));
+  // Windows ends a process some seconds after its console window was closed, and tells it by this signal.
+  if (process.platform === 'win32') process.on('SIGHUP', () => void stop()).on('SIGBREAK', () => void stop());
+  // Also while it starts: the signal would end the process.
+  else process.on('SIGHUP', () => void starting?.then((daemon) => daemon.reload()).catch(() => {}));
   try {
     starting = startDaemon({
       config,
-      env: process.env,
+      env: withoutNotify(process.env),
       stateDir,
-      terminal: process.stdout.isTTY === true,
+      terminal,
       watchCode,
       logLevel,
       lastGood,
+      onReload: (state) => (state === 'begins' ? report?.reloading() : report?.reloaded()),
     });
     const daemon = await starting;
-    process.on('SIGHUP', () => daemon.reload());
+    report?.follow(daemon, watchdogPeriodMs(process.env, process.pid));
+    const { screen } = daemon.log;
+    if (screen !== undefined && asked === 0) endDisplay = displayStartup(daemon, screen, terminal?.colours === true, since);
     void daemon.ready.then(() => {
-      if (asked === 0) onReady?.(daemon.url);
+      endDisplay();
+      if (asked === 0) onReady?.(daemon.url, (text) => daemon.log.writeLines(text));
     });
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
     process.stderr.write(`serve-daemon could not start:\n${error.message}\n`);
     return 1;
   }
-  return finished;
+  await finished;
+  report?.end();
+  return code;
 };
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** @param failed told once */
+const reportTo = (env: Environment, failed: (error: Error) => void): ServiceReport | undefined => {
+  const manager = ServiceManager.from(env, failed);
+  return manager === undefined ? undefined : new ServiceReport(manager);
+};
+
+/** Nothing that the daemon starts may speak to the service manager in its name. */
+const withoutNotify = (env: Environment): Environment =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => !NOTIFY_VARIABLES.some((each) => each === name)));
+
+/** What is known of standard output, where it is a terminal. @see https://no-color.org */
+const terminalOf = (out: NodeJS.WriteStream, env: Environment): Terminal | undefined =>
+  out.isTTY
+    ? {
+        size: () => ({ columns: out.columns || 80, rows: out.rows || 24 }),
+        colours: (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb',
+        redraws: env['TERM'] !== 'dumb',
+      }
+    : undefined;

@@ -2,9 +2,10 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { compile } from '../config/compile.ts';
+import { type Compiled, compile } from '../config/compile.ts';
 import { formatDiagnostics } from '../config/format.ts';
 import { fileProblems } from '../control/artifacts.ts';
+import { readCertificate } from '../control/certificate.ts';
 import type { DesiredState } from '../domain/desired.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
@@ -33,6 +34,7 @@ Prints every error and warning with line, column and excerpt. Exits with 1 when 
     const diagnostics = [
       ...compiled.diagnostics,
       ...(compiled.desired === undefined ? [] : await lookInside(file, compiled.desired)),
+      ...(await lookAtCertificate(compiled)),
     ];
     const errors = diagnostics.filter(({ severity }) => severity === 'error').length;
     if (values.json) process.stdout.write(`${JSON.stringify(diagnostics, undefined, 2)}\n`);
@@ -43,6 +45,11 @@ Prints every error and warning with line, column and excerpt. Exits with 1 when 
     return errors > 0 ? 1 : 0;
   },
 };
+
+const lookAtCertificate = async ({ desired, diagnose }: Compiled): Promise<readonly Diagnostic[]> =>
+  desired === undefined || desired.proxy.tls === null
+    ? []
+    : (await readCertificate(desired.proxy.tls, Date.now())).problems.map(diagnose);
 
 /** A cheap look at what the file names: code is parsed and its export found, a model's header is read. Nothing is run. */
 const lookInside = async (file: string, desired: DesiredState): Promise<readonly Diagnostic[]> => {

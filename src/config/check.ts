@@ -1,6 +1,7 @@
 /** Checks what a schema cannot say about the file as a whole: unique names and routes, listeners, the admin token. */
 import { checkApplicationPolicy, checkDeployment, checkWorkingDir } from './check-deployment.ts';
 import { checkGraphs, type Graphs } from './check-graph.ts';
+import { checkKeepAlive, checkTls } from './check-http.ts';
 import { applicationsOf, type Checking, checkingOf } from './checking.ts';
 import { type Finding, type Mapping, mappingOf, type Path } from './finding.ts';
 import type { Files } from './locate.ts';
@@ -17,6 +18,8 @@ export const check = (data: Mapping, places: Places, files: Files, shape: readon
   const checking = checkingOf(places, files, shape, findings);
   const applications = applicationsOf(data);
   checkListeners(data, checking);
+  checkTls(data, checking);
+  checkKeepAlive(data, checking);
   checkUnique(
     applications.map(namesOf),
     'DUPLICATE_NAME',

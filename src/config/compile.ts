@@ -1,7 +1,7 @@
 /** The config language from end to end: the text of a file becomes the desired state, or says all that is wrong with it. */
 import { createHash } from 'node:crypto';
 import type { DesiredState } from '../domain/desired.ts';
-import type { Diagnostic } from '../domain/diagnostic.ts';
+import type { Diagnostic, FileProblem } from '../domain/diagnostic.ts';
 import { decode } from './bounds.ts';
 import { check } from './check.ts';
 import { confine } from './confine.ts';
@@ -30,6 +30,8 @@ export interface Compiled {
   readonly diagnostics: readonly Diagnostic[];
   /** SHA-256 of the text, in hex. */
   readonly hash: string;
+  /** Gives what is wrong with a file that the config names its place in the text. */
+  diagnose(problem: FileProblem): Diagnostic;
 }
 
 /** @throws nothing, whatever the text */
@@ -39,13 +41,15 @@ export const compile = (text: string | Uint8Array, context: CompileContext): Com
   if ('finding' in decoded) {
     const readable = typeof text === 'string' ? text.replace(/^\ufeff/, '') : new TextDecoder().decode(text);
     const source = new Source(context.file, decoded.finding.offset === undefined ? '' : readable);
-    return { desired: undefined, diagnostics: [source.diagnostic(decoded.finding, decoded.finding.offset)], hash };
+    const diagnose = (problem: FileProblem) => source.diagnostic(problem, undefined);
+    return { desired: undefined, diagnostics: [source.diagnostic(decoded.finding, decoded.finding.offset)], hash, diagnose };
   }
   const source = new Source(context.file, decoded.text);
   const parsed = parse(decoded.text, context.env);
   const files = { config: context.file, exists: remembering(context.exists) };
   const { desired, findings } = understand(parsed, files, context.realPath);
-  return { desired, diagnostics: diagnosticsOf(findings, parsed.places, source), hash };
+  const diagnose = (problem: FileProblem) => source.diagnostic(problem, parsed.places.offset(problem.path));
+  return { desired, diagnostics: diagnosticsOf(findings, parsed.places, source), hash, diagnose };
 };
 
 const understand = (

@@ -7,6 +7,7 @@ import type {
   LoggingSpec,
   Runnable,
   ScalingPolicySpec,
+  TlsSpec,
 } from '../domain/desired.ts';
 import type { Json } from '../domain/json.ts';
 import type { Graphs } from './check-graph.ts';
@@ -38,6 +39,7 @@ export const resolve = (data: Mapping, graphs: Graphs, files: Files, onRead?: (f
       maxHeaderBytes: http.bytes('max_header_size'),
       server: http.text<'auto' | 'uws' | 'node'>('server'),
       drainGraceMs: http.millis('drain_grace_s'),
+      tls: tlsOf(http, files),
     },
     admin: { host: admin.text('host'), port: admin.number('port'), token: admin.textOrNull('token') },
     logging,
@@ -46,6 +48,19 @@ export const resolve = (data: Mapping, graphs: Graphs, files: Files, onRead?: (f
     applications: file
       .sections('applications')
       .map((section, index) => applicationOf(section, graphs.get(index), logging, files)),
+  };
+};
+
+const tlsOf = (http: Section, files: Files): TlsSpec | null => {
+  const [key, cert, ca] = [http.textOrNull('ssl_keyfile'), http.textOrNull('ssl_certfile'), http.textOrNull('ssl_ca_certs')];
+  const password = http.textOrNull('ssl_keyfile_password');
+  if (key === null || cert === null) return null;
+  return {
+    keyFile: absolute(key, files),
+    certFile: absolute(cert, files),
+    password,
+    caFile: ca === null ? null : absolute(ca, files),
+    fingerprint: '',
   };
 };
 

@@ -30,6 +30,8 @@ export interface SchemaNode {
   readonly 'x-not-served'?: readonly unknown[];
   /** What the value is beyond its type: `seconds`, `size`, `path`, `name`, `route`, … */
   readonly 'x-kind'?: string;
+  /** Nothing of it is printed. */
+  readonly 'x-secret'?: true;
   /** Ray Serve's default, where ours differs. */
   readonly 'x-ray-serve'?: unknown;
   /** The default of a deployment with `batching`, as a multiple of `max_batch_size`. */

@@ -79,7 +79,12 @@ const explain = (errors: readonly ErrorObject[], path: Path, value: unknown, pla
     near === undefined
       ? advice(node, written === undefined ? value : undefined) || quoteHint(node, value, written)
       : `; did you mean \`${near}\`?`;
-  findings.push({ severity: 'error', code, path, message: `expected ${expected(node)}, got ${got(value, written)}${hint}` });
+  findings.push({
+    severity: 'error',
+    code,
+    path,
+    message: `expected ${expected(node)}, got ${got(value, written ?? (node['x-secret'] ? 'the file' : undefined))}${hint}`,
+  });
   return findings;
 };
 

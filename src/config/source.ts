@@ -1,6 +1,7 @@
 /** The text of a config file as lines: where an offset stands, and the line with a caret under it. */
 import type { Diagnostic } from '../domain/diagnostic.ts';
 import { CONTROL, type Finding, pathText } from './finding.ts';
+import { maskSecrets } from './secrets.ts';
 
 /** So much of a line is shown around the caret. */
 const EXCERPT_WIDTH = 120;
@@ -32,7 +33,7 @@ export class Source {
     const next = this.#lineStarts[line + 1];
     const text = this.#text.slice(start, next === undefined ? undefined : next - 1);
     const column = offset - start;
-    return { line: line + 1, column: column + 1, excerpt: excerptOf(text, column) };
+    return { line: line + 1, column: column + 1, excerpt: excerptOf(maskSecrets(text), column) };
   }
 
   /** The last line that starts at or before the offset. */

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname, extname, join, resolve } from 'node:path';
+import { dirname, extname, isAbsolute, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Loader, Message, Plugin } from 'esbuild';
 import { VERSION } from '../version.ts';
@@ -71,12 +71,12 @@ const packages: Plugin = {
   name: 'packages',
   setup: (build) => {
     build.onResolve({ filter: /^[^./]/ }, async ({ path, kind, resolveDir, pluginData }) => {
-      if (pluginData === 'seen' || kind === 'entry-point' || path.startsWith('node:')) return undefined;
+      if (pluginData === 'seen' || kind === 'entry-point' || path.startsWith('node:') || isAbsolute(path)) return undefined;
       if (path === 'serve-daemon') return { path: pathToFileURL(SDK).href, external: true };
       const found = await build.resolve(path, { kind, resolveDir, pluginData: 'seen' });
       if (found.errors.length > 0 || found.external) return found.errors.length > 0 ? { errors: found.errors } : found;
       // A path alias of a tsconfig leads to the user's own file, which is part of the bundle.
-      if (!found.path.includes('/node_modules/')) return { path: found.path };
+      if (!/[\\/]node_modules[\\/]/.test(found.path)) return { path: found.path };
       // Node imports JSON only where the import says that it is, so it becomes part of the bundle.
       if (found.path.endsWith('.json')) return { path: found.path };
       // `require` takes paths, and no URLs.

@@ -13,7 +13,7 @@ import { type DeathRecord, Managed, type ReplicaView } from './managed.ts';
 import { type Action, type ActualState, failedDeployments, plan, restartKey, runningOf, type Serving } from './plan.ts';
 import { Policies } from './policies.ts';
 import { type Death, deathText, ReplicaProcess } from './replica-process.ts';
-import { afterDeath, NO_FAILURES, type RestartMemory } from './restart.ts';
+import { afterDeath, mayBeUnresponsive, NO_FAILURES, type RestartMemory } from './restart.ts';
 import { Scaler } from './scaler.ts';
 import { buildSnapshot, type Retiring } from './snapshot.ts';
 import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
@@ -74,6 +74,8 @@ export class Controller {
   #retiring: Retiring[] = [];
   #generation = 0;
   #revision = 0;
+  /** Configs that were wanted, and askings again. */
+  #attempt = 0;
   #published = '';
   #order = 0;
   #everReady = false;
@@ -104,8 +106,7 @@ export class Controller {
     this.#scaler.follow(targets, targetCapacity, (application) => this.#serving.has(application));
     this.#broken = broken;
     this.#proxy = proxy;
-    // Also what has not changed is told again: a listener that could not be had may be free now.
-    if (retry) this.#published = '';
+    this.#attempt += 1;
     const wanted = new Set(
       targets.flatMap(({ spec, deployments }) => deployments.map((each) => restartKey(spec.name, each.spec.name, each.version))),
     );
@@ -210,8 +211,8 @@ export class Controller {
         return;
       case 'unresponsive': {
         const replica = this.#replicas.get(message.replica);
-        // A constructor may be busy as long as `startup_timeout_s` allows.
-        if (replica === undefined || replica.state === 'STARTING' || replica.state === 'STOPPING') return;
+        if (replica === undefined || replica.state === 'STOPPING') return;
+        if (!mayBeUnresponsive(replica.readyForMs, replica.target.spec.unresponsiveTimeoutMs)) return;
         replica.process?.kill(
           'unresponsive',
           `its loop did not answer for ${replica.target.spec.unresponsiveTimeoutMs / 1000} s`,
@@ -454,7 +455,14 @@ export class Controller {
       if (replica.state !== 'DRAINING') {
         this.#restarts.set(
           key,
-          afterDeath(this.#restarts.get(key) ?? NO_FAILURES, readyForMs, text, performance.now(), Math.random()),
+          afterDeath(
+            this.#restarts.get(key) ?? NO_FAILURES,
+            readyForMs,
+            text,
+            performance.now(),
+            Math.random(),
+            replica.startedAt,
+          ),
         );
       }
     }
@@ -493,6 +501,7 @@ export class Controller {
     const snapshot = buildSnapshot({
       revision: this.#revision,
       proxy: this.#proxy,
+      attempt: this.#attempt,
       ready: this.#everReady || this.settled,
       targets: this.#targets,
       broken: this.#broken,

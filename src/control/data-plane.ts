@@ -62,15 +62,24 @@ export class DataPlane {
   }
 
   /** What is under way; nothing when the data plane is too busy to say. */
-  load(): Promise<DataPlaneLoad> {
+  async load(): Promise<DataPlaneLoad> {
+    return (await this.#report(REPORT_WITHIN_MS)) ?? NO_LOAD;
+  }
+
+  /** Whether the thread that serves answers in time. */
+  async responds(withinMs: number): Promise<boolean> {
+    return (await this.#report(withinMs)) !== undefined;
+  }
+
+  #report(withinMs: number): Promise<DataPlaneLoad | undefined> {
     const id = this.#nextReport++;
     return new Promise((resolve) => {
-      const give = (load: DataPlaneLoad) => {
+      const give = (load?: DataPlaneLoad) => {
         clearTimeout(timer);
         this.#reports.delete(id);
         resolve(load);
       };
-      const timer = setTimeout(() => give(NO_LOAD), REPORT_WITHIN_MS);
+      const timer = setTimeout(give, withinMs);
       this.#reports.set(id, give);
       this.#post({ type: 'report', id });
     });

@@ -2,8 +2,8 @@
  * What taking a config would do to what is served: beforehand, and from the very values that then decide it — versions, hashes of
  * `user_config`, the key of a listener. Pure.
  */
-import type { DesiredState } from '../domain/desired.ts';
-import { adminListener, httpListener } from '../domain/listener.ts';
+import type { AdminSpec, DesiredState, ProxySpec } from '../domain/desired.ts';
+import { adminMoves, type HttpDriver, type ListenerMove, type Listening, listenerMove } from '../domain/listener.ts';
 import { changedFields } from './fields.ts';
 import { type ActualState, countOf } from './plan.ts';
 import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
@@ -32,8 +32,10 @@ export interface ApplicationChange {
 }
 
 export interface ListenerChange {
-  readonly change: 'nothing' | 'live' | 'move' | 'open' | 'close';
+  /** As `ListenerMove` has it, where the socket or its certificate is concerned. */
+  readonly change: 'nothing' | 'live' | Exclude<ListenerMove, 'none'>;
   readonly fields: readonly string[];
+  readonly note?: string;
 }
 
 export interface Difference {
@@ -49,6 +51,8 @@ export interface Difference {
 
 export interface Before {
   readonly desired: DesiredState;
+  /** What listens for HTTP. */
+  readonly http: Omit<Listening, 'tls' | 'maxHeaderBytes'> | undefined;
   readonly serving: ActualState['serving'];
   /** The goal so far: what does not serve yet is on its way. */
   readonly targets: readonly TargetApplication[];
@@ -81,16 +85,8 @@ export const difference = (before: Before | undefined, after: After): Difference
   for (const [name, target] of now) applications[name] ??= leaving(target, counts);
   const { proxy: _, admin: __, applications: ___, ...rest } = after.desired;
   const listeners = {
-    http: listenerChange(
-      before && { key: httpListener(before.desired.proxy), spec: before.desired.proxy },
-      { key: httpListener(after.desired.proxy), spec: after.desired.proxy },
-      'proxy',
-    ),
-    admin: listenerChange(
-      before && { key: adminListener(before.desired.admin), spec: before.desired.admin },
-      { key: adminListener(after.desired.admin), spec: after.desired.admin },
-      'admin',
-    ),
+    http: httpChange(before, after.desired.proxy),
+    admin: adminChange(before?.desired.admin, after.desired.admin),
   };
   const daemon = before === undefined ? [] : changedFields(restOf(before.desired), rest);
   const deployments = Object.values(applications).flatMap((each) => Object.values(each.deployments));
@@ -176,13 +172,36 @@ const whyOf = (before: TargetDeployment, after: TargetDeployment, fields: readon
     : [...new Set(made.map((field) => (field === 'code' || field === 'import_path' ? path : field)))];
 };
 
-const listenerChange = (
-  before: { readonly key: string; readonly spec: object } | undefined,
-  after: { readonly key: string; readonly spec: object },
-  within: string,
-): ListenerChange => {
-  const fields = before === undefined ? [] : changedFields(before.spec, after.spec, within);
-  const [from, to] = [before?.key ?? '', after.key];
-  if (from === to) return { change: fields.length > 0 ? 'live' : 'nothing', fields };
-  return { change: from === '' ? 'open' : to === '' ? 'close' : 'move', fields };
+const httpChange = (before: Before | undefined, wanted: ProxySpec): ListenerChange => {
+  const now = before?.desired.proxy;
+  const fields = now === undefined ? [] : changedFields(now, wanted, 'proxy');
+  const at: Listening | undefined =
+    before?.http === undefined || now === undefined
+      ? undefined
+      : { ...before.http, tls: now.tls, maxHeaderBytes: now.maxHeaderBytes };
+  const move = listenerMove(at, wanted, driverOf(wanted.server, now?.server, at?.driver));
+  switch (move) {
+    case 'none':
+      return { change: fields.length > 0 ? 'live' : 'nothing', fields };
+    case 'reopen':
+      return { change: move, fields, note: 'for a moment nothing listens there' };
+    default:
+      return { change: move, fields };
+  }
+};
+
+/** What `auto` comes to is known where it is in force; elsewhere the fast one, which nearly every machine has. */
+const driverOf = (
+  wanted: ProxySpec['server'],
+  server: ProxySpec['server'] | undefined,
+  driver: HttpDriver | undefined,
+): HttpDriver => {
+  if (wanted === 'node') return 'node:http';
+  return wanted === server && driver !== undefined ? driver : 'uWebSockets.js';
+};
+
+const adminChange = (now: AdminSpec | undefined, wanted: AdminSpec): ListenerChange => {
+  if (now === undefined) return { change: 'open', fields: [] };
+  const fields = changedFields(now, wanted, 'admin');
+  return { change: adminMoves(now, wanted) ? 'move' : fields.length > 0 ? 'live' : 'nothing', fields };
 };

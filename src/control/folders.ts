@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { accessSync, constants, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { socketPath } from './platform.ts';
 
 export class Folders {
   /** Compiled code; kept between runs. */
@@ -41,11 +42,11 @@ export class Folders {
   }
 
   get controlSocket(): string {
-    return join(this.run, 'control');
+    return socketPath(this.run, 'control', process.platform);
   }
 
   get dataSocket(): string {
-    return join(this.run, 'data');
+    return socketPath(this.run, 'data', process.platform);
   }
 
   remove(): void {
@@ -65,10 +66,20 @@ const unusable = (folder: string): string | undefined => {
 
 const PREFIX = 'serve-daemon-';
 
+/** What cannot be known counts as alive. */
+const isAlive = (pid: number): boolean => {
+  if (existsSync('/proc/self')) return existsSync(`/proc/${pid}`);
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+};
+
 const sweep = (base: string): void => {
   for (const name of readdirSync(base)) {
     const pid = name.startsWith(PREFIX) ? Number(name.slice(PREFIX.length)) : Number.NaN;
-    if (!Number.isInteger(pid) || existsSync(`/proc/${pid}`) || !existsSync('/proc/self')) continue;
+    if (!Number.isInteger(pid) || isAlive(pid)) continue;
     try {
       rmSync(join(base, name), { recursive: true, force: true });
     } catch {

@@ -1,8 +1,9 @@
 /** From the text of a config to targets: compiles it, looks at code and models. What it comes to is a value; taking it is another step. */
 import { readFile } from 'node:fs/promises';
 import type { ApplicationSpec, DesiredState } from '../domain/desired.ts';
-import type { Diagnostic } from '../domain/diagnostic.ts';
+import type { Diagnostic, FileProblem } from '../domain/diagnostic.ts';
 import { type Artifacts, findArtifacts } from './artifacts.ts';
+import { readCertificate } from './certificate.ts';
 import { type CompiledCode, stopCompiler } from './code.ts';
 import { type BrokenApplication, hashOf, makeTarget, type TargetApplication } from './target.ts';
 
@@ -18,6 +19,7 @@ export type CompileConfig = (config: ConfigText) => {
   desired: DesiredState | undefined;
   diagnostics: readonly Diagnostic[];
   hash: string;
+  diagnose(problem: FileProblem): Diagnostic;
 };
 
 export type Outcome =
@@ -32,8 +34,7 @@ export type Outcome =
       /** It asks for something else than what was taken last. */
       readonly changed: boolean;
       readonly identity: string;
-      /** Code and models whose change may change the goal. */
-      readonly files: readonly string[];
+      readonly files: GoalFiles;
     }
   /** What served goes on serving. */
   | {
@@ -42,8 +43,15 @@ export type Outcome =
       /** By application: what is wrong with its code or models. */
       readonly problems: ReadonlyMap<string, string>;
       /** undefined: nothing is known about them, those known before still count. */
-      readonly files: readonly string[] | undefined;
+      readonly files: Partial<GoalFiles> | undefined;
     };
+
+/** Whose change may change the goal. */
+export interface GoalFiles {
+  /** And models. */
+  readonly code: readonly string[] | undefined;
+  readonly certificate: readonly string[];
+}
 
 export type GoalOutcome = Extract<Outcome, { type: 'goal' }>;
 
@@ -77,16 +85,20 @@ export class Goal {
    * @param understood called with what the config says before code is compiled and models are looked at, where it says anything
    */
   async read(config: ConfigText, first: boolean, understood: (desired: DesiredState) => void = () => {}): Promise<Outcome> {
-    const { desired, diagnostics, hash } = this.#compile(config);
+    const { desired: said, diagnostics: ofText, hash, diagnose } = this.#compile(config);
+    if (said === undefined) return { type: 'rejected', diagnostics: ofText, problems: new Map(), files: undefined };
+    const { desired, problems: ofCertificate, files: certificate } = await withCertificate(said);
+    const diagnostics = [...ofCertificate.map(diagnose), ...ofText];
+    if (ofCertificate.some(({ severity }) => severity === 'error'))
+      return { type: 'rejected', diagnostics, problems: new Map(), files: { code: undefined, certificate } };
     const warnings = diagnostics.filter(({ severity }) => severity === 'warning');
-    if (desired === undefined) return { type: 'rejected', diagnostics, problems: new Map(), files: undefined };
     understood(desired);
     const compiled = new Map<string, Promise<CompiledCode>>();
     const applications = await Promise.all(
       desired.applications.map(async (spec) => ({ spec, artifacts: await findArtifacts(spec, this.#codeCache, compiled) })),
     );
     await stopCompiler();
-    const files = applications.flatMap(({ artifacts }) => artifacts.files);
+    const files = { code: applications.flatMap(({ artifacts }) => artifacts.files), certificate };
     const problems = new Map<string, string>();
     for (const { spec, artifacts } of applications) {
       const problem = problemOf(spec, artifacts);
@@ -124,6 +136,16 @@ export class Goal {
     this.#broken = new Set(broken.map(({ spec }) => spec.name));
   }
 }
+
+/** With what the files of its certificate hold; a broken one is a mistake of the whole config, as no application is to be blamed. */
+const withCertificate = async (
+  desired: DesiredState,
+): Promise<{ desired: DesiredState; problems: readonly FileProblem[]; files: readonly string[] }> => {
+  const { proxy } = desired;
+  if (proxy.tls === null || !proxy.enabled) return { desired, problems: [], files: [] };
+  const { tls, problems, files } = await readCertificate(proxy.tls, Date.now());
+  return { desired: { ...desired, proxy: { ...proxy, tls } }, problems, files };
+};
 
 const problemOf = (spec: ApplicationSpec, { problems }: Artifacts): string | undefined => {
   const told = spec.deployments.flatMap(({ name }) => (problems.has(name) ? [`${name}: ${problems.get(name)}`] : []));

@@ -1,13 +1,11 @@
 /** Where the data plane listens for HTTP, or why it does not, as it has told last. */
-import type { ProxySpec } from '../domain/desired.ts';
-import { listenText } from '../domain/listener.ts';
-import type { FromDataPlane } from '../domain/snapshot.ts';
+import type { Listening } from '../domain/listener.ts';
 
-type Told = Extract<FromDataPlane, { type: 'listening' | 'listen-failed' }>;
+type Known = Pick<Listening, 'host' | 'askedPort' | 'port' | 'driver'> & { readonly secure: boolean };
 
 export class HttpListening {
-  url: string | undefined;
-  driver: string | undefined;
+  /** undefined: nowhere. */
+  at: Known | undefined;
   /** Why it is not where the config wants it. */
   error: string | undefined;
   #first!: (failure: string | undefined) => void;
@@ -16,27 +14,22 @@ export class HttpListening {
     this.#first = resolve;
   });
 
-  /** @param proxy what the config wants now */
-  observe(message: Told, proxy: ProxySpec): void {
-    if (message.type === 'listening') {
-      this.url = `http://${message.host.includes(':') ? `[${message.host}]` : message.host}:${message.port}`;
-      this.driver = message.driver;
-      this.error = undefined;
-    } else {
-      this.error = listenText(
-        'http_options',
-        proxy.host,
-        proxy.port,
-        message.code === 'UNKNOWN' ? message.message : message.code,
-      );
-    }
-    this.#first(this.error);
+  get url(): string | undefined {
+    if (this.at === undefined) return undefined;
+    const { secure, host, port } = this.at;
+    return `${secure ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
   }
 
-  /** The config wants none. */
-  disable(): void {
-    this.url = undefined;
-    this.driver = undefined;
+  /** @param at undefined: nothing listens any more, as the config wants it */
+  moved(at: Known | undefined): void {
+    this.at = at;
     this.error = undefined;
+    this.#first(undefined);
+  }
+
+  /** What listened before goes on. */
+  failed(error: string): void {
+    this.error = error;
+    this.#first(error);
   }
 }

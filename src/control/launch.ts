@@ -1,7 +1,8 @@
 /** Spawns a replica process: in a group of its own, ended by the kernel when the daemon dies, its output always drained. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { killReplica, systemMeans } from './kill.ts';
 import { LineSplitter } from './lines.ts';
+import { meansOf, THIS_PLATFORM } from './platform.ts';
 
 export interface LaunchOptions {
   /** The replica's program. */
@@ -19,26 +20,17 @@ export interface ReplicaHandle {
   kill(signal: NodeJS.Signals): void;
 }
 
-const found = (name: string): string | undefined => [`/usr/bin/${name}`, `/bin/${name}`].find((path) => existsSync(path));
-
-/** A daemon that is killed cannot stop its replicas: a second means, beside their socket, for those that are stuck. */
-export const SETPRIV = found('setpriv');
-/** A replica that is handed work does not push the data plane, which still has requests to hand out, off its core: a tenth more requests. */
-const CHRT = found('chrt');
-
-/** Each of these replaces itself by the next: what runs in the end is the replica, with this process id. */
-const PREFIX = [
-  ...(SETPRIV === undefined ? [] : [SETPRIV, '--pdeathsig', 'KILL']),
-  ...(CHRT === undefined ? [] : [CHRT, '--batch', '0']),
-];
+export const MEANS = meansOf(THIS_PLATFORM);
+const KILL = systemMeans(MEANS.groups);
 
 export const launchReplica = ({ entry, cwd, env, onLine, onExit }: LaunchOptions): ReplicaHandle => {
-  const [file = process.execPath, ...args] = [...PREFIX, process.execPath, entry];
+  const [file = process.execPath, ...args] = [...MEANS.prefix, process.execPath, entry];
   const child: ChildProcess = spawn(file, args, {
     cwd,
     env: env as NodeJS.ProcessEnv,
     stdio: ['ignore', 'pipe', 'pipe'],
-    detached: true,
+    detached: MEANS.groups,
+    windowsHide: true,
   });
   let exited = false;
   const exit = (code: number | null, signal: NodeJS.Signals | null) => {
@@ -62,12 +54,7 @@ export const launchReplica = ({ entry, cwd, env, onLine, onExit }: LaunchOptions
   return {
     pid: child.pid,
     kill: (signal) => {
-      if (child.pid === undefined) return;
-      try {
-        process.kill(-child.pid, signal);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-      }
+      if (child.pid !== undefined) killReplica(child.pid, signal, KILL);
     },
   };
 };

@@ -17,6 +17,10 @@ export interface ReplicaView {
   /** The same, of its start. */
   readonly startedAt: number;
   readonly refusedConfig: string | undefined;
+  /** Its process has proven who it is. */
+  readonly connected: boolean;
+  /** From its start until it was ready, or until now. */
+  readonly bootMs: number;
 }
 
 /** Deaths of one deployment, for the status. */
@@ -51,7 +55,7 @@ export class Managed {
   drainBy = Number.POSITIVE_INFINITY;
   #since = Date.now();
   readonly #bornAt = Date.now();
-  readonly #startedAt = performance.now();
+  readonly startedAt = performance.now();
   #readyAt: number | undefined;
   #health: NodeJS.Timeout | undefined;
 
@@ -70,7 +74,7 @@ export class Managed {
   }
 
   get ageMs(): number {
-    return Math.round(performance.now() - this.#startedAt);
+    return Math.round(performance.now() - this.startedAt);
   }
 
   get readyForMs(): number | undefined {
@@ -104,6 +108,8 @@ export class Managed {
       startedAt: this.#bornAt,
       // What was refused is told as long as it is wanted: going back to the value in force mends it.
       refusedConfig: this.refusedConfig?.hash === this.target.userConfigHash ? this.refusedConfig?.error : undefined,
+      connected: this.process?.connected === true,
+      bootMs: Math.round((this.#readyAt ?? performance.now()) - this.startedAt),
     };
   }
 

@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Json } from '../domain/json.ts';
 import type { FromPolicy, ToPolicy } from '../protocol/policy.ts';
-import { SETPRIV } from './launch.ts';
+import { MEANS } from './launch.ts';
 import { LineSplitter } from './lines.ts';
 import { backoffMs } from './restart.ts';
 
@@ -63,8 +63,7 @@ export class PolicyProcess<Wish> {
 
   #spawn(): ChildProcess {
     const { program, cwd, env, code, kwargs, onLine } = this.#options;
-    const prefix = SETPRIV === undefined ? [] : [SETPRIV, '--pdeathsig', 'KILL'];
-    const [file = process.execPath, ...args] = [...prefix, process.execPath, program];
+    const [file = process.execPath, ...args] = [...MEANS.endsWithUs, process.execPath, program];
     const child = spawn(file, args, { cwd, env: env as NodeJS.ProcessEnv, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
     for (const name of ['stdout', 'stderr'] as const) {
       const lines = new LineSplitter((line) => onLine(name, line));

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import type { DesiredState } from '../domain/desired.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
 import { type After, type ApplicationChange, type Before, type Difference, difference } from './difference.ts';
-import type { ConfigText, Goal, GoalOutcome, Outcome } from './goal.ts';
+import type { ConfigText, Goal, GoalFiles, GoalOutcome, Outcome } from './goal.ts';
 import type { ConfigSource, History, Revision } from './history.ts';
 
 export interface ReloaderOptions {
@@ -22,11 +22,13 @@ export interface ReloaderOptions {
   /** A goal was taken: first what it says of the daemon itself, then its applications. */
   readonly apply: (outcome: GoalOutcome, before: DesiredState, retry: boolean) => Promise<void>;
   /** @param since milliseconds since the epoch: when reading them began */
-  readonly follow: (files: readonly string[], since: number) => void;
+  readonly follow: (files: GoalFiles, since: number) => void;
   /** What is known of the config is otherwise. */
   readonly changed: () => void;
   readonly serving: () => Omit<Before, 'desired'>;
   /** Replicas by deployment, with this goal. */
+  /** The file is read anew; it was applied or rejected. */
+  readonly onReload?: ((state: 'begins' | 'ends') => void) | undefined;
   readonly countsIf: (outcome: GoalOutcome) => After['counts'];
 }
 
@@ -71,9 +73,11 @@ export class Reloader {
   #settledHash = '';
   /** By application: when it was last changed, and how. */
   readonly #deployed = new Map<string, Deployed>();
-  #files: readonly string[] = [];
+  #files: GoalFiles = { code: [], certificate: [] };
   #turn: Promise<unknown> = Promise.resolve();
   #waiting: { retry: boolean } | undefined;
+  /** Reloads that have been asked for and are not done. */
+  #open = 0;
   #closed = false;
 
   constructor(options: ReloaderOptions) {
@@ -164,10 +168,17 @@ export class Reloader {
     }
     const waiting = { retry };
     this.#waiting = waiting;
+    if (this.#open++ === 0) this.#options.onReload?.('begins');
     void this.#next(() => {
       this.#waiting = undefined;
       return this.#readAgain(waiting.retry);
-    }).catch((error: Error) => this.#options.log().error({ err: error }, 'reload failed'));
+    })
+      .catch((error: Error) => {
+        if (!this.#closed) this.#options.log().error({ err: error }, 'reload failed');
+      })
+      .finally(() => {
+        if (--this.#open === 0) this.#options.onReload?.('ends');
+      });
   }
 
   /** Another writer than the file. The file stays as it is; its next change wins. */
@@ -296,8 +307,9 @@ export class Reloader {
     for (const { code, path, line, message } of warnings) this.#options.log().warn({ code, path, line }, message);
   }
 
-  #follow(files: readonly string[] | undefined, since: number): void {
-    this.#files = files ?? this.#files;
+  #follow(files: Partial<GoalFiles> | undefined, since: number): void {
+    const { code, certificate } = this.#files;
+    this.#files = { code: files?.code ?? code, certificate: files?.certificate ?? certificate };
     this.#options.follow(this.#files, since);
   }
 }

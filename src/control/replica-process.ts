@@ -78,6 +78,10 @@ export class ReplicaProcess {
     return this.#handle.pid;
   }
 
+  get connected(): boolean {
+    return this.#socket !== undefined;
+  }
+
   /** The replica has connected and proven who it is. */
   attach(socket: Socket, reader: FrameReader): void {
     if (this.#dead || this.#socket !== undefined) return void socket.destroy();

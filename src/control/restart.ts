@@ -4,6 +4,8 @@
 export interface RestartMemory {
   /** Starts in a row that failed, or died soon after. */
   readonly failures: number;
+  /** When the last of them was counted (monotonic milliseconds). */
+  readonly failedAt: number;
   /** No start before this time (monotonic milliseconds). */
   readonly notBefore: number;
   /** A replica of this version was ready once. */
@@ -12,15 +14,23 @@ export interface RestartMemory {
   readonly error: string;
 }
 
-export const NO_FAILURES: RestartMemory = { failures: 0, notBefore: 0, everReady: false, error: '' };
+export const NO_FAILURES: RestartMemory = {
+  failures: 0,
+  failedAt: Number.NEGATIVE_INFINITY,
+  notBefore: 0,
+  everReady: false,
+  error: '',
+};
 
 /** A replica that lived this long after it was ready did not fail to start: it is replaced at once. */
 const SETTLED_MS = 10_000;
 const LONGEST_MS = 60_000;
 
 /**
+ * Replicas that were started side by side and die of one cause are one failure: four that find no database have not tried four times.
  * @param readyForMs how long it had been ready; undefined: it never was
  * @param rand in [0, 1)
+ * @param startedAt when it was started, on the clock of `now`
  */
 export const afterDeath = (
   memory: RestartMemory,
@@ -28,10 +38,12 @@ export const afterDeath = (
   error: string,
   now: number,
   rand: number,
+  startedAt = now,
 ): RestartMemory => {
   if (readyForMs !== undefined && readyForMs >= SETTLED_MS) return { ...memory, failures: 0, notBefore: now, error };
+  if (startedAt < memory.failedAt) return { ...memory, error };
   const failures = memory.failures + 1;
-  return { ...memory, failures, notBefore: now + backoffMs(failures, rand), error };
+  return { ...memory, failures, failedAt: now, notBefore: now + backoffMs(failures, rand), error };
 };
 
 /** 0, 0.5, 1, 2 … 60 s, ±20 %. */
@@ -50,3 +62,11 @@ export const hasFailed = (memory: RestartMemory, maxRetries: number): boolean =>
  */
 export const isUnhealthy = (memory: RestartMemory, maxRetries: number): boolean =>
   memory.everReady && memory.failures > 1 && memory.failures >= maxRetries;
+
+/**
+ * Whether a replica that has not answered for `limitMs` may be held to it. Heartbeats begin before the constructor, which may be busy for
+ * as long as `startup_timeout_s` allows: what was not answered then says nothing of what is ready now.
+ * @param readyForMs undefined: it is not ready
+ */
+export const mayBeUnresponsive = (readyForMs: number | undefined, limitMs: number): boolean =>
+  readyForMs !== undefined && readyForMs >= limitMs;

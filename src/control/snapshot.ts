@@ -16,6 +16,7 @@ export interface Retiring {
 export interface SnapshotInput {
   readonly revision: number;
   readonly proxy: ProxySpec;
+  readonly attempt: number;
   readonly ready: boolean;
   readonly targets: readonly TargetApplication[];
   readonly broken: readonly BrokenApplication[];
@@ -26,7 +27,7 @@ export interface SnapshotInput {
 }
 
 export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
-  const { revision, proxy, ready, targets, broken, actual, failure } = input;
+  const { revision, proxy, attempt, ready, targets, broken, actual, failure } = input;
   const applications = [...actual.serving.values()].map((serving) => servedRouting(serving, actual));
   // A route that somebody serves is his until it is handed over; one that is not served yet says why.
   const taken = new Set(applications.map(({ routePrefix }) => routePrefix));
@@ -53,7 +54,7 @@ export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
     .map(
       ({ id, application, deployment, version }): ReplicaRouting => ({ id, deployment: `${application}/${deployment}`, version }),
     );
-  return { revision, proxy, ready, applications, replicas };
+  return { revision, proxy, attempt, ready, applications, replicas };
 };
 
 const servedRouting = ({ target, generation }: Serving, actual: ActualState): ApplicationRouting => {

@@ -16,6 +16,8 @@ import { DeploymentQueue } from './queue.ts';
 
 /** Calls that one replica may have under way at once: beyond it something is wrong in its code. */
 const MAX_CHILD_CALLS = 10_000;
+/** Links are looked at twice a second; so long after the last look it was the daemon that had no turn. */
+const HELD_UP_MS = 1500;
 
 export interface CallRequest {
   readonly generation: Generation;
@@ -41,6 +43,7 @@ const MAX_TRACES = 512;
 
 export class Dispatcher implements LinkOwner {
   readonly #now: () => number;
+  #checkedAt: number;
   readonly #post: (message: FromDataPlane) => void;
   readonly #generations = new Map<string, Generation>();
   readonly #queues = new Map<string, DeploymentQueue>();
@@ -54,6 +57,7 @@ export class Dispatcher implements LinkOwner {
 
   constructor(now: () => number, post: (message: FromDataPlane) => void) {
     this.#now = now;
+    this.#checkedAt = now();
     this.#post = post;
     this.#meter = new LoadMeter(
       () => this.#queues.values(),
@@ -214,6 +218,11 @@ export class Dispatcher implements LinkOwner {
 
   /** Tells the controller of replicas whose loop is stuck, or all of whose slots are held by requests that nobody waits for. */
   checkLinks(): void {
+    const now = this.#now();
+    const heldUp = now - this.#checkedAt > HELD_UP_MS;
+    this.#checkedAt = now;
+    // The daemon itself was stopped, or got no turn: answers that have come meanwhile are read before the next look.
+    if (heldUp) return;
     for (const [replica, link] of this.#links) {
       const queue = this.#queues.get(link.deployment);
       const limitMs = queue?.routing.unresponsiveTimeoutMs ?? Number.POSITIVE_INFINITY;

@@ -27,6 +27,20 @@ export interface ProxySpec {
   readonly maxHeaderBytes: number;
   readonly server: 'auto' | 'uws' | 'node';
   readonly drainGraceMs: number;
+  /** null: plain HTTP. */
+  readonly tls: TlsSpec | null;
+}
+
+/** `http_options.ssl_*`. Paths are absolute, the files PEM. */
+export interface TlsSpec {
+  readonly keyFile: string;
+  /** The certificate, and behind it those that lead to its authority. */
+  readonly certFile: string;
+  readonly password: string | null;
+  /** Authorities that clients must be signed by; null: clients need no certificate. */
+  readonly caFile: string | null;
+  /** Of what the files hold; empty until they have been read. Another one: the certificate was renewed. */
+  readonly fingerprint: string;
 }
 
 /** `admin_options`. */

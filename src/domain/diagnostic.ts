@@ -17,3 +17,12 @@ export interface Diagnostic {
   /** The application whose files are missing (`FILE_MISSING`): it cannot start, the others can. */
   readonly application?: string;
 }
+
+/** What is wrong with a file that the config names, before it has its place in the config. */
+export interface FileProblem {
+  readonly severity: Diagnostic['severity'];
+  readonly code: string;
+  /** Of the field that names it: `['http_options', 'ssl_keyfile']`. */
+  readonly path: readonly (string | number)[];
+  readonly message: string;
+}

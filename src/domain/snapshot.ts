@@ -1,10 +1,13 @@
 /** The one value in which control plane and data plane meet: what may be served, by whom, under which limits. Swapped whole. */
 import type { BatchingSpec, Ingress, ProxySpec } from './desired.ts';
 import type { CallTarget } from './graph.ts';
+import type { HttpDriver } from './listener.ts';
 
 export interface RoutingSnapshot {
   readonly revision: number;
   readonly proxy: ProxySpec;
+  /** Which config, or asking again, this follows from: a listener that could not be had is tried once for each. */
+  readonly attempt: number;
   /** False until every application of the first config is ready or has failed: `/-/healthz` says 503. */
   readonly ready: boolean;
   readonly applications: readonly ApplicationRouting[];
@@ -64,8 +67,19 @@ export type ToDataPlane =
 /** Data plane → main thread. */
 export type FromDataPlane =
   | { readonly type: 'started' }
-  | { readonly type: 'listening'; readonly host: string; readonly port: number; readonly driver: string }
+  | {
+      readonly type: 'listening';
+      readonly host: string;
+      /** 0: any that is free. */
+      readonly askedPort: number;
+      readonly port: number;
+      readonly driver: HttpDriver;
+      readonly secure: boolean;
+    }
+  /** What listened before goes on. */
   | { readonly type: 'listen-failed'; readonly code: string; readonly message: string }
+  /** Nothing listens any more, as the config wants it. */
+  | { readonly type: 'not-listening' }
   /** No request of this generation is alive; its replicas may go. */
   | { readonly type: 'generation-idle'; readonly application: string; readonly generation: number }
   /** A replica that may take no more work has none left. */

@@ -1,6 +1,7 @@
 /** Chooses what serves HTTP: uWebSockets.js where a binary of it can be loaded, else node:http. */
 
 import { createRequire } from 'node:module';
+import type { HttpDriver } from '../domain/listener.ts';
 import { startNodeServer } from './http-node.ts';
 import type { HttpHandler, HttpServer, HttpServerOptions } from './http-server.ts';
 import { startUwsServer } from './http-uws.ts';
@@ -8,22 +9,36 @@ import type { UwsModule } from './uws-types.ts';
 
 export type HttpDriverKind = 'auto' | 'uws' | 'node';
 
+/** A driver that can be had on this machine. */
+export interface ChosenDriver {
+  readonly name: HttpDriver;
+  /**
+   * Starts a server and waits until it listens.
+   * @throws ListenError when the address cannot be had; Error when the certificate cannot be served
+   */
+  start(options: HttpServerOptions, handler: HttpHandler): Promise<HttpServer>;
+}
+
 /**
- * Starts a server and waits until it listens.
- * @param kind `auto` takes the faster driver that loads; `fallbackReason` of the server says why it is the other one
- * @throws ListenError when the address cannot be had; Error when `uws` is asked for and cannot be loaded
+ * @param kind `auto` takes the faster driver that loads; `fallbackReason` of its servers says why it is the other one
+ * @throws Error when `uws` is asked for and cannot be loaded
  */
-export const startHttpServer = async (
-  kind: HttpDriverKind,
-  options: HttpServerOptions,
-  handler: HttpHandler,
-): Promise<HttpServer> => {
-  if (kind === 'node') return startNodeServer(options, handler);
-  const loaded = loadUws(createRequire(import.meta.url));
-  if (loaded.uws !== undefined) return startUwsServer(loaded.uws, options, handler);
-  if (kind === 'uws') throw new Error(`uWebSockets.js cannot be loaded: ${loaded.reason}`);
-  return startNodeServer(options, handler, loaded.reason);
+export const chooseDriver = (kind: HttpDriverKind): ChosenDriver => {
+  if (kind === 'node') return nodeDriver(undefined);
+  loaded ??= loadUws(createRequire(import.meta.url));
+  const { uws, reason } = loaded;
+  if (uws !== undefined) return { name: 'uWebSockets.js', start: (options, handler) => startUwsServer(uws, options, handler) };
+  if (kind === 'uws') throw new Error(`uWebSockets.js cannot be loaded: ${reason}`);
+  return nodeDriver(reason);
 };
+
+const nodeDriver = (fallbackReason: string | undefined): ChosenDriver => ({
+  name: 'node:http',
+  start: (options, handler) => startNodeServer(options, handler, fallbackReason),
+});
+
+/** What is installed does not change while the process lives. */
+let loaded: Loaded | undefined;
 
 type Loaded = { uws: UwsModule; reason?: undefined } | { uws?: undefined; reason: string };
 

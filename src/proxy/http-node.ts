@@ -1,36 +1,30 @@
-/** The HTTP driver on node:http: slower than uWebSockets.js, stricter in what it reads, and complete (HTTP/1.0, pipelining, trailers). */
+/**
+ * The HTTP driver on node:http: slower than uWebSockets.js, stricter in what it reads, and complete (HTTP/1.0, pipelining, trailers).
+ * One acceptor keeps the port; behind it a server that listens nowhere has the connections, so that certificates and limits are swapped, and
+ * HTTP becomes HTTPS, without a new listener.
+ */
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
-import { rawRefusal, refusalHeaders } from './http-answer.ts';
-import { checkRequestLine, isHost, type Refusal, readFraming, statusOf } from './http-framing.ts';
-import { type NodeConnection, NodeExchange } from './http-node-exchange.ts';
-import { type HttpHandler, type HttpServer, type HttpServerOptions, ListenError } from './http-server.ts';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { NodeChild } from './http-node-child.ts';
+import { type HttpHandler, type HttpRenewal, type HttpServer, type HttpServerOptions, ListenError } from './http-server.ts';
 
-const MAX_HEADER_BYTES = 16 * 1024;
-/** As uWebSockets.js has it, which cannot be told otherwise. */
-const HEADERS_TIMEOUT_MS = 10_000;
-const REQUEST_TIMEOUT_MS = 300_000;
-
+/** @throws ListenError when the address cannot be had; Error when the certificate cannot be served */
 export const startNodeServer = async (
   options: HttpServerOptions,
   handler: HttpHandler,
   fallbackReason?: string,
 ): Promise<HttpServer> => {
-  const http = createServer({
-    maxHeaderSize: options.maxHeaderBytes ?? MAX_HEADER_BYTES,
-    headersTimeout: HEADERS_TIMEOUT_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    connectionsCheckingInterval: 2000,
-    // Ours answers as every other refusal does, and lets HTTP/1.0 through.
-    requireHostHeader: false,
-  });
-  // Node would leave out the headers beyond its limit and say nothing; ours counts them.
-  http.maxHeadersCount = 0;
-  const server = new NodeServer(http, options, handler, fallbackReason);
+  const child = await NodeChild.make(options, options.limits, handler);
+  const acceptor = createServer({ allowHalfOpen: true, noDelay: true });
+  const server = new NodeServer(acceptor, child, options, handler, fallbackReason);
   const port = await new Promise<number>((resolve, reject) => {
-    http.once('error', (error: NodeJS.ErrnoException) => reject(new ListenError(error.code ?? 'UNKNOWN', error.message)));
-    http.listen({ host: options.host, port: options.port, exclusive: true }, () => resolve((http.address() as AddressInfo).port));
+    acceptor.once('error', (error: NodeJS.ErrnoException) => {
+      child.close();
+      reject(new ListenError(error.code ?? 'UNKNOWN', error.message));
+    });
+    acceptor.listen({ host: options.host, port: options.port, exclusive: true }, () =>
+      resolve((acceptor.address() as AddressInfo).port),
+    );
   });
   return Object.assign(server, { port });
 };
@@ -38,172 +32,53 @@ export const startNodeServer = async (
 class NodeServer {
   readonly driver = 'node:http';
   readonly fallbackReason: string | undefined;
-  readonly #http: Server;
+  readonly #acceptor: Server;
   readonly #options: HttpServerOptions;
   readonly #handler: HttpHandler;
-  readonly #connections = new Map<Socket, NodeConnection>();
-  #stopping = false;
+  #child: NodeChild;
+  /** Of before a renewal; their connections end with their next answer. */
+  readonly #leaving = new Set<NodeChild>();
 
-  constructor(http: Server, options: HttpServerOptions, handler: HttpHandler, fallbackReason: string | undefined) {
-    this.#http = http;
+  constructor(
+    acceptor: Server,
+    child: NodeChild,
+    options: HttpServerOptions,
+    handler: HttpHandler,
+    fallbackReason: string | undefined,
+  ) {
+    this.#acceptor = acceptor;
+    this.#child = child;
     this.#options = options;
     this.#handler = handler;
     this.fallbackReason = fallbackReason;
-    http.on('connection', (socket) => this.#opened(socket));
-    http.on('request', (req, res) => this.#request(req, res, false));
-    http.on('checkContinue', (req, res) => this.#request(req, res, true));
-    http.on('checkExpectation', (req, res) => this.#request(req, res, false));
-    http.on('connect', (_req, socket: Socket) =>
-      sendRaw(socket, { code: 'INVALID_INPUT', message: 'expected another method than CONNECT' }),
-    );
-    http.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#broken(error, socket as Socket));
+    acceptor.on('connection', (socket: Socket) => this.#child.accept(socket));
+  }
+
+  async renew(options: HttpRenewal): Promise<void> {
+    const child = await NodeChild.make(options, this.#options.limits, this.#handler);
+    if (!this.#acceptor.listening) return child.close();
+    const before = this.#child;
+    this.#child = child;
+    this.#leaving.add(before);
+    void before.leave().then(() => this.#leaving.delete(before));
+  }
+
+  retire(): void {
+    this.#child.retire();
+  }
+
+  async leave(): Promise<void> {
+    this.#acceptor.close();
+    await Promise.all([this.#child, ...this.#leaving].map((child) => child.leave()));
   }
 
   stopAccepting(): void {
-    if (this.#stopping) return;
-    this.#stopping = true;
-    this.#http.close();
-    this.#http.closeIdleConnections();
+    this.#acceptor.close();
+    for (const child of [this.#child, ...this.#leaving]) child.closeIdle();
   }
 
   destroy(): void {
-    this.#stopping = true;
-    this.#http.close();
-    this.#http.closeAllConnections();
-  }
-
-  #opened(socket: Socket): void {
-    const connection: NodeConnection = {
-      open: new Set(),
-      last: undefined,
-      closing: () => this.#stopping || connection.isBroken || this.#options.limits().draining,
-      isBroken: false,
-      isRefused: false,
-    };
-    this.#connections.set(socket, connection);
-    // Node takes its own listener away where it hands the socket over (CONNECT); an error is followed by `close` in any case.
-    socket.on('error', () => {});
-    socket.on('close', () => {
-      this.#connections.delete(socket);
-      for (const exchange of connection.open) exchange.gone();
-    });
-  }
-
-  #request(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
-    const connection = this.#connections.get(req.socket);
-    // Behind a request that was refused nothing is executed: its answer closes the connection.
-    if (connection === undefined || connection.isRefused) return;
-    try {
-      const limits = this.#options.limits();
-      this.#http.keepAliveTimeout = limits.keepAliveTimeoutMs;
-      const headers = lowerCaseNames(req.rawHeaders);
-      const target = splitTarget(req.url ?? '', headers);
-      const framing = readFraming(headers, limits.maxRequestBodyBytes, req.httpVersion === '1.0');
-      const method = req.method ?? '';
-      let refusal = framing.refusal ?? (target === undefined ? TARGET_ODD : checkRequestLine(method, target.path, target.query));
-      // Node takes a line without a version for 0.9, and any version at its word.
-      if (req.httpVersion !== '1.1' && req.httpVersion !== '1.0') refusal = VERSION_ODD;
-      else if (target?.path === '*' && method !== 'OPTIONS') refusal = TARGET_ODD;
-      if (refusal !== undefined || target === undefined) {
-        connection.isRefused = true;
-        refuse(res, refusal ?? TARGET_ODD);
-        return;
-      }
-      const exchange = new NodeExchange(
-        connection,
-        req,
-        res,
-        target,
-        headers,
-        framing,
-        limits.maxRequestBodyBytes,
-        expectsContinue,
-      );
-      try {
-        this.#handler(exchange);
-      } catch {
-        exchange.abort();
-      }
-    } catch {
-      req.socket.destroy();
-    }
-  }
-
-  /** What the parser could not read. Requests before it on the same connection are answered first, then it is closed. */
-  #broken(error: NodeJS.ErrnoException, socket: Socket): void {
-    const connection = this.#connections.get(socket);
-    if (connection === undefined || !socket.writable || error.code === 'ECONNRESET') {
-      socket.destroy();
-      return;
-    }
-    // Its answer closes the connection; what is wrong behind it interests nobody.
-    if (connection.isRefused) return;
-    connection.isBroken = true;
-    const last = connection.last;
-    if (connection.open.size > 0 && last !== undefined && connection.open.has(last)) {
-      if (last.isReceived) return;
-      // It is the body of the last one that is broken; behind answers not yet given there is no place for a refusal.
-      const canAnswer = connection.open.size === 1 && !last.hasBegun;
-      last.gone();
-      if (!canAnswer) {
-        socket.destroy();
-        return;
-      }
-    } else if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0) {
-      socket.destroy();
-      return;
-    }
-    sendRaw(socket, REFUSALS[error.code ?? ''] ?? MALFORMED);
+    this.#acceptor.close();
+    for (const child of [this.#child, ...this.#leaving]) child.close();
   }
 }
-
-const MALFORMED: Refusal = { code: 'INVALID_INPUT', message: 'expected a well-formed HTTP/1.1 message' };
-const VERSION_ODD: Refusal = { code: 'INVALID_INPUT', message: 'expected HTTP/1.1 or HTTP/1.0' };
-const TARGET_ODD: Refusal = {
-  code: 'INVALID_INPUT',
-  message: 'expected a request target in origin-form, absolute-form, or * for OPTIONS',
-};
-const REFUSALS: Readonly<Record<string, Refusal>> = {
-  HPE_HEADER_OVERFLOW: {
-    code: 'HEADERS_TOO_LARGE',
-    message: 'expected fewer bytes of headers: they are over http_options.max_header_size',
-  },
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: { code: 'PAYLOAD_TOO_LARGE', message: 'expected shorter chunk extensions' },
-  ERR_HTTP_REQUEST_TIMEOUT: { code: 'DEADLINE_EXCEEDED', message: 'expected the whole request in time' },
-};
-
-const sendRaw = (socket: Socket, refusal: Refusal): void => {
-  socket.write(`HTTP/1.1 ${rawRefusal(refusal)}`);
-  socket.destroySoon();
-};
-
-const refuse = (res: ServerResponse, refusal: Refusal): void => {
-  const body = `${refusal.message}\r\n`;
-  const own = ['content-length', String(body.length), 'connection', 'close'];
-  res.writeHead(statusOf(refusal.code), [...refusalHeaders(refusal), ...own]);
-  res.end(body);
-};
-
-const lowerCaseNames = (raw: readonly string[]): string[] => {
-  const headers = raw.slice();
-  for (let i = 0; i < headers.length; i += 2) headers[i] = (headers[i] as string).toLowerCase();
-  return headers;
-};
-
-/** Path and query of a target. The host of an absolute one takes the place of the Host header (RFC 9112, 3.2.2). */
-const splitTarget = (url: string, headers: string[]): { path: string; query: string } | undefined => {
-  let target = url;
-  if (!url.startsWith('/')) {
-    if (url === '*') return { path: '*', query: '' };
-    const start = /^https?:\/\//i.exec(url)?.[0].length;
-    if (start === undefined) return undefined;
-    const rest = url.slice(start).search(/[/?]/);
-    const end = rest < 0 ? url.length : start + rest;
-    const authority = url.slice(start, end);
-    if (!isHost(authority)) return undefined;
-    for (let i = 0; i < headers.length; i += 2) if (headers[i] === 'host') headers[i + 1] = authority;
-    target = url[end] === '/' ? url.slice(end) : `/${url.slice(end)}`;
-  }
-  const mark = target.indexOf('?');
-  return mark < 0 ? { path: target, query: '' } : { path: target.slice(0, mark), query: target.slice(mark + 1) };
-};

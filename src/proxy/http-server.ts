@@ -1,16 +1,29 @@
 /** The small interface that both HTTP drivers (uWebSockets.js, node:http) stand behind. A driver frames and limits; it knows no routes. */
 
-export interface HttpServerOptions {
+import type { TlsSpec } from '../domain/desired.ts';
+import type { HttpDriver } from '../domain/listener.ts';
+
+export interface HttpServerOptions extends HttpRenewal {
   host: string;
   /** 0: a free port. */
   port: number;
-  /** Bytes of a request's head, 16 KiB when not given. For uWebSockets.js it is the environment that says so, before its thread starts. */
-  maxHeaderBytes?: number;
   /** Read at each request, so that a reload changes them without a new listener. */
   limits: () => HttpLimits;
 }
 
+/** What `renew` can change while the socket stays. */
+export interface HttpRenewal {
+  /** null: plain HTTP. */
+  tls: TlsSpec | null;
+  /**
+   * Bytes of a request's head. uWebSockets.js reads its own limit once, from the environment, when it is loaded: there this can only lower it,
+   * and does so without being renewed.
+   */
+  maxHeaderBytes: number;
+}
+
 export interface HttpLimits {
+  maxHeaderBytes: number;
   /** Beyond it: 413 without reading the rest, then close. */
   maxRequestBodyBytes: number;
   keepAliveTimeoutMs: number;
@@ -61,12 +74,24 @@ export interface HttpExchange {
 }
 
 export interface HttpServer {
-  readonly driver: 'uWebSockets.js' | 'node:http';
+  readonly driver: HttpDriver;
   /** Why `auto` did not get the faster driver: for a warning in the log. */
   readonly fallbackReason: string | undefined;
   /** The port that was bound. */
   readonly port: number;
-  /** Stops accepting; connections with a request in work live on and get `connection: close`, idle ones are closed. */
+  /**
+   * New connections meet these; those of before live on, and each is told `connection: close` with its next answer.
+   * @throws Error when they cannot be met, also plain HTTP for TLS on uWebSockets.js: what was in force stays
+   */
+  renew(options: HttpRenewal): Promise<void>;
+  /** Accepts on, and tells every client that its connection closes: another listener takes over. `renew` takes it back. */
+  retire(): void;
+  /**
+   * Accepts no more, and cuts nothing: a connection ends with its next answer, or when it is idle for too long.
+   * @returns when none is left, and all is closed
+   */
+  leave(): Promise<void>;
+  /** For the end of the process. Stops accepting; connections with a request in work live on and get `connection: close`, idle ones are closed. */
   stopAccepting(): void;
   /** Closes everything at once. Not to be called from inside a handler's own turn. */
   destroy(): void;

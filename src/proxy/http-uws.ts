@@ -1,24 +1,25 @@
 /**
  * The HTTP driver on uWebSockets.js. One acceptor keeps the port; the connections live in a child app behind it, so that handlers and
- * certificates can be swapped without a new listener. Acceptor and child share this thread: a connection that was accepted is handed
+ * certificates are swapped without a new listener. Acceptor and child share this thread: a connection that was accepted is handed
  * over on the next turn of the event loop.
  */
 
 import { createServer } from 'node:net';
-import { checkRequestLine, readFraming } from './http-framing.ts';
-import { type HttpHandler, type HttpServer, type HttpServerOptions, ListenError } from './http-server.ts';
-import { refuseRequest } from './http-uws-answer.ts';
-import { UwsExchange } from './http-uws-exchange.ts';
-import type { UwsApp, UwsModule, UwsRequest, UwsResponse } from './uws-types.ts';
+import type { TlsSpec } from '../domain/desired.ts';
+import { type HttpHandler, type HttpRenewal, type HttpServer, type HttpServerOptions, ListenError } from './http-server.ts';
+import { readTls } from './http-tls.ts';
+import { UwsChild } from './http-uws-child.ts';
+import type { UwsApp, UwsModule } from './uws-types.ts';
 
 /** Sums to what the library takes for "do not write my name into answers". */
 const SILENT = '999999990007';
 
+/** @throws ListenError when the address cannot be had; Error when the certificate cannot be served */
 export const startUwsServer = async (uws: UwsModule, options: HttpServerOptions, handler: HttpHandler): Promise<HttpServer> => {
   uws._cfg?.(SILENT);
-  const acceptor = uws.App();
-  const server = new UwsServer(uws.App(), acceptor, options, handler);
-  const port = await listen(uws, acceptor, options).catch((error: unknown) => {
+  const [acceptor, child] = await appsFor(uws, options.tls, 2);
+  const server = new UwsServer(uws, child as UwsApp, acceptor as UwsApp, options, handler);
+  const port = await listen(uws, acceptor as UwsApp, options).catch((error: unknown) => {
     server.destroy();
     throw error;
   });
@@ -26,89 +27,97 @@ export const startUwsServer = async (uws: UwsModule, options: HttpServerOptions,
 };
 
 class UwsServer {
-  readonly #child: UwsApp;
+  readonly #uws: UwsModule;
   readonly #acceptor: UwsApp;
   readonly #options: HttpServerOptions;
   readonly #handler: HttpHandler;
-  #inWork = 0;
-  #stopping = false;
-  #closed = false;
+  readonly #isSecure: boolean;
+  #child: UwsChild;
+  /** Of before a renewal; their connections end with their next answer. */
+  readonly #leaving = new Set<UwsChild>();
+  #accepts = true;
 
-  constructor(child: UwsApp, acceptor: UwsApp, options: HttpServerOptions, handler: HttpHandler) {
-    this.#child = child;
+  constructor(uws: UwsModule, child: UwsApp, acceptor: UwsApp, options: HttpServerOptions, handler: HttpHandler) {
+    this.#uws = uws;
     this.#acceptor = acceptor;
     this.#options = options;
     this.#handler = handler;
-    child.any('/*', (res, req) => this.#request(res, req));
-    acceptor.addChildAppDescriptor(child.getDescriptor());
+    this.#isSecure = options.tls !== null;
+    this.#child = this.#childOf(child, options.tls);
+  }
+
+  async renew({ tls }: HttpRenewal): Promise<void> {
+    if ((tls !== null) !== this.#isSecure) throw new Error('uWebSockets.js cannot exchange HTTP and HTTPS on one socket');
+    const [app] = (await appsFor(this.#uws, tls, 1)) as [UwsApp];
+    if (!this.#accepts) {
+      app.close();
+      return;
+    }
+    const before = this.#child;
+    this.#child = this.#childOf(app, tls);
+    this.#acceptor.removeChildAppDescriptor(before.app.getDescriptor());
+    this.#leaving.add(before);
+    void before.leave().then(() => this.#leaving.delete(before));
+  }
+
+  retire(): void {
+    this.#child.retire();
+  }
+
+  async leave(): Promise<void> {
+    this.#stopListening();
+    await Promise.all([this.#child, ...this.#leaving].map((child) => child.leave()));
   }
 
   stopAccepting(): void {
-    if (this.#stopping) return;
-    this.#stopping = true;
-    this.#acceptor.close();
-    this.#closeWhenIdle();
+    this.#stopListening();
+    for (const child of [this.#child, ...this.#leaving]) child.closeWhenIdle();
   }
 
   destroy(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#stopping = true;
-    this.#acceptor.removeChildAppDescriptor(this.#child.getDescriptor());
+    this.#stopListening();
+    for (const child of [this.#child, ...this.#leaving]) child.close();
+  }
+
+  #childOf(app: UwsApp, tls: TlsSpec | null): UwsChild {
+    const child = new UwsChild(app, this.#options.limits, tls !== null && tls.caFile !== null, this.#handler);
+    this.#acceptor.addChildAppDescriptor(app.getDescriptor());
+    return child;
+  }
+
+  #stopListening(): void {
+    if (!this.#accepts) return;
+    this.#accepts = false;
+    this.#acceptor.removeChildAppDescriptor(this.#child.app.getDescriptor());
     this.#acceptor.close();
-    this.#child.close();
-    // A connection may be on its way from the acceptor to the child.
-    setImmediate(() => this.#child.close());
-  }
-
-  closing(): boolean {
-    return this.#stopping || this.#options.limits().draining;
-  }
-
-  done(): void {
-    this.#inWork--;
-    if (this.#stopping) this.#closeWhenIdle();
-  }
-
-  /** The library tells no connection from another, so idle ones can only be closed all together: when none has a request in work. */
-  #closeWhenIdle(): void {
-    if (this.#inWork > 0 || this.#closed) return;
-    setImmediate(() => {
-      if (this.#inWork === 0) this.destroy();
-    });
-  }
-
-  #request(res: UwsResponse, req: UwsRequest): void {
-    let exchange: UwsExchange | undefined;
-    try {
-      const method = req.getCaseSensitiveMethod();
-      const path = req.getUrl();
-      const query = req.getQuery() ?? '';
-      const headers: string[] = [];
-      collected = headers;
-      req.forEach(collect);
-      const { maxRequestBodyBytes } = this.#options.limits();
-      const framing = readFraming(headers, maxRequestBodyBytes);
-      const refusal = framing.refusal ?? checkRequestLine(method, path, query);
-      if (refusal !== undefined) {
-        refuseRequest(res, method, refusal);
-        return;
-      }
-      this.#inWork++;
-      exchange = new UwsExchange(this, res, method, path, query, headers, framing, maxRequestBodyBytes);
-      this.#handler(exchange);
-    } catch {
-      if (exchange === undefined) res.close();
-      else exchange.abort();
-    }
-    exchange?.watch();
   }
 }
 
-/** The library lends one listener at a time: one function for all requests spares each of them a closure. */
-let collected: string[] = [];
-const collect = (name: string, value: string): void => {
-  collected.push(name, value);
+/** The library reads the files by itself: they are looked at before and after, so that what it has read is what was checked. */
+const appsFor = async (uws: UwsModule, tls: TlsSpec | null, count: number): Promise<UwsApp[]> => {
+  if (tls === null) return Array.from({ length: count }, () => uws.App());
+  await readTls(tls);
+  const apps: UwsApp[] = [];
+  try {
+    while (apps.length < count) apps.push(secureApp(uws, tls));
+    await readTls(tls);
+    return apps;
+  } catch (error) {
+    for (const app of apps) app.close();
+    throw error;
+  }
+};
+
+const secureApp = (uws: UwsModule, { keyFile, certFile, password, caFile }: TlsSpec): UwsApp => {
+  const passphrase = password === null ? {} : { passphrase: password };
+  const authorities = caFile === null ? {} : { ca_file_name: caFile };
+  try {
+    return uws.SSLApp({ key_file_name: keyFile, cert_file_name: certFile, ...passphrase, ...authorities });
+  } catch {
+    throw new Error(
+      'uWebSockets.js cannot read the certificate or its key: write the key anew with `openssl pkcs8 -topk8`, or set http_options.server to node',
+    );
+  }
 };
 
 const listen = (uws: UwsModule, acceptor: UwsApp, { host, port }: HttpServerOptions): Promise<number> =>

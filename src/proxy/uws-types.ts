@@ -18,6 +18,8 @@ export interface UwsResponse {
   onData(listener: (chunk: ArrayBuffer, isLast: boolean) => void): this;
   cork(write: () => void): this;
   close(): this;
+  /** PEM; empty where the client showed none. On TLS only. */
+  getX509Certificate?(): string;
 }
 
 /** Dead when the request listener returns. */
@@ -44,8 +46,18 @@ export interface UwsApp {
   removeChildAppDescriptor(descriptor: UwsDescriptor): UwsApp;
 }
 
+/** Paths of PEM files. */
+export interface UwsTlsOptions {
+  key_file_name: string;
+  cert_file_name: string;
+  passphrase?: string;
+  ca_file_name?: string;
+}
+
 export interface UwsModule {
   App(): UwsApp;
+  /** @throws Error without a reason when a file cannot be read or does not fit */
+  SSLApp(options: UwsTlsOptions): UwsApp;
   us_socket_local_port(socket: UwsListenSocket): number;
   LIBUS_LISTEN_EXCLUSIVE_PORT: number;
   /** Undocumented switches of this thread; one of them takes the library's own header out of every answer. */

@@ -2,13 +2,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { Dispatcher } from '../dispatch/dispatcher.ts';
 import { ServeError } from '../domain/errors.ts';
-import { httpListener } from '../domain/listener.ts';
 import type { ApplicationRouting, FromDataPlane, RoutingSnapshot, ToDataPlane } from '../domain/snapshot.ts';
 import { listenForReplicas } from '../protocol/accept.ts';
 import { type AccessRecord, jsonLine, textLine } from './access-log.ts';
-import { startHttpServer } from './http-driver.ts';
-import { type HttpServer, ListenError } from './http-server.ts';
 import { Ingress } from './ingress.ts';
+import { Listener } from './listener.ts';
 import { Shadows } from './shadow.ts';
 
 export interface DataPlaneOptions {
@@ -60,47 +58,18 @@ const ingress = new Ingress({
 });
 
 let snapshot: RoutingSnapshot | undefined;
-let server: HttpServer | undefined;
-let address = '';
-let closing = false;
 /** Not there yet, or never, where the socket for replicas cannot be had. */
 let replicas: Awaited<ReturnType<typeof listenForReplicas>> | undefined;
 let watch: NodeJS.Timeout | undefined;
-
-/** Listener options moved: the new listener takes over before the old one stops accepting. */
-const listen = async (proxy: RoutingSnapshot['proxy']): Promise<void> => {
-  const wanted = httpListener(proxy);
-  if (wanted === address) return;
-  const [before, addressBefore] = [server, address];
-  address = wanted;
-  if (wanted === '') {
-    server = undefined;
-  } else {
-    try {
-      server = await startHttpServer(
-        proxy.server,
-        { host: proxy.host, port: proxy.port, maxHeaderBytes: proxy.maxHeaderBytes, limits },
-        ingress.handle,
-      );
-    } catch (error) {
-      // What served goes on serving; the control plane says what to do.
-      address = addressBefore;
-      const code = error instanceof ListenError ? error.code : 'UNKNOWN';
-      return post({ type: 'listen-failed', code, message: (error as Error).message });
-    }
-    if (closing) return server.destroy();
-    if (server.fallbackReason !== undefined) {
-      log('warn', 'uWebSockets.js could not be loaded: node:http serves, which is slower', { reason: server.fallbackReason });
-    }
-    post({ type: 'listening', host: proxy.host, port: server.port, driver: server.driver });
-  }
-  before?.stopAccepting();
-};
-
-const limits = () => ({
-  maxRequestBodyBytes: snapshot?.proxy.maxRequestBodyBytes ?? 0,
-  keepAliveTimeoutMs: snapshot?.proxy.keepAliveTimeoutMs ?? 0,
-  draining: ingress.draining,
+const listener = new Listener({
+  handler: ingress.handle,
+  limits: () => ({
+    maxHeaderBytes: snapshot?.proxy.maxHeaderBytes ?? 0,
+    maxRequestBodyBytes: snapshot?.proxy.maxRequestBodyBytes ?? 0,
+    keepAliveTimeoutMs: snapshot?.proxy.keepAliveTimeoutMs ?? 0,
+    draining: ingress.draining,
+  }),
+  post,
 });
 
 const apply = (next: RoutingSnapshot): void => {
@@ -108,9 +77,8 @@ const apply = (next: RoutingSnapshot): void => {
   dispatcher.apply(next);
   ingress.apply(next);
   shadows.keep(new Set(next.applications.flatMap(shadowed)));
-  listening = listening.then(() => listen(next.proxy));
+  listener.follow(next);
 };
-let listening: Promise<void> = Promise.resolve();
 
 /** Steps whose answers are compared, as `application/step`. */
 const shadowed = ({ name, ingress }: ApplicationRouting): readonly string[] =>
@@ -119,7 +87,7 @@ const shadowed = ({ name, ingress }: ApplicationRouting): readonly string[] =>
 const drain = async (graceMs: number, timeoutMs: number): Promise<void> => {
   ingress.drain();
   if (graceMs > 0) await new Promise((resolve) => setTimeout(resolve, graceMs));
-  server?.stopAccepting();
+  listener.stopAccepting();
   const late = setTimeout(
     () => dispatcher.destroy(new ServeError('UNAVAILABLE', 'The daemon is stopping.', { retryAfterS: 1 })),
     timeoutMs,
@@ -132,11 +100,10 @@ const drain = async (graceMs: number, timeoutMs: number): Promise<void> => {
 
 /** The only way out: a live uWebSockets.js app would abort the process at exit. */
 const close = (): void => {
-  closing = true;
   flush();
   clearInterval(watch);
   dispatcher.destroy(new ServeError('UNAVAILABLE', 'The daemon is stopping.'));
-  server?.destroy();
+  listener.destroy();
   replicas?.close();
   post({ type: 'closed' });
 };

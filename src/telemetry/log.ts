@@ -2,6 +2,15 @@
 import { type Logger, pino } from 'pino';
 import type { LoggingSpec } from '../domain/desired.ts';
 import { RecentLines } from './recent.ts';
+import { Screen, type ScreenSize } from './screen.ts';
+
+/** What standard output is, where it is a terminal. */
+export interface Terminal {
+  readonly size: () => ScreenSize;
+  readonly colours: boolean;
+  /** It obeys more than newlines. */
+  readonly redraws: boolean;
+}
 
 export interface DaemonLog {
   readonly logger: Logger;
@@ -11,37 +20,76 @@ export interface DaemonLog {
   encode(wanted: LoggingSpec['encoding']): Promise<void>;
   /** The last of what was logged; finished lines, as those of requests, are not in it. */
   readonly recent: RecentLines;
+  /** Where lines are for people, on a terminal that can be drawn on: everything written here passes above what is drawn. */
+  readonly screen: Screen | undefined;
   /** Finished lines, newline at each end. */
   writeLines(lines: string): void;
-  /** Everything written so far is with the system. */
+  /** Resolves when everything written so far is with the system, or nobody takes it. */
+  written(): Promise<void>;
+  /** The same at once, for a process that is about to end. It may overtake what is being written: await `written` where there is time. */
   flush(): void;
 }
 
-/** @param terminal whether standard output is one; decides where the config does not */
-export const openLog = async (spec: Pick<LoggingSpec, 'encoding' | 'level'>, terminal: boolean): Promise<DaemonLog> => {
+/** A reader that takes nothing must not hold up the end. */
+const WRITTEN_WITHIN_MS = 1000;
+
+/** @param terminal undefined: standard output is none; decides on the encoding where the config does not */
+export const openLog = async (
+  spec: Pick<LoggingSpec, 'encoding' | 'level'>,
+  terminal: Terminal | undefined,
+): Promise<DaemonLog> => {
   const out = pino.destination({ fd: 1, sync: false });
+  let writing = false;
+  out.on('drain', () => {
+    writing = false;
+  });
+  const write = (text: string) => {
+    writing = true;
+    out.write(text);
+  };
+  const drawable = terminal?.redraws ? new Screen(write, terminal.size) : undefined;
   let encoding: 'TEXT' | 'JSON' = 'JSON';
-  let write = (line: string): void => void out.write(line);
+  const screen = () => (encoding === 'TEXT' ? drawable : undefined);
+  const writeLines = (lines: string) => {
+    const shown = screen();
+    if (shown === undefined) write(lines);
+    else shown.print(lines);
+  };
+  let told = write;
   const encode = async (wanted: LoggingSpec['encoding']) => {
-    encoding = wanted ?? (terminal ? 'TEXT' : 'JSON');
-    write = encoding === 'JSON' ? (line) => void out.write(line) : await readable(out, terminal);
+    const next = wanted ?? (terminal === undefined ? 'JSON' : 'TEXT');
+    const pretty = next === 'TEXT' ? await prettier(terminal) : undefined;
+    encoding = next;
+    told = pretty === undefined ? write : (line) => writeLines(pretty(line));
   };
   await encode(spec.encoding);
   const recent = new RecentLines();
   const stream = {
     write: (line: string) => {
       recent.add(line);
-      write(line);
+      told(line);
     },
   };
   return {
-    recent,
     logger: pino({ level: spec.level, base: null }, stream),
     get encoding() {
       return encoding;
     },
     encode,
-    writeLines: (lines) => void out.write(lines),
+    recent,
+    get screen() {
+      return screen();
+    },
+    writeLines,
+    written: () =>
+      new Promise((resolve) => {
+        if (!writing) return resolve();
+        const late = setTimeout(resolve, WRITTEN_WITHIN_MS);
+        out.once('drain', () => {
+          clearTimeout(late);
+          resolve();
+        });
+      }),
     flush: () => {
       try {
         out.flushSync();
@@ -52,16 +100,15 @@ export const openLog = async (spec: Pick<LoggingSpec, 'encoding' | 'level'>, ter
   };
 };
 
-const readable = async (out: { write(text: string): boolean }, terminal: boolean): Promise<(line: string) => void> => {
-  // Loaded only where people read.
+/** Loaded only where people read. */
+const prettier = async (terminal: Terminal | undefined): Promise<(line: string) => string> => {
   const { prettyFactory } = await import('pino-pretty');
-  const pretty = prettyFactory({
-    colorize: terminal,
+  return prettyFactory({
+    colorize: terminal?.colours === true,
     translateTime: 'SYS:HH:MM:ss.l',
     ignore: 'pid,hostname',
     singleLine: true,
   });
-  return (line) => void out.write(pretty(line));
 };
 
 const LEVELS: Readonly<Record<number, 'debug' | 'info' | 'warn' | 'error'>> = {

@@ -56,6 +56,13 @@ t.test('a full file is converted to milliseconds, bytes and absolute paths', asy
     maxHeaderBytes: 32_768,
     server: 'node',
     drainGraceMs: 500,
+    tls: {
+      keyFile: '/srv/tls/key.pem',
+      certFile: '/etc/tls/cert.pem',
+      password: '0123',
+      caFile: '/ca.pem',
+      fingerprint: '',
+    },
   });
   t.equal(desired?.admin.token, '0123', 'in quotes a token of digits stays text');
   t.same(desired?.logging, { encoding: 'JSON', level: 'warn', accessLog: false });

@@ -12,6 +12,7 @@ const OURS = [
   'x-status',
   'x-not-served',
   'x-kind',
+  'x-secret',
   'x-ray-serve',
   'x-default-auto',
   'x-default-batching-factor',

@@ -17,6 +17,7 @@ const desired = (given: Partial<DesiredState> = {}): DesiredState => ({
 });
 const serves = (...targets: TargetApplication[]): Before => ({
   desired: desired(),
+  http: { host: '127.0.0.1', askedPort: 0, port: 8123, driver: 'node:http' },
   serving: new Map(targets.map((each) => [each.spec.name, { target: each, generation: 1 }])),
   targets,
 });

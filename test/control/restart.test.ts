@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { afterDeath, backoffMs, hasFailed, NO_FAILURES } from '../../src/control/restart.ts';
+import { afterDeath, backoffMs, hasFailed, mayBeUnresponsive, NO_FAILURES } from '../../src/control/restart.ts';
 
 t.test('the wait doubles from half a second to a minute, with a fifth to either side', async (t) => {
   const waits = [1, 2, 3, 4, 5, 9, 10, 100, 5000].map((failures) => backoffMs(failures, 0.5));
@@ -46,4 +46,41 @@ t.test('a version that never was ready is given up after so many failures, one t
   t.equal(hasFailed({ ...NO_FAILURES, failures: 2 }, 3), false);
   t.equal(hasFailed({ ...NO_FAILURES, failures: 3 }, 3), true);
   t.equal(hasFailed({ ...NO_FAILURES, failures: 300, everReady: true }, 3), false);
+});
+
+t.test('replicas that were started side by side and die of one cause are one failure', async (t) => {
+  let memory = NO_FAILURES;
+  for (const diedAt of [1000, 1010, 1020, 1030]) memory = afterDeath(memory, undefined, 'no database', diedAt, 0.5, 900);
+  t.match(memory, { failures: 1, failedAt: 1000, notBefore: 1000 });
+  memory = afterDeath(memory, undefined, 'no database', 1200, 0.5, 1100);
+  t.match(memory, { failures: 2, failedAt: 1200, notBefore: 1700 });
+});
+
+t.test('what dies again and again is started at most 20 times in 10 minutes, and goes on once a minute', async () => {
+  const startsWithin = (ms: number, livesMs: number, rand: number): number[] => {
+    const starts: number[] = [];
+    let [now, memory] = [0, { ...NO_FAILURES, everReady: true }];
+    while (now < ms) {
+      starts.push(now);
+      now += livesMs;
+      memory = afterDeath(memory, livesMs, 'it dies', now, rand, starts.at(-1));
+      now = Math.max(now, memory.notBefore);
+    }
+    return starts;
+  };
+  fc.assert(
+    fc.property(fc.double({ min: 0, max: 0.999, noNaN: true }), fc.integer({ min: 50, max: 9_000 }), (rand, livesMs) => {
+      const starts = startsWithin(600_000, livesMs, rand);
+      const gaps = starts.slice(1).map((at, index) => at - (starts[index] ?? 0) - livesMs);
+      return (
+        starts.length <= 20 && (gaps.at(-1) ?? 0) >= 48_000 && (gaps.at(-1) ?? 0) <= 72_000 && gaps.every((gap) => gap <= 72_000)
+      );
+    }),
+  );
+});
+
+t.test('a replica is held to its heartbeats only for the time that it has been ready', async (t) => {
+  t.equal(mayBeUnresponsive(undefined, 1000), false, 'its constructor is busy');
+  t.equal(mayBeUnresponsive(3, 1000), false, 'its constructor was busy until just now');
+  t.equal(mayBeUnresponsive(1000, 1000), true);
 });

@@ -32,6 +32,7 @@ const build = (
   return buildSnapshot({
     revision: 1,
     proxy: proxySpec(),
+    attempt: 1,
     ready: true,
     targets: [next],
     broken: [],

@@ -19,6 +19,8 @@ const view = (id: string, given: Partial<ReplicaView> = {}): ReplicaView => ({
   since: 0,
   startedAt: 0,
   refusedConfig: undefined,
+  connected: true,
+  bootMs: 100,
   ...given,
 });
 const build = (

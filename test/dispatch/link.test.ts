@@ -231,3 +231,18 @@ t.test('a replica that never answers its heartbeat is told to the control plane'
   plane.dispatcher.checkLinks();
   t.match(plane.posted.at(-1), { type: 'unresponsive', replica: 'a1' });
 });
+
+t.test('a daemon that was held up itself blames nobody before it has heard again', async (t) => {
+  const plane = await start(t, { unresponsiveTimeoutMs: 1000 });
+  const one = await plane.replica('a1');
+  one.answersPings = false;
+  plane.clock.advance(500);
+  plane.dispatcher.checkLinks();
+  // Stopped for a minute: the answer waits in the socket, and the look comes first.
+  plane.clock.advance(60_000);
+  plane.dispatcher.checkLinks();
+  t.notMatch(plane.posted, [{ type: 'link-up' }, { type: 'unresponsive' }]);
+  plane.clock.advance(500);
+  plane.dispatcher.checkLinks();
+  t.match(plane.posted.at(-1), { type: 'unresponsive', replica: 'a1' }, 'one that has still not answered is told');
+});

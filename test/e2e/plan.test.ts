@@ -1,9 +1,11 @@
 /** What `plan` says beforehand is what then happens, for every field that is served; and it is what the schema declares. */
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import t, { type Test } from 'tap';
 import { configSchema, follow, type SchemaNode, type Weight } from '../../src/config/schema.ts';
 import type { Change, Difference, ListenerChange } from '../../src/control/difference.ts';
 import type { Status } from '../../src/control/status.ts';
+import { Certificates } from '../support/certificates.ts';
 import { type DaemonRig, pidsOf, startDaemon, until } from '../support/daemon-rig.ts';
 import { ECHO } from './configs.ts';
 import { addModel } from './onnx-model.ts';
@@ -18,7 +20,16 @@ const CODE = `export class Code {
 }
 export class Again extends Code {}
 `;
+const certificates = new Certificates().self('a').locked('a', 'secret');
+t.teardown(() => certificates.remove());
+const [key, certificate] = [readFileSync(certificates.path('a.key')), readFileSync(certificates.path('a.crt'))];
+
 const files = {
+  'a.key': key,
+  'a.crt': certificate,
+  'b.key': key,
+  'b.crt': certificate,
+  'locked.key': readFileSync(certificates.path('a.locked.key')),
   'code.ts': CODE,
   'echo.ts': ECHO,
   'scaler.ts': 'export const one = () => 1;\nexport const other = () => 1;\n',
@@ -33,7 +44,7 @@ type Config = { [key: string]: Json };
 
 /** `Code` gets the fields of a deployment; `Model` those of a model, `Callee` those that are said twice, `Batched` those of batching. */
 const base = (): Config => ({
-  http_options: { host: '127.0.0.1', port: 0, server: 'node' },
+  http_options: { host: '127.0.0.1', port: 0, server: 'node', ssl_keyfile: './a.key', ssl_certfile: './a.crt' },
   admin_options: { port: 0 },
   applications: [
     {
@@ -85,6 +96,10 @@ const VALUES: Readonly<Record<string, () => Json | Promise<Json>>> = {
   'http_options.root_path': () => '/api',
   'http_options.max_header_size': () => '32KiB',
   'http_options.server': () => 'auto',
+  'http_options.ssl_keyfile': () => './b.key',
+  'http_options.ssl_certfile': () => './b.crt',
+  'http_options.ssl_keyfile_password': () => 'secret',
+  'http_options.ssl_ca_certs': () => './a.crt',
   'admin_options.host': () => '127.0.0.2',
   'admin_options.port': freePort,
   'logging_config.encoding': () => 'JSON',
@@ -298,7 +313,7 @@ t.test('every field: what the plan says, what happens, and what the schema decla
     t.ok(told.includes(own), `it names ${own}: ${told}`);
 
     const from = daemon.log.length;
-    const moves = Object.entries(plan.listeners).filter(([, { change }]) => change === 'move' || change === 'open');
+    const moves = Object.entries(plan.listeners).filter(([, { change }]) => ['move', 'reopen', 'open'].includes(change));
     await daemon.save(textOf(next));
     await daemon.waitForLog('config applied', from);
     for (const [name] of moves) await daemon.waitForLog(name === 'http' ? 'listening for HTTP' : 'admin API is up', from);
@@ -338,10 +353,10 @@ t.test('every field: what the plan says, what happens, and what the schema decla
       const next = field.endsWith('model.path') ? put(config, place.slice(0, -1), { path: value }) : put(config, place, value);
       // It stands in place of a call.
       if (field.endsWith('.split')) withoutCall(next);
-      await edit(t, next, { field, weight });
+      const isPassword = field === 'http_options.ssl_keyfile_password';
+      await edit(t, isPassword ? put(next, ['http_options', 'ssl_keyfile'], './locked.key') : next, { field, weight });
       if (field.endsWith('.split')) await edit(t, before, { field, weight });
-      // Without HTTP nothing of its listener would be seen; and on a port of its own it could not move.
-      if (field === 'http_options.port') await edit(t, before, { field, weight });
+      // Without HTTP nothing of its listener would be seen.
       if (field === 'proxy_location') await edit(t, { ...before, proxy_location: 'EveryNode' }, { field, weight });
     });
   }

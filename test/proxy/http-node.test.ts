@@ -1,5 +1,5 @@
 import t from 'tap';
-import { loadUws, startHttpServer } from '../../src/proxy/http-driver.ts';
+import { chooseDriver, loadUws } from '../../src/proxy/http-driver.ts';
 import { conform } from './http.conformance.ts';
 import { get, HOST, startRig } from './http-rig.ts';
 
@@ -30,9 +30,13 @@ t.test('node: what cannot listen is rejected, not thrown', async (t) => {
   const options = {
     host: '127.0.0.1',
     port: 1,
-    limits: () => ({ maxRequestBodyBytes: 1, keepAliveTimeoutMs: 1, draining: false }),
+    tls: null,
+    maxHeaderBytes: 16_384,
+    limits: () => ({ maxHeaderBytes: 16_384, maxRequestBodyBytes: 1, keepAliveTimeoutMs: 1, draining: false }),
   };
-  const started = await startHttpServer('node', { ...options, host: 'no such host' }, () => {}).catch((error: unknown) => error);
+  const started = await chooseDriver('node')
+    .start({ ...options, host: 'no such host' }, () => {})
+    .catch((error: unknown) => error);
   t.match(started, { name: 'ListenError' });
 });
 

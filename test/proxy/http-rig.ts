@@ -1,11 +1,20 @@
 /** A driver on a free port, what its handler saw, and a client that speaks bytes. */
 
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { type HttpDriverKind, startHttpServer } from '../../src/proxy/http-driver.ts';
+import { connect as secureConnect } from 'node:tls';
+import type { TlsSpec } from '../../src/domain/desired.ts';
+import { chooseDriver, type HttpDriverKind } from '../../src/proxy/http-driver.ts';
 import type { HttpExchange, HttpLimits, HttpServer } from '../../src/proxy/http-server.ts';
 
 export const HOST = 'Host: x\r\n';
 export const get = (path: string, headers = ''): string => `GET ${path} HTTP/1.1\r\n${HOST}${headers}\r\n`;
+
+let security: TlsSpec | null = null;
+/** From here on servers speak HTTPS, and clients with them. */
+export const overTls = (spec: TlsSpec): void => {
+  security = spec;
+};
 
 export interface Rig {
   readonly server: HttpServer;
@@ -29,21 +38,29 @@ export const echo = (exchange: HttpExchange): void =>
   });
 
 export const startRig = async (t: Test, kind: HttpDriverKind, handler: (exchange: HttpExchange) => void = echo): Promise<Rig> => {
-  const limits: HttpLimits = { maxRequestBodyBytes: 8 * 1024 * 1024, keepAliveTimeoutMs: 5000, draining: false };
+  const limits: HttpLimits = {
+    maxHeaderBytes: 16_384,
+    maxRequestBodyBytes: 8 * 1024 * 1024,
+    keepAliveTimeoutMs: 5000,
+    draining: false,
+  };
   const seen: string[] = [];
   const read: string[] = [];
   const clients: Client[] = [];
-  const server = await startHttpServer(kind, { host: '127.0.0.1', port: 0, limits: () => limits }, (exchange) => {
-    const name = `${exchange.method} ${exchange.path}`;
-    seen.push(name);
-    const body = exchange.body.bind(exchange);
-    exchange.body = (done) =>
-      body((bytes) => {
-        read.push(name);
-        done(bytes);
-      });
-    handler(exchange);
-  });
+  const server = await chooseDriver(kind).start(
+    { host: '127.0.0.1', port: 0, tls: security, maxHeaderBytes: 16_384, limits: () => limits },
+    (exchange) => {
+      const name = `${exchange.method} ${exchange.path}`;
+      seen.push(name);
+      const body = exchange.body.bind(exchange);
+      exchange.body = (done) =>
+        body((bytes) => {
+          read.push(name);
+          done(bytes);
+        });
+      handler(exchange);
+    },
+  );
   t.teardown(() => {
     server.destroy();
     for (const client of clients) client.socket.destroy();
@@ -93,9 +110,10 @@ export class Client {
 
   static connect(port: number): Promise<Client> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: false });
+      const at = { port, host: '127.0.0.1', allowHalfOpen: false };
+      const socket = security === null ? connect(at) : secureConnect({ ...at, ca: readFileSync(security.certFile) });
       const client = new Client(socket);
-      socket.once('connect', () => resolve(client));
+      socket.once(security === null ? 'connect' : 'secureConnect', () => resolve(client));
       socket.once('error', reject);
     });
   }

@@ -2,7 +2,7 @@
 
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
-import { type HttpDriverKind, startHttpServer } from '../../src/proxy/http-driver.ts';
+import { chooseDriver, type HttpDriverKind } from '../../src/proxy/http-driver.ts';
 import { type HttpExchange, ListenError } from '../../src/proxy/http-server.ts';
 import { LIMITS, readTable } from './http-limits.ts';
 import { CANARY, MALFORMED, type Malformed } from './http-malformed.ts';
@@ -604,13 +604,15 @@ const life = (kind: Kind): void => {
   t.test(`${kind}: a taken port is a ListenError with the system's code, port 0 is a free one`, async (t) => {
     const rig = await startRig(t, kind);
     t.ok(rig.server.port > 0);
-    const options = { host: '127.0.0.1', port: rig.server.port, limits: () => rig.limits };
-    const error = await startHttpServer(kind, options, echo).catch((thrown: unknown) => thrown);
+    const options = { host: '127.0.0.1', port: rig.server.port, tls: null, maxHeaderBytes: 16_384, limits: () => rig.limits };
+    const error = await chooseDriver(kind)
+      .start(options, echo)
+      .catch((thrown: unknown) => thrown);
     t.ok(error instanceof ListenError);
     t.match(error, { code: 'EADDRINUSE' });
-    const nowhere = await startHttpServer(kind, { ...options, host: '203.0.113.1', port: 0 }, echo).catch(
-      (thrown: unknown) => thrown,
-    );
+    const nowhere = await chooseDriver(kind)
+      .start({ ...options, host: '203.0.113.1', port: 0 }, echo)
+      .catch((thrown: unknown) => thrown);
     t.match(nowhere, { code: 'EADDRNOTAVAIL' });
     const client = await rig.client();
     client.send(get('/'));
@@ -654,4 +656,9 @@ const limits = (kind: Kind): void => {
 /** Runs the whole suite on one driver. */
 export const conform = (kind: Kind): void => {
   for (const part of [malformed, mutations, requests, answers, streams, life, limits]) part(kind);
+};
+
+/** What TLS could change of it, after `overTls`. */
+export const conformOverTls = (kind: Kind): void => {
+  for (const part of [malformed, mutations, requests, answers, streams]) part(kind);
 };

@@ -23,6 +23,8 @@ export interface DaemonOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** A folder that exists, in place of a fresh one: what an earlier daemon left is in it. */
   readonly folder?: string;
+  /** Another program than that of this repository. */
+  readonly program?: string;
   /** False: resolves when both listeners are up, not when every application serves or has failed. */
   readonly ready?: boolean;
 }
@@ -179,7 +181,7 @@ export class DaemonRig implements AsyncDisposable {
       'NODE_OPTIONS',
       ...ENDS_WITH_US,
       process.execPath,
-      PROGRAM,
+      this.#options.program ?? PROGRAM,
       '--config',
       this.config,
       ...(this.#options.args ?? []),
@@ -519,11 +521,15 @@ export const differs = (answer: Answer, status: number, text: string): string | 
 /** Runs the program with these arguments to its end, as a shell would. */
 export const runProgram = (
   args: readonly string[],
-  { cwd, env = {} }: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},
+  {
+    cwd,
+    env = {},
+    program = PROGRAM,
+  }: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>>; readonly program?: string } = {},
 ): Promise<Exit & { readonly out: string; readonly errors: string }> =>
   new Promise((resolve, reject) => {
     const { PATH, HOME } = process.env;
-    const command = ['-u', 'NODE_OPTIONS', ...ENDS_WITH_US, process.execPath, PROGRAM, ...args];
+    const command = ['-u', 'NODE_OPTIONS', ...ENDS_WITH_US, process.execPath, program, ...args];
     const child = spawn('/usr/bin/env', command, { cwd, env: { PATH, HOME, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     let out = '';
     let errors = '';

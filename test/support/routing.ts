@@ -14,6 +14,7 @@ export const proxySpec = (given: Partial<ProxySpec> = {}): ProxySpec => ({
   maxHeaderBytes: 16_384,
   server: 'node',
   drainGraceMs: 0,
+  tls: null,
   ...given,
 });
 
@@ -53,6 +54,7 @@ export const routingSnapshot = (
   proxy: Partial<ProxySpec> = {},
 ): RoutingSnapshot => ({
   revision: 1,
+  attempt: 1,
   ready: true,
   proxy: proxySpec(proxy),
   applications,
