@@ -1,4 +1,4 @@
-/** `npm run bench [echo ocr batching footprint]`: ratios measured in one run, in turn. Nothing else should run on the machine. */
+/** `npm run bench [echo ocr batching footprint config]`: ratios measured in one run, in turn, and times of the config. Nothing else should run on the machine. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { ensureBuilt, ROOT } from './prepare.mjs';

@@ -7,6 +7,7 @@ const steps = [
   ['types', bin('tsc'), ['--noEmit']],
   ['dead code and unused packages', bin('knip'), []],
   ['who may import whom', bin('depcruise'), ['src', '--config', '.dependency-cruiser.cjs']],
+  ['config schema', process.execPath, ['scripts/config-schema.mjs']],
   ['config reference', process.execPath, ['scripts/config-docs.mjs', '--check']],
 ];
 for (const [name, command, args] of steps) {

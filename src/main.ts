@@ -73,7 +73,7 @@ class Daemon implements RunningDaemon {
       goal: new Goal(config, folders.code, understand),
       history,
       log: () => this.log.logger,
-      report: (diagnostics, message) => this.#opened?.report(diagnostics, message),
+      report: (diagnostics, verdict) => this.#opened?.report(diagnostics, verdict),
       changed: () => this.#operations.changed(),
       apply: (outcome, before, retry) => this.#apply(outcome, before, retry),
       serving: () => ({ ...(this.#controller as Controller).goal, http: this.#http.at }),

@@ -28,8 +28,8 @@ export interface OpenOptions {
 export interface Opened {
   readonly log: DaemonLog;
   readonly plane: DataPlane;
-  /** Tells what is wrong with a config. */
-  report(diagnostics: readonly Diagnostic[], message: string): void;
+  /** Warnings a line each. Errors on lines of their own where people read, as one field elsewhere, with what becomes of the config. */
+  report(diagnostics: readonly Diagnostic[], verdict?: string): void;
   /** @returns false: the data plane did not close, and the process must end by SIGKILL, as any other end would abort it */
   close(): Promise<boolean>;
 }
@@ -78,10 +78,13 @@ export const open = async ({ logging, proxy }: DesiredState, options: OpenOption
   return {
     log,
     plane,
-    report: (diagnostics, message) => {
-      // Each on a line of its own where people read, as one field elsewhere.
-      if (log.encoding === 'TEXT') log.writeLines(`${formatDiagnostics(diagnostics)}\n`);
-      logger.error(log.encoding === 'TEXT' ? {} : { diagnostics }, message);
+    report: (diagnostics, verdict = 'files that the config names are missing or broken') => {
+      const errors = diagnostics.filter(({ severity }) => severity === 'error');
+      for (const { severity, code, path, line, message } of diagnostics)
+        if (severity === 'warning') logger.warn({ code, path, line }, message);
+      if (errors.length === 0) return;
+      if (log.encoding === 'TEXT') log.writeLines(`${formatDiagnostics(errors)}\n`);
+      logger.error(log.encoding === 'TEXT' ? {} : { diagnostics: errors }, verdict);
     },
     close: async () => {
       const confirmed = await plane.close();

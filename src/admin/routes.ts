@@ -135,7 +135,7 @@ const noRevision = (wanted: string, history: readonly Revision[]): AdminError =>
 
 const planned = (preview: Preview): AdminAnswer => {
   if (!preview.valid) throw refused(preview.diagnostics);
-  return { status: 200, body: { ...preview.difference, warnings: preview.warnings } };
+  return { status: 200, body: { ...preview.difference, diagnostics: preview.diagnostics } };
 };
 
 /** A config with mistakes. */

@@ -42,7 +42,11 @@ const table = ({ version, pid, config, listeners, applications }: Status): strin
   if (listeners.http_error !== null) lines.push(`  HTTP is not where the config wants it: ${listeners.http_error}`);
   const errors = config.errors.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) {
-    lines.push(`  the file on disk has ${errors.length} error${errors.length === 1 ? '' : 's'} and is not what is served:`);
+    const count = `${errors.length} error${errors.length === 1 ? '' : 's'}`;
+    const ofFiles = errors.every(({ application }) => application !== undefined);
+    lines.push(
+      ofFiles ? `  the files that it names have ${count}:` : `  the file on disk has ${count} and is not what is served:`,
+    );
     for (const { line, column, message } of errors) lines.push(`  ${line === 0 ? '' : `${line}:${column} `}${message}`);
   }
   for (const application of Object.values(applications)) {

@@ -1,25 +1,31 @@
 /** `validate`: all that is wrong with a config file, without a daemon. */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { type Compiled, compile } from '../config/compile.ts';
 import { formatDiagnostics } from '../config/format.ts';
-import { fileProblems } from '../control/artifacts.ts';
+import { fileProblems, findArtifacts } from '../control/artifacts.ts';
 import { readCertificate } from '../control/certificate.ts';
+import { stopCompiler } from '../control/code.ts';
+import { probe } from '../control/probe.ts';
+import { makeTarget, type TargetApplication } from '../control/target.ts';
 import type { DesiredState } from '../domain/desired.ts';
-import type { Diagnostic } from '../domain/diagnostic.ts';
+import type { FileProblem } from '../domain/diagnostic.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
 
 export const validate: Command = {
   summary: 'tell all errors and warnings of a config file',
-  help: `serve-daemon validate <config> [--json]
+  help: `serve-daemon validate <config> [--json] [--load]
 
-Prints every error and warning with line, column and excerpt. Exits with 1 when there is an error, with 0 otherwise.
+Prints every error and warning with line, column and excerpt. Exits with 0 when there is none or warnings only, with 1 when there is an error,
+with 2 for wrong usage.
 
   --json    an array of diagnostics
+  --load    also start each deployment once, in a process of its own, and tell what does not become ready
 `,
   run: async (args) => {
-    const { values, positionals } = readArgs(args, { json: { type: 'boolean' } });
+    const { values, positionals } = readArgs(args, { json: { type: 'boolean' }, load: { type: 'boolean' } });
     const [path] = positionals;
     if (path === undefined || positionals.length > 1) throw new UsageError('expected one config file');
     const file = resolve(path);
@@ -31,11 +37,9 @@ Prints every error and warning with line, column and excerpt. Exits with 1 when 
       return 1;
     }
     const compiled = compile(text, { file, env: process.env, exists: existsSync });
-    const diagnostics = [
-      ...compiled.diagnostics,
-      ...(compiled.desired === undefined ? [] : await lookInside(file, compiled.desired)),
-      ...(await lookAtCertificate(compiled)),
-    ];
+    const load = values.load === true ? dirname(file) : undefined;
+    const broken = [...(await lookInside(compiled, load)), ...(await lookAtCertificate(compiled))];
+    const diagnostics = [...compiled.diagnostics, ...broken.map(compiled.diagnose)].sort((a, b) => a.line - b.line);
     const errors = diagnostics.filter(({ severity }) => severity === 'error').length;
     if (values.json) process.stdout.write(`${JSON.stringify(diagnostics, undefined, 2)}\n`);
     else
@@ -46,27 +50,34 @@ Prints every error and warning with line, column and excerpt. Exits with 1 when 
   },
 };
 
-const lookAtCertificate = async ({ desired, diagnose }: Compiled): Promise<readonly Diagnostic[]> =>
-  desired === undefined || desired.proxy.tls === null
-    ? []
-    : (await readCertificate(desired.proxy.tls, Date.now())).problems.map(diagnose);
+const lookAtCertificate = async ({ desired }: Compiled): Promise<readonly FileProblem[]> =>
+  desired === undefined || desired.proxy.tls === null ? [] : (await readCertificate(desired.proxy.tls, Date.now())).problems;
 
-/** A cheap look at what the file names: code is parsed and its export found, a model's header is read. Nothing is run. */
-const lookInside = async (file: string, desired: DesiredState): Promise<readonly Diagnostic[]> => {
-  const cache = mkdtempSync(join(tmpdir(), 'serve-validate-'));
+/**
+ * A cheap look at what the file names: code is parsed and its export found, a model's header is read. Nothing is run.
+ * @param loadIn the folder of the config, where what is good so far is to be loaded too
+ */
+const lookInside = async ({ named, desired }: Compiled, loadIn: string | undefined): Promise<readonly FileProblem[]> => {
+  const folder = mkdtempSync(join(tmpdir(), 'serve-validate-'));
   try {
-    const problems = await fileProblems(desired.applications, cache);
-    return problems.map(({ path, message }) => ({
-      severity: 'error',
-      code: 'FILE_BROKEN',
-      path,
-      message,
-      file,
-      line: 0,
-      column: 0,
-      excerpt: '',
-    }));
+    const problems = await fileProblems(named, folder);
+    if (loadIn === undefined || desired === undefined) return problems;
+    return [...problems, ...(await loadAll(desired, folder, loadIn))];
   } finally {
-    rmSync(cache, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true });
   }
 };
+
+/** Applications with files that are missing or broken are passed over: that has been told. */
+const loadAll = async (desired: DesiredState, folder: string, configDir: string): Promise<readonly FileProblem[]> => {
+  const targets = new Map<number, TargetApplication>();
+  const compiled = new Map();
+  for (const [index, spec] of desired.applications.entries()) {
+    const { found, problems } = await findArtifacts(spec, folder, compiled);
+    if (problems.size === 0) targets.set(index, makeTarget(spec, found, undefined));
+  }
+  await stopCompiler();
+  return probe(targets, { entry: REPLICA, folder, env: process.env, configDir });
+};
+
+const REPLICA = fileURLToPath(new URL('../replica/main.js', import.meta.url));

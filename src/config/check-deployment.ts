@@ -1,5 +1,4 @@
 /** Checks what a schema cannot say about one deployment: what it runs, its files, and options that exclude each other. */
-
 import { checkScaling, checkSharedPolicy } from './check-scaling.ts';
 import type { Checking, SeenApplication, SeenDeployment } from './checking.ts';
 import { FILE_MISSING, type Mapping, mappingOf, type Path, quote, textOf } from './finding.ts';
@@ -12,7 +11,7 @@ export const checkDeployment = (deployment: SeenDeployment, application: SeenApp
   checkScaling(deployment, application, checking, checkCode);
   const { data, path } = deployment;
   if (isGiven(data.ray_actor_options) && isGiven(data.replica_options)) {
-    const message = '`replica_options` and `ray_actor_options` are two names of the same section; keep one';
+    const message = 'expected one of `replica_options` and `ray_actor_options`, got both; they are two names of one section';
     checking.error('EXCLUSIVE_KEYS', [...path, 'replica_options'], message, 'key');
   }
   for (const section of ['ray_actor_options', 'replica_options']) {
@@ -51,14 +50,29 @@ const checkRuns = (deployment: SeenDeployment, application: SeenApplication, che
     checking.error(
       'EXCLUSIVE_KEYS',
       [...path, 'model'],
-      'a deployment runs code (`import_path`) or a `model`, not both; keep one',
+      'expected `import_path` (code) or `model` (an ONNX file), got both; keep one',
       'key',
     );
-  } else if (!isGiven(code) && !isGiven(model) && !isGiven(application.data.import_path)) {
-    checking.error('NOTHING_TO_RUN', path, 'say what the deployment runs: `import_path` (code) or `model` (an ONNX file)');
+  } else if (
+    !isGiven(code) &&
+    !isGiven(model) &&
+    !isGiven(application.data.import_path) &&
+    !['import_path', 'model'].some((key) => checking.wrong([...path, key]) || checking.meant([...path, key]))
+  ) {
+    checking.error(
+      'NOTHING_TO_RUN',
+      path,
+      'expected `import_path` (code) or `model` (an ONNX file), got neither; say what the deployment runs',
+    );
   }
   const runsModel = modelOf(deployment);
-  if (runsModel !== undefined) checkPath(runsModel.file, runsModel.path, application, checking);
+  if (runsModel !== undefined) {
+    const { file, path: at } = runsModel;
+    checkPath(file, at, application, checking);
+    const runs = { kind: 'model', path: absolute(file, checking.files) } as const;
+    if (checking.sound(at) && pathMistake(file) === undefined)
+      checking.named.push({ path: at, application: application.name, runs });
+  }
   if (typeof code === 'string' && checking.sound([...path, 'import_path']))
     checkCode(code, [...path, 'import_path'], application, checking);
 };
@@ -67,12 +81,12 @@ const checkCode = (code: string, path: Path, application: SeenApplication, check
   const located = locateModule(code, checking.files);
   if (typeof located === 'string') {
     const written = checking.places.written(path);
-    checking.error(
-      'BAD_PATH',
-      path,
-      written === undefined ? `${located}; got ${quote(code)}` : `${written} names no file and export`,
-    );
-  } else if (located.missing !== undefined) reportMissing(located.missing, path, application, checking);
+    checking.error('BAD_PATH', path, `${located}, got ${written === undefined ? quote(code) : `another in ${written}`}`);
+    return;
+  }
+  const { file, export: exported, missing } = located;
+  checking.named.push({ path, application: application.name, runs: { kind: 'module', file, export: exported } });
+  if (missing !== undefined) reportMissing(missing, path, application, checking);
 };
 
 const checkPath = (file: string, path: Path, application: SeenApplication, checking: Checking): void => {
@@ -83,7 +97,7 @@ const checkPath = (file: string, path: Path, application: SeenApplication, check
     checking.error(
       'BAD_PATH',
       path,
-      hidden === undefined ? mistake : `${hidden} is no path of a file: only local paths are read`,
+      hidden === undefined ? `${mistake}, got ${quote(file)}` : `expected a local path, got another in ${hidden}`,
     );
     return;
   }
@@ -94,7 +108,7 @@ const checkPath = (file: string, path: Path, application: SeenApplication, check
 const reportMissing = (files: readonly string[], path: Path, { name }: SeenApplication, { places, report }: Checking): void => {
   const written = places.written(path);
   const looked = written === undefined ? files.map(quote).join(', ') : `what ${written} names`;
-  const message = `there is no such file; looked for ${looked}`;
+  const message = `expected a file, got none: there is no such file; looked for ${looked}`;
   report({ severity: 'error', code: FILE_MISSING, path, message, ...(name === undefined ? {} : { application: name }) });
 };
 

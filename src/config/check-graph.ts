@@ -2,9 +2,10 @@
 
 import type { Ingress } from '../domain/desired.ts';
 import type { CallTarget } from '../domain/graph.ts';
-import { compileGraph, findCycle, type GraphMistake, type GraphSource, type KnownApplication } from '../graph/compile.ts';
+import { compileGraph, findCycles, type GraphMistake, type KnownApplication } from '../graph/compile.ts';
 import type { Checking, SeenApplication } from './checking.ts';
-import { mappingOf, type Path } from './finding.ts';
+import type { Path } from './finding.ts';
+import { graphName, isOwnMistake, readableGraph } from './readable-graph.ts';
 
 export interface WiredApplication {
   readonly name: string;
@@ -25,32 +26,32 @@ interface Known extends KnownApplication {
   readonly seen: SeenApplication;
 }
 
-/** Applications whose names or graph are not of the right shape are left out: what is wrong with them was said. */
+/** What is not of the right shape is passed over; the rest is compiled all the same, so that every mistake is told at once. */
 export const checkGraphs = (applications: readonly SeenApplication[], checking: Checking): Graphs => {
-  const known = applications.flatMap((seen) => knownOf(seen, checking) ?? []);
+  const known = applications.map(knownOf);
   const censor = censorOf(known, checking);
   const wired = new Map<number, WiredApplication>();
+  const called: Pick<WiredApplication, 'name' | 'calls'>[] = [];
   for (const application of known) {
-    const { seen, graph } = application;
+    const { seen, graph, name } = application;
     const { ingress, calls, mistakes } = compileGraph(graph, application, known);
-    for (const mistake of mistakes) reportMistake(mistake, seen, censor, checking);
-    if (ingress !== undefined && !mistakes.some(({ severity }) => severity === 'error')) {
-      wired.set(Number(seen.path[1]), { name: application.name, ingress, calls });
+    for (const mistake of mistakes) {
+      if (isOwnMistake(mistake, seen, applications, checking)) reportMistake(mistake, seen, censor, checking);
     }
+    called.push({ name, calls });
+    if (ingress !== undefined && !mistakes.some(({ severity }) => severity === 'error'))
+      wired.set(Number(seen.path[1]), { name, ingress, calls });
   }
-  const cycle = findCycle([...wired.values()]);
-  if (cycle !== undefined) reportCycle(cycle, known, censor, checking);
+  for (const cycle of findCycles(called)) reportCycle(cycle, known, censor, checking);
   return wired;
 };
 
-const knownOf = (seen: SeenApplication, { sound }: Checking): Known | undefined => {
-  const { name, path, data } = seen;
-  const deployments = seen.deployments.flatMap((deployment) => deployment.name ?? []);
-  const named = deployments.length === seen.deployments.length && seen.deployments.every((one) => sound([...one.path, 'name']));
-  if (name === undefined || !named || !sound([...path, 'name']) || !sound([...path, 'graph'])) return undefined;
-  const graph = mappingOf(data.graph) as GraphSource | undefined;
-  return { name, deployments, graph, seen };
-};
+const knownOf = (seen: SeenApplication): Known => ({
+  name: graphName(seen),
+  deployments: seen.deployments.flatMap(({ name }) => name ?? []),
+  graph: readableGraph(seen.data.graph),
+  seen,
+});
 
 /** A mistake about a deployment points at it; one about something that is missing, at the innermost that is there. */
 const reportMistake = (mistake: GraphMistake, seen: SeenApplication, censor: Censor, checking: Checking): void => {

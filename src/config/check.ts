@@ -2,7 +2,7 @@
 import { checkApplicationPolicy, checkDeployment, checkWorkingDir } from './check-deployment.ts';
 import { checkGraphs, type Graphs } from './check-graph.ts';
 import { checkKeepAlive, checkTls } from './check-http.ts';
-import { applicationsOf, type Checking, checkingOf } from './checking.ts';
+import { applicationsOf, type Checking, checkingOf, type NamedFile } from './checking.ts';
 import { type Finding, type Mapping, mappingOf, type Path } from './finding.ts';
 import type { Files } from './locate.ts';
 import type { Places } from './places.ts';
@@ -10,6 +10,7 @@ import type { Places } from './places.ts';
 export interface Checked {
   readonly findings: readonly Finding[];
   readonly graphs: Graphs;
+  readonly named: readonly NamedFile[];
 }
 
 /** @param shape what the shape check found; no finding is built on a value that it called wrong */
@@ -23,7 +24,7 @@ export const check = (data: Mapping, places: Places, files: Files, shape: readon
   checkUnique(
     applications.map(namesOf),
     'DUPLICATE_NAME',
-    (name) => `two applications are called ${name}; give each its own \`name\``,
+    (name) => `expected a \`name\` of its own for each application, got ${name} twice`,
     checking,
   );
   checkUnique(
@@ -32,21 +33,21 @@ export const check = (data: Mapping, places: Places, files: Files, shape: readon
       path: [...path, 'route_prefix'],
     })),
     'DUPLICATE_ROUTE',
-    (route) => `two applications have the route ${route}; give each its own \`route_prefix\`, or \`null\` to keep one off HTTP`,
+    (route) => `expected a \`route_prefix\` of its own for each application, got ${route} twice; \`null\` keeps one off HTTP`,
     checking,
   );
   for (const application of applications) {
     checkUnique(
       application.deployments.map(namesOf),
       'DUPLICATE_NAME',
-      (name) => `two deployments of this application are called ${name}`,
+      (name) => `expected a \`name\` of its own for each deployment, got ${name} twice in this application`,
       checking,
     );
     checkWorkingDir(application.data, application.path, application, checking);
     checkApplicationPolicy(application, checking);
     for (const deployment of application.deployments) checkDeployment(deployment, application, checking);
   }
-  return { graphs: checkGraphs(applications, checking), findings };
+  return { graphs: checkGraphs(applications, checking), named: checking.named, findings };
 };
 
 const namesOf = ({ name, path }: { name: string | undefined; path: Path }) => ({ value: name, path: [...path, 'name'] });
@@ -67,20 +68,30 @@ const checkUnique = (
 };
 
 const checkListeners = (data: Mapping, checking: Checking): void => {
-  const { error, sound, show, places } = checking;
+  const { error, meant, show, places } = checking;
   const optionOf = (section: string, key: string): unknown =>
     mappingOf(data[section])?.[key] ?? checking.byDefault([section, key]);
   const [http, admin] = [optionOf('http_options', 'port'), optionOf('admin_options', 'port')];
   if (data.proxy_location !== 'Disabled' && http === admin && typeof http === 'number' && http !== 0) {
     const path = [mappingOf(data.admin_options)?.port === undefined ? 'http_options' : 'admin_options', 'port'];
     const shown = places.written(['http_options', 'port']) ?? show(path, http);
-    error('PORT_TWICE', path, `HTTP and the admin API both listen on port ${shown}; give one of them another (0: a free one)`);
+    error(
+      'PORT_TWICE',
+      path,
+      `expected a port of its own for each listener, got ${shown} for HTTP and the admin API; give one of them another (0: a free one)`,
+    );
   }
   const host = optionOf('admin_options', 'host');
   const token = mappingOf(data.admin_options)?.token;
   const isGiven = token !== undefined && token !== null;
-  if (typeof host === 'string' && !isLoopback(host) && !isGiven && sound(['admin_options'])) {
-    const message = `the admin API on ${show(['admin_options', 'host'], host)} can be reached from other machines: give a \`token\`, or a loopback \`host\``;
+  if (
+    typeof host === 'string' &&
+    !isLoopback(host) &&
+    !isGiven &&
+    !checking.wrong(['admin_options', 'token']) &&
+    !meant(['admin_options', 'token'])
+  ) {
+    const message = `expected a \`token\`, or a loopback \`host\`, got a host that other machines reach (${show(['admin_options', 'host'], host)}) and no token`;
     error('TOKEN_NEEDED', ['admin_options', 'host'], message);
   }
 };

@@ -4,6 +4,7 @@ import type { DesiredState } from '../domain/desired.ts';
 import type { Diagnostic, FileProblem } from '../domain/diagnostic.ts';
 import { decode } from './bounds.ts';
 import { check } from './check.ts';
+import type { NamedFile } from './checking.ts';
 import { confine } from './confine.ts';
 import type { Environment } from './environment.ts';
 import { FILE_MISSING, type Finding } from './finding.ts';
@@ -30,7 +31,9 @@ export interface Compiled {
   readonly diagnostics: readonly Diagnostic[];
   /** SHA-256 of the text, in hex. */
   readonly hash: string;
-  /** Gives what is wrong with a file that the config names its place in the text. */
+  /** What deployments run, as far as it can be read: also where other things are wrong. */
+  readonly named: readonly NamedFile[];
+  /** Gives what is wrong with one of these files its place in the text. */
   diagnose(problem: FileProblem): Diagnostic;
 }
 
@@ -38,33 +41,51 @@ export interface Compiled {
 export const compile = (text: string | Uint8Array, context: CompileContext): Compiled => {
   const hash = createHash('sha256').update(text).digest('hex');
   const decoded = decode(text);
-  if ('finding' in decoded) {
-    const readable = typeof text === 'string' ? text.replace(/^\ufeff/, '') : new TextDecoder().decode(text);
-    const source = new Source(context.file, decoded.finding.offset === undefined ? '' : readable);
-    const diagnose = (problem: FileProblem) => source.diagnostic(problem, undefined);
-    return { desired: undefined, diagnostics: [source.diagnostic(decoded.finding, decoded.finding.offset)], hash, diagnose };
-  }
   const source = new Source(context.file, decoded.text);
+  if (decoded.finding !== undefined) {
+    const { finding } = decoded;
+    const diagnose = (problem: FileProblem) => source.diagnostic(ofFile(problem), undefined);
+    return { desired: undefined, diagnostics: [source.diagnostic(finding, finding.offset)], hash, named: [], diagnose };
+  }
   const parsed = parse(decoded.text, context.env);
   const files = { config: context.file, exists: remembering(context.exists) };
-  const { desired, findings } = understand(parsed, files, context.realPath);
-  const diagnose = (problem: FileProblem) => source.diagnostic(problem, parsed.places.offset(problem.path));
-  return { desired, diagnostics: diagnosticsOf(findings, parsed.places, source), hash, diagnose };
+  const { desired, findings, named } = understand(parsed, files, context.realPath);
+  const { places } = parsed;
+  return {
+    desired,
+    diagnostics: diagnosticsOf(findings, places, source),
+    hash,
+    named,
+    diagnose: (problem) => {
+      const path = places.reach(problem.path);
+      return source.diagnostic(ofFile({ ...problem, path }), places.offset(path), problem.related);
+    },
+  };
 };
 
-const understand = (
-  parsed: ReturnType<typeof parse>,
-  files: Files,
-  realPath: CompileContext['realPath'],
-): { desired: DesiredState | undefined; findings: readonly Finding[] } => {
+const ofFile = ({ severity, code, path, message, application }: FileProblem): Finding => ({
+  severity,
+  code,
+  path,
+  message,
+  ...(application === undefined ? {} : { application }),
+});
+
+interface Understood {
+  readonly desired: DesiredState | undefined;
+  readonly findings: readonly Finding[];
+  readonly named: readonly NamedFile[];
+}
+
+const understand = (parsed: ReturnType<typeof parse>, files: Files, realPath: CompileContext['realPath']): Understood => {
   const { data, places } = parsed;
-  if (data === undefined) return { desired: undefined, findings: parsed.findings };
+  if (data === undefined) return { desired: undefined, findings: parsed.findings, named: [] };
   const outside = realPath === undefined ? [] : confine(data, files, realPath);
   const shape = [...parsed.findings, ...checkShape(data, places), ...outside];
-  const { findings, graphs } = check(data, places, files, shape);
+  const { findings, graphs, named } = check(data, places, files, shape);
   const all = withoutEchoes(parsed.findings, [...shape, ...findings]);
   const fatal = all.some(({ severity, code }) => severity === 'error' && code !== FILE_MISSING);
-  return { desired: fatal ? undefined : resolve(data, graphs, files), findings: all };
+  return { desired: fatal ? undefined : resolve(data, graphs, files), findings: all, named };
 };
 
 /** A value that could not be read (a variable that is not set) is null, and what is said about that null says nothing new. */
@@ -94,17 +115,18 @@ const diagnosticsOf = (findings: readonly Finding[], places: Places, source: Sou
     if (!placed.has(identity)) placed.set(identity, { finding, offset });
   }
   const kept: Diagnostic[] = [];
-  const left: Finding[] = [];
+  const left: { finding: Finding; offset: number }[] = [];
   for (const { finding, offset } of [...placed.values()].sort((a, b) => a.offset - b.offset)) {
     if (kept.length < MAX_DIAGNOSTICS || finding.code === FILE_MISSING) kept.push(source.diagnostic(finding, offset));
-    else left.push(finding);
+    else left.push({ finding, offset });
   }
-  if (left.length > 0) kept.push(source.diagnostic(restOf(left), undefined));
+  const [first] = left;
+  if (first !== undefined) kept.push(source.diagnostic(restOf(left.map(({ finding }) => finding)), first.offset));
   return kept;
 };
 
 const restOf = (left: readonly Finding[]): Finding => {
   const errors = left.filter(({ severity }) => severity === 'error').length;
-  const message = `and ${errors} more errors and ${left.length - errors} more warnings`;
+  const message = `and ${errors} more errors and ${left.length - errors} more warnings from here on`;
   return { severity: errors > 0 ? 'error' : 'warning', code: 'MORE', path: [], message };
 };

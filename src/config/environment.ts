@@ -35,14 +35,17 @@ export const substitute = (source: string, environment: Environment): Substitute
       continue;
     }
     const close = source.indexOf('}', open);
-    if (close === -1) return mistake('UNTERMINATED_VARIABLE', `a ${OPEN} has no \`}\` behind it; ${LITERAL}`);
+    if (close === -1) return mistake('UNTERMINATED_VARIABLE', `expected a \`}\` behind the ${OPEN}, got none; ${LITERAL}`);
     const [matched, name = '', byDefault] = REFERENCE.exec(source.slice(open + 2, close)) ?? [];
     if (matched === undefined || byDefault?.includes('${')) {
-      return mistake('BAD_VARIABLE', `expected \`\${NAME}\` or \`\${NAME:-default}\`; ${LITERAL}`);
+      return mistake(
+        'BAD_VARIABLE',
+        `expected \`\${NAME}\` or \`\${NAME:-default}\`, got something else in \`\${…}\`; ${LITERAL}`,
+      );
     }
     const value = Object.hasOwn(environment, name) ? environment[name] : undefined;
     if (value === undefined && byDefault === undefined) {
-      const message = `the environment has no \`${name}\`; set it, or give a default: \`\${${name}:-default}\``;
+      const message = `expected \`${name}\` in the environment, got none; set it, or give a default: \`\${${name}:-default}\``;
       return mistake('UNSET_VARIABLE', message);
     }
     const replaced = byDefault !== undefined && (value === undefined || value === '') ? byDefault : (value ?? '');

@@ -13,7 +13,7 @@ const KINDS: Readonly<Record<string, { code: string; noun: string }>> = {
   },
   route: {
     code: 'BAD_ROUTE',
-    noun: 'a route: `/` or `/segment…`, without a slash at the end, an empty segment, blanks or any of `? # { } %`, and not under `/-`',
+    noun: 'a route (`/` or `/segment…`, without a slash at the end, an empty segment, blanks or any of `? # { } %`, and not under `/-`)',
   },
   'root-path': { code: 'BAD_ROUTE', noun: 'nothing or a path such as `/prefix`, without a slash at the end' },
   size: { code: 'BAD_SIZE', noun: 'a size such as `64MiB` or `1 GB`' },
@@ -25,7 +25,8 @@ const KINDS: Readonly<Record<string, { code: string; noun: string }>> = {
 
 export const patternCode = (node: SchemaNode): string => KINDS[node['x-kind'] ?? '']?.code ?? 'BAD_VALUE';
 
-export const expected = (node: SchemaNode): string => {
+/** @param value where it is known: a bound that it is far from is left out */
+export const expected = (node: SchemaNode, value?: unknown): string => {
   const kind = KINDS[node['x-kind'] ?? ''];
   if (node.enum !== undefined) {
     if (kind !== undefined) return kind.noun;
@@ -37,7 +38,7 @@ export const expected = (node: SchemaNode): string => {
     switch (type) {
       case 'integer':
       case 'number':
-        return `${numberNoun(type, node['x-kind'])}${rangeOf(node)}`;
+        return `${numberNoun(type, node['x-kind'])}${rangeOf(node, value)}`;
       case 'string':
         return kind?.noun ?? literalOf(node) ?? 'text';
       case 'boolean':
@@ -52,7 +53,8 @@ export const expected = (node: SchemaNode): string => {
   });
   if (types.includes('null') && !types.includes('object') && !types.includes('array')) nouns.push('null');
   if (nouns.length < 2) return nouns[0] ?? 'a value';
-  return `${nouns.slice(0, -1).join(', ')} or ${nouns.at(-1)}`;
+  const long = nouns.some((noun) => noun.includes(' and '));
+  return `${nouns.slice(0, -1).join(', ')}${long ? ',' : ''} or ${nouns.at(-1)}`;
 };
 
 const numberNoun = (type: string, kind: string | undefined): string => {
@@ -61,11 +63,16 @@ const numberNoun = (type: string, kind: string | undefined): string => {
   return type === 'integer' ? 'an integer' : 'a number';
 };
 
-const rangeOf = ({ minimum, exclusiveMinimum, maximum }: SchemaNode): string => {
+/** What nobody reaches by chance. */
+const FAR = 1_000_000;
+
+const rangeOf = ({ minimum, exclusiveMinimum, maximum: most }: SchemaNode, value: unknown): string => {
+  const maximum = most !== undefined && most >= FAR && !(typeof value === 'number' && value > most) ? undefined : most;
   if (minimum !== undefined && maximum !== undefined) return ` from ${minimum} to ${maximum}`;
   if (minimum !== undefined) return ` ≥ ${minimum}`;
-  if (exclusiveMinimum !== undefined) return ` above ${exclusiveMinimum}${maximum === undefined ? '' : `, at most ${maximum}`}`;
-  return '';
+  if (exclusiveMinimum !== undefined)
+    return ` above ${exclusiveMinimum}${maximum === undefined ? '' : ` and at most ${maximum}`}`;
+  return maximum === undefined ? '' : ` ≤ ${maximum}`;
 };
 
 /** `^auto$` allows one text only. */
@@ -84,6 +91,8 @@ export const got = (value: unknown, written: string | undefined): string => {
   return typeof value === 'string' ? `the text ${quote(value)}` : String(value);
 };
 
+const SECONDS: Readonly<Record<string, number>> = { ms: 0.001, s: 1, m: 60, h: 3600 };
+
 /** What to do about it, where that is known. */
 export const advice = (node: SchemaNode, value: unknown): string => {
   const types = [node.type ?? []].flat();
@@ -92,6 +101,15 @@ export const advice = (node: SchemaNode, value: unknown): string => {
   }
   const scalar = typeof value === 'number' || typeof value === 'boolean';
   if (scalar && types.includes('string') && !types.includes('number') && !types.includes('integer')) return '; put it in quotes';
+  if (typeof value === 'string' && node['x-kind'] === 'seconds') {
+    const [, amount, unit = ''] = /^(\d+(?:\.\d+)?) *(ms|s|m|h)$/.exec(value) ?? [];
+    if (amount !== undefined) return `; write it in seconds, without a unit: \`${Number(amount) * (SECONDS[unit] ?? 1)}\``;
+  }
+  if (typeof value === 'string' && node['x-kind'] === 'size') {
+    const [, amount] = /^(\d+(?:\.\d+)? *[kmgt]i?)$/i.exec(value) ?? [];
+    if (amount !== undefined) return `; write \`${amount}B\``;
+  }
+  if (value === null && types.includes('array')) return '; write `[]` for none';
   if (typeof value === 'string' && /^[-+]?\d+(\.\d+)?$/.test(value) && (types.includes('number') || types.includes('integer'))) {
     return '; write it without quotes';
   }

@@ -1,4 +1,5 @@
 /** What the passes over a config report to each other; `compile` turns findings into diagnostics with lines and columns. */
+import { CONTROL } from '../domain/diagnostic.ts';
 
 /** Where something stands: keys and indices from the root of the file. */
 export type Path = readonly (string | number)[];
@@ -17,6 +18,8 @@ export interface Finding {
   readonly offset?: number;
   /** The application whose files are concerned (`FILE_MISSING`). */
   readonly application?: string;
+  /** The key that an unknown one was probably meant to be: what else is missing because of it is no second mistake. */
+  readonly meant?: string;
 }
 
 /** The mistakes of one application's files: the others can serve in spite of them. */
@@ -33,18 +36,23 @@ export const pathText = (path: Path): string => {
   return text;
 };
 
-/** What must not reach a terminal, or would break a line. */
-export const CONTROL = /[\p{Cc}\u2028\u2029]/gu;
-
 const MAX_SHOWN = 80;
 
 /** Keeps messages readable whatever stands in the file. */
 export const shorten = (text: string): string => (text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN - 1)}…` : text);
 
 /** Text of the file for a message: on one line, without control characters, not too long. */
-export const quote = (text: string): string => {
-  const visible = text.replace(CONTROL, (character) => JSON.stringify(character).slice(1, -1));
-  return `\`${shorten(visible)}\``;
+export const quote = (text: string): string => `\`${shorten(visible(text))}\``;
+
+const visible = (text: string): string =>
+  text.replace(CONTROL, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+const MAX_MESSAGE = 1000;
+
+/** A whole message: names of the file stand in it as they are. */
+export const oneLine = (message: string): string => {
+  const line = visible(message);
+  return line.length > MAX_MESSAGE ? `${line.slice(0, MAX_MESSAGE - 1)}…` : line;
 };
 
 export const isMapping = (value: unknown): value is Mapping =>

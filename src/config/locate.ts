@@ -23,8 +23,8 @@ const IDENTIFIER = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u;
 /** Why a path cannot be one of ours; undefined when it can. A drive letter is no scheme. */
 export const pathMistake = (path: string): string | undefined => {
   const [, scheme] = /^([A-Za-z][A-Za-z0-9+.-]+):/.exec(path) ?? [];
-  if (scheme !== undefined) return `only local paths are read, and this one begins with a scheme (\`${scheme}:\`)`;
-  return path.includes('\0') ? 'a path must not contain NUL' : undefined;
+  if (scheme !== undefined) return 'expected a local path, without a scheme';
+  return path.includes('\0') ? 'expected a path without NUL' : undefined;
 };
 
 export const absolute = (path: string, files: Files): string => resolve(dirname(files.config), path);
@@ -33,13 +33,13 @@ export const absolute = (path: string, files: Files): string => resolve(dirname(
 export const locateModule = (importPath: string, files: Files): Module | string => {
   // `llm:chat` is a file and an export; only what cannot be one of these is taken for a scheme.
   if (/^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(importPath) || /^(file|data|node|npm|https?):/.test(importPath)) {
-    return pathMistake(importPath) ?? 'only local paths are read';
+    return pathMistake(importPath) ?? 'expected a local path, without a scheme';
   }
   const [path = '', name, ...more] = importPath.split(':');
   if (more.length > 0 || path === '' || name === '') return 'expected `./file.ts:Export`, or `./file.ts` for its default export';
   if (name !== undefined && !IDENTIFIER.test(name))
     return 'expected the name of an export behind the `:`, as in `./file.ts:Export`';
-  if (path.includes('\0')) return 'a path must not contain NUL';
+  if (path.includes('\0')) return 'expected a path without NUL';
   const candidates = candidatesOf(path).map((candidate) => absolute(candidate, files));
   const found = candidates.find((candidate) => files.exists(candidate));
   return { file: found ?? candidates[0] ?? '', export: name ?? 'default', missing: found === undefined ? candidates : undefined };

@@ -39,6 +39,13 @@ export class Places {
     return this.#find(path)?.[at] ?? this.#root?.offset ?? 0;
   }
 
+  /** The path as far as the file goes. */
+  reach(path: Path): Path {
+    let reached = path;
+    while (reached.length > 0 && this.#find(reached, true) === undefined) reached = reached.slice(0, -1);
+    return reached;
+  }
+
   /** What to print for a value that came from the environment; undefined for any other. */
   written(path: Path): string | undefined {
     return this.#find(path, true)?.written;

@@ -44,7 +44,7 @@ export class Reader {
       return target === undefined ? null : this.read(target, path, depth);
     }
     if (++this.#values > MAX_TOKENS) {
-      const message = `the file has more than ${MAX_TOKENS.toLocaleString('en')} values when its aliases are written out`;
+      const message = `expected at most ${MAX_TOKENS.toLocaleString('en')} values when aliases are written out, got more`;
       throw new Overflow({ severity: 'error', code: 'TOO_LARGE', path: [], message, offset: startOf(node) ?? 0 });
     }
     if (isScalar(node)) {
@@ -86,7 +86,12 @@ export class Reader {
       const at = startOf(pair.key) ?? 0;
       if (first !== undefined) {
         const hint = isMergeKey(pair.key) ? '; several mappings are merged with `<<: [*a, *b]`' : '';
-        this.#report('DUPLICATE_KEY', `the key ${quote(key)} stands twice in this mapping${hint}`, [...path, key], at);
+        this.#report(
+          'DUPLICATE_KEY',
+          `expected each key once, got ${quote(key)} twice in this mapping; keep one${hint}`,
+          [...path, key],
+          at,
+        );
       } else own.set(key, at);
     });
     node.items.forEach((pair, index) => {
@@ -113,7 +118,12 @@ export class Reader {
     }
     if (!isMap(target)) {
       if (target !== undefined)
-        this.#report('BAD_MERGE', '`<<` merges a mapping, or a list of mappings', path, startOf(value) ?? 0);
+        this.#report(
+          'BAD_MERGE',
+          'expected a mapping, or a list of mappings, to merge with `<<`, got something else',
+          path,
+          startOf(value) ?? 0,
+        );
       return;
     }
     this.#remember(target);
@@ -128,7 +138,12 @@ export class Reader {
   #key(node: unknown, path: Path): string | undefined {
     if (isScalar(node) && node.value !== null)
       return typeof node.value === 'string' ? node.value : (node.source ?? String(node.value));
-    this.#report('BAD_KEY', 'a key must be text', path, startOf(node) ?? 0);
+    this.#report(
+      'BAD_KEY',
+      'expected text for a key, got none or a collection; is something missing before the `:`?',
+      path,
+      startOf(node) ?? 0,
+    );
     return undefined;
   }
 
@@ -149,9 +164,19 @@ export class Reader {
     }
     if (typeof value !== 'number') return value;
     if (!Number.isFinite(value)) {
-      this.#report('BAD_NUMBER', 'infinity and not-a-number are no values of a config; none is written `null`', path, at);
+      this.#report(
+        'BAD_NUMBER',
+        'expected a number, got infinity or not-a-number; write `null` where there is to be no bound',
+        path,
+        at,
+      );
     } else if (Number.isInteger(value) && !Number.isSafeInteger(value) && !/[.eE]/.test(written.replace(/^0x/, ''))) {
-      this.#report('BAD_NUMBER', 'this integer is too large to be kept exactly; put it in quotes to keep it as text', path, at);
+      this.#report(
+        'BAD_NUMBER',
+        'expected an integer up to 9007199254740991, got a larger one, which would not be kept exactly; put it in quotes to keep it as text',
+        path,
+        at,
+      );
     } else return value;
     return null;
   }
@@ -159,11 +184,16 @@ export class Reader {
   #targetOf(alias: Node & { source: string }): Node | undefined {
     const target = this.#targets.get(alias) ?? this.#anchors.get(alias.source);
     if (target === undefined) {
-      this.#report('UNKNOWN_ALIAS', `no anchor ${quote(`&${alias.source}`)} stands before this alias`, [], startOf(alias) ?? 0);
+      this.#report(
+        'UNKNOWN_ALIAS',
+        `expected an anchor ${quote(`&${alias.source}`)} before this alias, got none`,
+        [],
+        startOf(alias) ?? 0,
+      );
       return undefined;
     }
     if (this.#open.has(target)) {
-      const message = `the alias ${quote(`*${alias.source}`)} stands inside what it refers to, so it would never end`;
+      const message = `expected an end, got the alias ${quote(`*${alias.source}`)} inside of what it refers to`;
       throw new Overflow({ severity: 'error', code: 'ALIAS_CYCLE', path: [], message, offset: startOf(alias) ?? 0 });
     }
     this.#targets.set(alias, target);

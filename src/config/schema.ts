@@ -32,6 +32,8 @@ export interface SchemaNode {
   readonly 'x-kind'?: string;
   /** Nothing of it is printed. */
   readonly 'x-secret'?: true;
+  /** Names that the field had in earlier versions of Ray Serve. */
+  readonly 'x-formerly'?: readonly string[];
   /** Ray Serve's default, where ours differs. */
   readonly 'x-ray-serve'?: unknown;
   /** The default of a deployment with `batching`, as a multiple of `max_batch_size`. */

@@ -36,14 +36,37 @@ export class Section {
       .map((item) => new Section(item, this.#onRead, items, `${this.#pathOf(key)}[]`));
   }
 
-  text = <T extends string = string>(key: string): T => this.#typed(key, 'string') as T;
-  textOrNull = <T extends string = string>(key: string): T | null => this.#orNull(key, this.text<T>);
-  number = (key: string): number => this.#typed(key, 'number') as number;
-  numberOrNull = (key: string): number | null => this.#orNull(key, this.number);
-  flag = (key: string): boolean => this.#typed(key, 'boolean') as boolean;
-  flagOrNull = (key: string): boolean | null => this.#orNull(key, this.flag);
-  millis = (key: string): number => millisOf(this.number(key));
-  millisOrNull = (key: string): number | null => this.#orNull(key, this.millis);
+  text<T extends string = string>(key: string): T {
+    return this.#typed(key, 'string') as T;
+  }
+
+  textOrNull<T extends string = string>(key: string): T | null {
+    return this.json(key) === null ? null : this.text<T>(key);
+  }
+
+  number(key: string): number {
+    return this.#typed(key, 'number') as number;
+  }
+
+  numberOrNull(key: string): number | null {
+    return this.json(key) === null ? null : this.number(key);
+  }
+
+  flag(key: string): boolean {
+    return this.#typed(key, 'boolean') as boolean;
+  }
+
+  flagOrNull(key: string): boolean | null {
+    return this.json(key) === null ? null : this.flag(key);
+  }
+
+  millis(key: string): number {
+    return millisOf(this.number(key));
+  }
+
+  millisOrNull(key: string): number | null {
+    return this.json(key) === null ? null : this.millis(key);
+  }
 
   bytes(key: string): number {
     return bytesOf(this.json(key)) ?? this.#wrong(key);
@@ -68,10 +91,6 @@ export class Section {
   #typed(key: string, type: 'string' | 'number' | 'boolean'): unknown {
     const value = this.json(key);
     return typeof value === type ? value : this.#wrong(key);
-  }
-
-  #orNull<T>(key: string, read: (key: string) => T): T | null {
-    return this.json(key) === null ? null : read(key);
   }
 
   #schemaOf(key: string): SchemaNode {

@@ -4,9 +4,9 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ErrorObject, ValidateFunction } from 'ajv';
 import { nearest } from '../graph/nearest.ts';
 import { advice, expected, got, patternCode } from './expect.ts';
-import { type Finding, type Mapping, type Path, quote } from './finding.ts';
+import { type Finding, type Mapping, type Path, pathText, quote } from './finding.ts';
 import type { Places } from './places.ts';
-import { configSchema, nodeAt, type SchemaNode, visit } from './schema.ts';
+import { childOf, configSchema, nodeAt, type SchemaNode, visit } from './schema.ts';
 import { bytesOf } from './units.ts';
 
 export const checkShape = (data: Mapping, places: Places): readonly Finding[] => {
@@ -59,13 +59,17 @@ const explain = (errors: readonly ErrorObject[], path: Path, value: unknown, pla
   const node = nodeAt(path) ?? {};
   const findings: Finding[] = [];
   const ofValue: ErrorObject[] = [];
+  const missing: string[] = [];
   for (const error of errors) {
     if (error.keyword === 'additionalProperties') findings.push(unknownKey(node, [...path, error.params.additionalProperty]));
-    else if (error.keyword === 'required') findings.push(missingKey(error.params.missingProperty, path));
+    else if (error.keyword === 'required') missing.push(error.params.missingProperty);
     else if (error.keyword === 'propertyNames')
       findings.push(badKey(node.propertyNames ?? {}, [...path, error.params.propertyName]));
     // The error inside `propertyNames` says again what the one above says.
     else if (error.propertyName === undefined) ofValue.push(error);
+  }
+  for (const key of missing) {
+    if (!findings.some(({ meant }) => meant === key)) findings.push(missingKey(key, path));
   }
   const [first] = ofValue;
   if (first === undefined) return findings;
@@ -83,7 +87,7 @@ const explain = (errors: readonly ErrorObject[], path: Path, value: unknown, pla
     severity: 'error',
     code,
     path,
-    message: `expected ${expected(node)}, got ${got(value, written ?? (node['x-secret'] ? 'the file' : undefined))}${hint}`,
+    message: `expected ${expected(node, value)}, got ${got(value, written ?? (node['x-secret'] ? 'the file' : undefined))}${hint}`,
   });
   return findings;
 };
@@ -106,16 +110,50 @@ const quoteHint = (node: SchemaNode, value: unknown, written: string | undefined
 const unknownKey = (node: SchemaNode, path: Path): Finding => {
   const key = String(path.at(-1));
   const known = Object.keys(node.properties ?? {}).filter((name) => node.properties?.[name]?.['x-status'] !== 'ignored');
-  const near = nearest(key, known);
-  const listed = known.map((name) => `\`${name}\``).join(', ');
-  const hint = near === undefined ? `; expected one of ${listed}` : `; did you mean \`${near}\`?`;
-  return { severity: 'error', code: 'UNKNOWN_KEY', path, message: `unknown key ${quote(key)}${hint}`, at: 'key' };
+  const renamed = known.find((name) => childOf(node, name)?.['x-formerly']?.includes(key));
+  const near = renamed ?? nearest(key, known);
+  const elsewhere = near === undefined ? sectionsWith(key, pathText(path.slice(0, -1)).replace(/\[\d+\]/g, '[]')) : [];
+  const got = `got the unknown key ${quote(key)}`;
+  const message =
+    near !== undefined
+      ? `expected a known key, ${got}; did you mean \`${near}\`?`
+      : elsewhere.length > 0
+        ? `expected a key of this section, ${got}; it belongs ${elsewhere.join(' or ')}`
+        : `expected one of ${known.map((name) => `\`${name}\``).join(', ')}, ${got}`;
+  const about = near === undefined ? {} : { meant: near };
+  return { severity: 'error', code: 'UNKNOWN_KEY', path, message, at: 'key', ...about };
 };
+
+/** Where a key that is unknown here would be known, as a part of a sentence; none where there are too many such places. */
+const sectionsWith = (key: string, section: string): readonly string[] => {
+  const found: string[] = [];
+  const look = (node: SchemaNode, at: string, depth: number): void => {
+    for (const name of Object.keys(node.properties ?? {})) {
+      const child = childOf(node, name);
+      // `replica_options` is `ray_actor_options` by another name.
+      if (child === undefined || child['x-status'] === 'ignored' || name === 'replica_options') continue;
+      if (name === key) found.push(at);
+      const inner = child.items === undefined ? child : childOf(child, 0);
+      const inside = `${at === '' ? '' : `${at}.`}${name}${child.items === undefined ? '' : '[]'}`;
+      if (inner !== undefined && depth < MAX_SECTIONS_DEPTH) look(inner, inside, depth + 1);
+    }
+  };
+  look(configSchema, '', 0);
+  const below = found
+    .filter((each) => section !== '' && each.startsWith(`${section}.`))
+    .map((each) => each.slice(section.length + 1));
+  const places = below.length > 0 ? below : found;
+  return places.length > MAX_PLACES ? [] : places.map((place) => (place === '' ? 'at the top level' : `in \`${place}\``));
+};
+
+const MAX_PLACES = 3;
+const MAX_SECTIONS_DEPTH = 4;
 
 const missingKey = (key: string, path: Path): Finding => {
   const node = nodeAt([...path, key]) ?? {};
-  const least = node.items === undefined ? `expected ${expected(node)}` : `write \`${key}: []\` for none`;
-  return { severity: 'error', code: 'MISSING_KEY', path, message: `\`${key}\` is missing; ${least}` };
+  const least = node.items === undefined ? `it takes ${expected(node)}` : `write \`${key}: []\` for none`;
+  const message = `expected the key \`${key}\`, got none; ${least}`;
+  return { severity: 'error', code: 'MISSING_KEY', path, message };
 };
 
 const badKey = (node: SchemaNode, path: Path): Finding => {
@@ -160,6 +198,6 @@ const sizeOf = (node: SchemaNode, value: unknown, path: Path, places: Places): F
     severity: 'error',
     code: 'OUT_OF_RANGE',
     path,
-    message: `expected ${expected(node)}, got ${got(value, places.written(path))}`,
+    message: `expected ${expected(node, bytes)}, got ${got(value, places.written(path))}`,
   };
 };

@@ -1,10 +1,7 @@
 /** The text of a config file as lines: where an offset stands, and the line with a caret under it. */
-import type { Diagnostic } from '../domain/diagnostic.ts';
-import { CONTROL, type Finding, pathText } from './finding.ts';
+import { type Diagnostic, excerptOf, type RelatedPlace } from '../domain/diagnostic.ts';
+import { type Finding, oneLine, pathText } from './finding.ts';
 import { maskSecrets } from './secrets.ts';
-
-/** So much of a line is shown around the caret. */
-const EXCERPT_WIDTH = 120;
 
 export class Source {
   readonly #file: string;
@@ -20,11 +17,16 @@ export class Source {
   }
 
   /** @param offset undefined: the finding concerns no place in the text */
-  diagnostic(finding: Finding, offset: number | undefined): Diagnostic {
+  diagnostic(finding: Finding, offset: number | undefined, related: readonly RelatedPlace[] = []): Diagnostic {
     const { severity, code, message, application } = finding;
-    const about = { severity, code, path: pathText(finding.path), message, file: this.#file };
+    const about = { severity, code, path: pathText(finding.path), message: oneLine(message), file: this.#file };
     const place = offset === undefined ? { line: 0, column: 0, excerpt: '' } : this.#place(offset);
-    return application === undefined ? { ...about, ...place } : { ...about, ...place, application };
+    return {
+      ...about,
+      ...place,
+      ...(application === undefined ? {} : { application }),
+      ...(related.length === 0 ? {} : { related }),
+    };
   }
 
   #place(offset: number): { line: number; column: number; excerpt: string } {
@@ -33,7 +35,8 @@ export class Source {
     const next = this.#lineStarts[line + 1];
     const text = this.#text.slice(start, next === undefined ? undefined : next - 1);
     const column = offset - start;
-    return { line: line + 1, column: column + 1, excerpt: excerptOf(maskSecrets(text), column) };
+    const excerpt = this.#text === '' ? '' : excerptOf(maskSecrets(text), column);
+    return { line: line + 1, column: column + 1, excerpt };
   }
 
   /** The last line that starts at or before the offset. */
@@ -48,10 +51,3 @@ export class Source {
     return low;
   }
 }
-
-/** The part of the line around the column, one column a character so that the caret stands right, fit for a terminal. */
-const excerptOf = (line: string, column: number): string => {
-  const from = Math.max(0, column - EXCERPT_WIDTH / 2);
-  const shown = line.slice(from, from + EXCERPT_WIDTH).replace(CONTROL, ' ');
-  return `${shown.trimEnd()}\n${' '.repeat(column - from)}^`;
-};

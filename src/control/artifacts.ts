@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { open, readFile, stat } from 'node:fs/promises';
 import type { ApplicationSpec, Runnable } from '../domain/desired.ts';
+import type { FileProblem, RelatedPlace } from '../domain/diagnostic.ts';
 import { CodeError, type CompiledCode, compileCode, stopCompiler } from './code.ts';
 import type { Artifact, PolicyCode } from './target.ts';
 
@@ -11,6 +12,8 @@ export interface Artifacts {
   readonly found: ReadonlyMap<string, Artifact>;
   /** What is wrong, by deployment name; empty when the application can be built. */
   readonly problems: ReadonlyMap<string, string>;
+  /** Where in the code it is wrong, by deployment name, where that is known. */
+  readonly places: ReadonlyMap<string, readonly RelatedPlace[]>;
   /** Files to watch, also of what is broken. */
   readonly files: readonly string[];
 }
@@ -23,39 +26,65 @@ export const findArtifacts = async (
 ): Promise<Artifacts> => {
   const found = new Map<string, Artifact>();
   const problems = new Map<string, string>();
+  const places = new Map<string, readonly RelatedPlace[]>();
   const files = new Set<string>();
   for (const { name, runs, autoscaling } of spec.deployments) {
     const policy = autoscaling?.policy ?? undefined;
     try {
-      const artifact = runs.kind === 'model' ? await modelArtifact(runs.path) : await codeArtifact(runs, cacheDir, compiled);
+      const artifact = await artifactOf(runs, cacheDir, compiled);
       const code = policy && (await codeArtifact({ kind: 'module', ...policy }, cacheDir, compiled));
       found.set(name, code === undefined ? artifact : { ...artifact, policy: policyOf(code) });
       for (const file of [...artifact.files, ...(code?.files ?? [])]) files.add(file);
     } catch (error) {
       problems.set(name, (error as Error).message);
-      files.add(runs.kind === 'model' ? runs.path : runs.file);
+      files.add(fileOf(runs));
       if (policy !== undefined) files.add(policy.file);
+      if (!(error instanceof CodeError)) continue;
+      places.set(name, error.places);
+      // The mistake may be in a file that the code imports: mending it there must be seen.
+      for (const { file } of error.places) files.add(file);
     }
   }
-  return { found, problems, files: [...files] };
+  return { found, problems, places, files: [...files] };
 };
 
-/** What is wrong with files that are there; one that is missing has been told by the config's own checks. */
-export const fileProblems = async (
-  applications: readonly ApplicationSpec[],
-  cacheDir: string,
-): Promise<readonly { readonly path: string; readonly message: string }[]> => {
+const fileOf = (runs: Runnable): string => (runs.kind === 'model' ? runs.path : runs.file);
+
+/**
+ * What is wrong with the files of one application, as it stands in the config at `index`; one that is missing has been told by the
+ * config's own checks.
+ */
+export const problemsOf = (
+  spec: ApplicationSpec,
+  index: number,
+  { problems, places }: Pick<Artifacts, 'problems' | 'places'>,
+): readonly FileProblem[] =>
+  spec.deployments.flatMap(({ name, runs }, at) => {
+    const message = problems.get(name);
+    if (message === undefined || !existsSync(fileOf(runs))) return [];
+    const key = runs.kind === 'model' ? ['model', 'path'] : ['import_path'];
+    const path = ['applications', index, 'deployments', at, ...key];
+    return [{ severity: 'error', code: 'FILE_BROKEN', path, message, application: spec.name, related: places.get(name) ?? [] }];
+  });
+
+/** One thing to run, as the config names it. */
+export interface NamedFile {
+  readonly path: readonly (string | number)[];
+  readonly application: string | undefined;
+  readonly runs: Runnable;
+}
+
+/** What is wrong with files that are there, of a config that need not be right in everything else. */
+export const fileProblems = async (named: readonly NamedFile[], cacheDir: string): Promise<readonly FileProblem[]> => {
   const compiled = new Map<string, Promise<CompiledCode>>();
-  const told: { path: string; message: string }[] = [];
-  for (const [index, spec] of applications.entries()) {
-    const { problems } = await findArtifacts(spec, cacheDir, compiled);
-    for (const [place, { name, runs }] of spec.deployments.entries()) {
-      const message = problems.get(name);
-      if (message === undefined || !existsSync(runs.kind === 'model' ? runs.path : runs.file)) continue;
-      told.push({
-        path: `applications[${index}].deployments[${place}].${runs.kind === 'model' ? 'model' : 'import_path'}`,
-        message,
-      });
+  const told: FileProblem[] = [];
+  for (const { path, application, runs } of named) {
+    if (!existsSync(fileOf(runs))) continue;
+    try {
+      await artifactOf(runs, cacheDir, compiled);
+    } catch (error) {
+      const related = error instanceof CodeError ? error.places : [];
+      told.push({ severity: 'error', code: 'FILE_BROKEN', path, message: (error as Error).message, application, related });
     }
   }
   await stopCompiler();
@@ -64,6 +93,8 @@ export const fileProblems = async (
 
 const policyOf = ({ runs }: Artifact): PolicyCode | undefined =>
   runs.kind === 'module' ? { entry: runs.entry, export: runs.export } : undefined;
+const artifactOf = (runs: Runnable, cacheDir: string, compiled: Map<string, Promise<CompiledCode>>): Promise<Artifact> =>
+  runs.kind === 'model' ? modelArtifact(runs.path) : codeArtifact(runs, cacheDir, compiled);
 
 const codeArtifact = async (
   runs: Extract<Runnable, { kind: 'module' }>,

@@ -8,6 +8,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, extname, isAbsolute, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Loader, Message, Plugin } from 'esbuild';
+import { excerptOf, type RelatedPlace } from '../domain/diagnostic.ts';
 import { VERSION } from '../version.ts';
 import { recall, remember } from './code-record.ts';
 
@@ -21,9 +22,11 @@ export interface CompiledCode {
 
 /** The code does not compile; the message has file, line and column. */
 export class CodeError extends Error {
-  constructor(message: string) {
+  readonly places: readonly RelatedPlace[];
+  constructor(message: string, places: readonly RelatedPlace[] = []) {
     super(message);
     this.name = 'CodeError';
+    this.places = places;
   }
 }
 
@@ -123,7 +126,12 @@ export const compileCode = async (file: string, cacheDir: string): Promise<Compi
       },
     })
     .catch((error: { errors?: Message[]; message: string }) => {
-      throw new CodeError(error.errors === undefined ? error.message : error.errors.slice(0, 5).map(messageText).join('; '));
+      const told = error.errors?.slice(0, MAX_ERRORS) ?? [];
+      const text = told.length === 0 ? error.message : told.map(messageText).join('; ');
+      throw new CodeError(
+        text,
+        told.flatMap((each) => placeOf(each) ?? []),
+      );
     });
   const output = Object.values(result.metafile.outputs)[0];
   const text = result.outputFiles?.[0]?.text;
@@ -145,8 +153,20 @@ export const compileCode = async (file: string, cacheDir: string): Promise<Compi
 /** What `origins` put before the text of the user's first line. */
 const HEAD = /^const __serve_url = .*?, __serve_dir = "(?:[^"\\]|\\.)*";/;
 
-const messageText = ({ text, location }: Message): string => {
-  if (location === null) return text;
-  const head = Buffer.byteLength(HEAD.exec(location.lineText)?.[0] ?? '');
-  return `${location.file}:${location.line}:${Math.max(0, location.column - head) + 1}: ${text}`;
+/** Of one file that does not compile; the first say all. */
+const MAX_ERRORS = 5;
+
+const messageText = (message: Message): string => {
+  const place = placeOf(message);
+  return place === undefined ? message.text : `${place.file}:${place.line}:${place.column}: ${message.text}`;
+};
+
+const placeOf = ({ text, location }: Message): RelatedPlace | undefined => {
+  if (location === null) return undefined;
+  const { file, line, column, lineText } = location;
+  const head = HEAD.exec(lineText)?.[0] ?? '';
+  // The compiler counts bytes of UTF-8.
+  const before = Buffer.from(lineText).subarray(0, column).toString().length;
+  const at = Math.max(0, before - head.length);
+  return { file: resolve(file), line, column: at + 1, message: text, excerpt: excerptOf(lineText.slice(head.length), at) };
 };

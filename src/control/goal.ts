@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import type { ApplicationSpec, DesiredState } from '../domain/desired.ts';
 import type { Diagnostic, FileProblem } from '../domain/diagnostic.ts';
-import { type Artifacts, findArtifacts } from './artifacts.ts';
+import { type Artifacts, findArtifacts, problemsOf } from './artifacts.ts';
 import { readCertificate } from './certificate.ts';
 import { type CompiledCode, stopCompiler } from './code.ts';
 import { type BrokenApplication, hashOf, makeTarget, type TargetApplication } from './target.ts';
@@ -19,6 +19,7 @@ export type CompileConfig = (config: ConfigText) => {
   desired: DesiredState | undefined;
   diagnostics: readonly Diagnostic[];
   hash: string;
+  /** Gives what is wrong with a file that the config names its place in the config. */
   diagnose(problem: FileProblem): Diagnostic;
 };
 
@@ -29,7 +30,8 @@ export type Outcome =
       readonly desired: DesiredState;
       readonly targets: readonly TargetApplication[];
       readonly broken: readonly BrokenApplication[];
-      readonly warnings: readonly Diagnostic[];
+      /** Warnings, and what is wrong with the files of broken applications; in the order of the text. */
+      readonly diagnostics: readonly Diagnostic[];
       readonly hash: string;
       /** It asks for something else than what was taken last. */
       readonly changed: boolean;
@@ -91,7 +93,6 @@ export class Goal {
     const diagnostics = [...ofCertificate.map(diagnose), ...ofText];
     if (ofCertificate.some(({ severity }) => severity === 'error'))
       return { type: 'rejected', diagnostics, problems: new Map(), files: { code: undefined, certificate } };
-    const warnings = diagnostics.filter(({ severity }) => severity === 'warning');
     understood(desired);
     const compiled = new Map<string, Promise<CompiledCode>>();
     const applications = await Promise.all(
@@ -104,12 +105,12 @@ export class Goal {
       const problem = problemOf(spec, artifacts);
       if (problem !== undefined) problems.set(spec.name, problem);
     }
+    const broke = applications.flatMap(({ spec, artifacts }, index) => problemsOf(spec, index, artifacts));
+    const all = [...diagnostics, ...broke.map(diagnose)].sort((a, b) => a.line - b.line);
     // What could not be built at the start, and still cannot, holds up nothing else.
     const blocking = [...problems.keys()].some((name) => !this.#broken.has(name));
     if (blocking && !first) {
-      const missing = diagnostics.filter(({ severity }) => severity === 'error');
-      const told = [...problems].map(([application, message]) => brokenFile(this.#config, application, message));
-      return { type: 'rejected', diagnostics: missing.length > 0 ? missing : told, problems, files };
+      return { type: 'rejected', diagnostics: all, problems, files };
     }
     const targets: TargetApplication[] = [];
     const broken: BrokenApplication[] = [];
@@ -126,7 +127,8 @@ export class Goal {
         );
     }
     const identity = hashOf([desired, targets.map((target) => target.hash), broken.map((each) => each.problem)]);
-    return { type: 'goal', desired, targets, broken, warnings, hash, changed: identity !== this.#identity, identity, files };
+    const changed = identity !== this.#identity;
+    return { type: 'goal', desired, targets, broken, diagnostics: all, hash, changed, identity, files };
   }
 
   /** From now on this is the goal: what is read later is compared with it. */
@@ -162,17 +164,6 @@ const unreadable = (file: string, error: NodeJS.ErrnoException, first: boolean):
       : error.code === 'EISDIR'
         ? 'expected a file, got a folder'
         : `it cannot be read: ${error.message}`,
-  file,
-  line: 0,
-  column: 0,
-  excerpt: '',
-});
-
-const brokenFile = (file: string, application: string, message: string): Diagnostic => ({
-  severity: 'error',
-  code: 'APPLICATION_BROKEN',
-  path: `application ${application}`,
-  message,
   file,
   line: 0,
   column: 0,

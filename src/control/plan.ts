@@ -87,12 +87,13 @@ interface Wanted {
 
 /** @param now monotonic milliseconds */
 export const plan = (targets: readonly TargetApplication[], actual: ActualState, now: number): readonly Action[] => {
-  const moves = movesOf(targets, actual.serving, (target) => isReady(target, actual.serving.get(target.spec.name), actual));
+  const live = liveByKey(actual.replicas);
+  const moves = movesOf(targets, actual.serving, (target) => isReady(target, actual.serving.get(target.spec.name), actual, live));
   const wanted = wantedVersions(targets, moves.held, actual);
   const actions: Action[] = [];
   const kept = new Set<string>();
   for (const [key, want] of wanted) {
-    const replicas = actual.replicas.filter((replica) => isLive(replica) && keyOf(replica) === key);
+    const replicas = live.get(key) ?? [];
     const surplus = replicas.length - want.count;
     const going = new Set(surplus > 0 ? leastWorthKeeping(replicas).slice(0, surplus) : []);
     for (const replica of replicas) {
@@ -127,6 +128,18 @@ export const plan = (targets: readonly TargetApplication[], actual: ActualState,
 };
 
 const keyOf = (replica: ActualReplica): string => restartKey(replica.application, replica.deployment, replica.version);
+
+/** Found by key, as thousands of deployments may be planned at every event. */
+const liveByKey = (replicas: readonly ActualReplica[]): ReadonlyMap<string, readonly ActualReplica[]> => {
+  const byKey = new Map<string, ActualReplica[]>();
+  for (const replica of replicas) {
+    if (!isLive(replica)) continue;
+    const same = byKey.get(keyOf(replica));
+    if (same === undefined) byKey.set(keyOf(replica), [replica]);
+    else same.push(replica);
+  }
+  return byKey;
+};
 
 const isLive = ({ state }: ActualReplica): boolean => state === 'STARTING' || state === 'RUNNING' || state === 'UPDATING';
 
@@ -179,16 +192,16 @@ export const failedDeployments = (
  * Whether a snapshot may move the application: every version that is new has all its replicas, so that the move costs no capacity; for a
  * version that serves already (or where nothing serves yet) one replica is enough.
  */
-const isReady = (target: TargetApplication, serving: Serving | undefined, actual: ActualState): boolean =>
+const isReady = (
+  target: TargetApplication,
+  serving: Serving | undefined,
+  actual: ActualState,
+  live: ReturnType<typeof liveByKey>,
+): boolean =>
   target.deployments.every(({ spec, version }) => {
     const count = countOf(target.spec.name, spec, actual);
-    const running = actual.replicas.filter(
-      (replica) =>
-        replica.application === target.spec.name &&
-        replica.deployment === spec.name &&
-        replica.version === version &&
-        (replica.state === 'RUNNING' || replica.state === 'UPDATING'),
-    ).length;
+    const replicas = live.get(restartKey(target.spec.name, spec.name, version)) ?? [];
+    const running = replicas.filter(({ state }) => state !== 'STARTING').length;
     const serves = serving?.target.deployments.some((each) => each.spec.name === spec.name && each.version === version);
     return running >= (serves || serving === undefined ? Math.min(1, count) : count);
   });

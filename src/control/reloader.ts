@@ -17,8 +17,8 @@ export interface ReloaderOptions {
     warn(fields: object, message: string): void;
     error(fields: object, message: string): void;
   };
-  /** Tells what is wrong with a config that is not applied. */
-  readonly report: (diagnostics: readonly Diagnostic[], message: string) => void;
+  /** Tells what is wrong with a config. @param verdict what becomes of one with errors; absent: it is applied, but for broken applications */
+  readonly report: (diagnostics: readonly Diagnostic[], verdict?: string) => void;
   /** A goal was taken: first what it says of the daemon itself, then its applications. */
   readonly apply: (outcome: GoalOutcome, before: DesiredState, retry: boolean) => Promise<void>;
   /** @param since milliseconds since the epoch: when reading them began */
@@ -50,11 +50,11 @@ export interface Deployed {
 }
 
 export type Submitted =
-  | { readonly accepted: true; readonly revision: number; readonly warnings: readonly Diagnostic[] }
+  | { readonly accepted: true; readonly revision: number }
   | { readonly accepted: false; readonly diagnostics: readonly Diagnostic[] };
 
 export type Preview =
-  | { readonly valid: true; readonly difference: Difference; readonly warnings: readonly Diagnostic[] }
+  | { readonly valid: true; readonly difference: Difference; readonly diagnostics: readonly Diagnostic[] }
   | { readonly valid: false; readonly diagnostics: readonly Diagnostic[] };
 
 const sha256 = (text: Uint8Array): string => createHash('sha256').update(text).digest('hex');
@@ -151,10 +151,13 @@ export class Reloader {
     if (this.#start === undefined) throw new Error('there is nothing to begin with');
     const { outcome, since } = this.#start;
     this.#start = undefined;
+    // With --last-good: what is said of the file counts.
     if (this.#errors.length > 0)
       this.#options.report(this.#errors, 'the config has errors: what was applied last is served (--last-good)');
-    else this.#errors = outcome.warnings;
-    this.#warn(outcome);
+    else {
+      this.#errors = outcome.diagnostics;
+      this.#options.report(outcome.diagnostics);
+    }
     await this.#take(outcome, this.#applied, this.#desired, false);
     this.#follow(outcome.files, since);
   }
@@ -190,7 +193,7 @@ export class Reloader {
       this.#settledHash = this.#fileHash;
       await this.#accept(outcome, { config, source }, false);
       this.#follow(outcome.files, since);
-      return { accepted: true, revision: this.#applied.revision, warnings: outcome.warnings };
+      return { accepted: true, revision: this.#applied.revision };
     });
   }
 
@@ -202,7 +205,7 @@ export class Reloader {
       if (!(read instanceof Uint8Array)) return { valid: false, diagnostics: [read] };
       const outcome = await goal.read({ text: read, confined: false }, false);
       if (outcome.type === 'rejected') return { valid: false, diagnostics: outcome.diagnostics };
-      return { valid: true, difference: this.#compare(this.#desired, outcome), warnings: outcome.warnings };
+      return { valid: true, difference: this.#compare(this.#desired, outcome), diagnostics: outcome.diagnostics };
     });
   }
 
@@ -245,7 +248,7 @@ export class Reloader {
       if (news) this.#options.report(outcome.diagnostics, 'the config was rejected: what served before goes on serving');
       return;
     }
-    const mended = this.#errors.some(({ severity }) => severity === 'error');
+    const mended = hasErrors(this.#errors) && !hasErrors(outcome.diagnostics);
     if (writer.source === 'file') this.#settledHash = this.#fileHash;
     if (!(await this.#accept(outcome, writer, retry)) && mended)
       log().info({}, 'the config is good again; it says what is already served');
@@ -253,13 +256,13 @@ export class Reloader {
 
   /** @returns whether there was anything to apply */
   async #accept(outcome: GoalOutcome, writer: Pick<Applied, 'config' | 'source'>, retry: boolean): Promise<boolean> {
-    this.#errors = outcome.warnings;
+    this.#errors = outcome.diagnostics;
     this.#rejected = new Map();
     if (!outcome.changed && !retry) {
       this.#applied = { ...this.#applied, ...writer, hash: outcome.hash };
       return false;
     }
-    this.#warn(outcome);
+    this.#options.report(outcome.diagnostics);
     const before = this.#desired;
     this.#desired = outcome.desired;
     await this.#take(outcome, writer, before, retry);
@@ -303,10 +306,6 @@ export class Reloader {
     }
   }
 
-  #warn({ warnings }: GoalOutcome): void {
-    for (const { code, path, line, message } of warnings) this.#options.log().warn({ code, path, line }, message);
-  }
-
   #follow(files: Partial<GoalFiles> | undefined, since: number): void {
     const { code, certificate } = this.#files;
     this.#files = { code: files?.code ?? code, certificate: files?.certificate ?? certificate };
@@ -316,3 +315,5 @@ export class Reloader {
 
 /** A config of the history, to be applied again. */
 export const textOf = ({ text, confined }: Revision): ConfigText => ({ text: Buffer.from(text), confined });
+
+const hasErrors = (diagnostics: readonly Diagnostic[]): boolean => diagnostics.some(({ severity }) => severity === 'error');

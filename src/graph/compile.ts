@@ -1,8 +1,8 @@
 /** Compiles the `graph` section of an application: who takes its requests, who may call whom, and what is wrong with it. */
 import type { Ingress } from '../domain/desired.ts';
 import type { CallTarget, GraphStep } from '../domain/graph.ts';
-import { suggestion } from './nearest.ts';
-import { orderOf } from './order.ts';
+import { listed, suggestion } from './nearest.ts';
+import { cyclesOf } from './order.ts';
 import type { GraphMistake, GraphSource, KnownApplication, Report } from './source.ts';
 import { compileSteps } from './steps.ts';
 import { callTarget } from './target.ts';
@@ -70,11 +70,10 @@ const compileIngress = (
   if (ingress !== undefined) return { kind: 'deployment', deployment: ingress };
   const [only] = deployments;
   if (only !== undefined && deployments.length === 1) return { kind: 'deployment', deployment: only };
-  const names = deployments.map((deployment) => `\`${deployment}\``).join(', ');
   const message =
     only === undefined
       ? `the application \`${application.name}\` has no deployment`
-      : `\`${application.name}\` has several deployments (${names}): say with \`graph.ingress\` which of them takes the requests, or wire them with \`graph.steps\``;
+      : `\`${application.name}\` has several deployments (${listed(deployments)}): say with \`graph.ingress\` which of them takes the requests, or wire them with \`graph.steps\``;
   report('INGRESS_NEEDED', [], message);
   return undefined;
 };
@@ -119,18 +118,30 @@ const unusedDeployments = (
   const targets = ingress.kind === 'graph' ? ingress.graph.steps.flatMap(targetsOf) : [];
   const used = new Set([...targets, ...Object.values(calls).flatMap((handles) => Object.values(handles))].map(nameOf));
   if (ingress.kind === 'deployment') used.add(`${application.name}/${ingress.deployment}`);
-  for (const { name, graph } of all) {
-    if (name === application.name || !graph) continue;
-    const inSteps = Object.values(graph.steps ?? {}).flatMap(({ call, split, shadow }) => [
-      call ?? '',
-      ...(split?.targets ?? []).map((target) => target.call),
-      shadow?.call ?? '',
-    ]);
-    const inCalls = Object.values(graph.calls ?? {}).flatMap((handles) => Object.values(handles ?? {}));
-    for (const call of [...inSteps, ...inCalls]) used.add(call.replace(/\..*$/, ''));
-  }
-  return application.deployments.filter((deployment) => !used.has(`${application.name}/${deployment}`));
+  const across = usedAcross(all);
+  const names = application.deployments.map((deployment) => [deployment, `${application.name}/${deployment}`] as const);
+  return names.flatMap(([deployment, name]) => (used.has(name) || across.has(name) ? [] : [deployment]));
 };
+
+/** `application/Deployment` as any graph of the file writes it; gathered once for all applications, as there may be thousands. */
+const usedAcross = (all: readonly KnownApplication[]): ReadonlySet<string> => {
+  const known = across.get(all);
+  if (known !== undefined) return known;
+  const used = new Set<string>();
+  const use = (call: string | undefined) => call !== undefined && used.add(call.replace(/\..*$/, ''));
+  for (const { graph } of all) {
+    for (const { call, split, shadow } of Object.values(graph?.steps ?? {})) {
+      use(call);
+      for (const target of split?.targets ?? []) use(target.call);
+      use(shadow?.call);
+    }
+    for (const handles of Object.values(graph?.calls ?? {})) for (const call of Object.values(handles ?? {})) use(call);
+  }
+  across.set(all, used);
+  return used;
+};
+
+const across = new WeakMap<readonly KnownApplication[], ReadonlySet<string>>();
 
 /** All whom a step may call. */
 const targetsOf = ({ target, split, shadow }: GraphStep): readonly CallTarget[] => [
@@ -142,21 +153,16 @@ const targetsOf = ({ target, split, shadow }: GraphStep): readonly CallTarget[] 
 const nameOf = (target: CallTarget): string => `${target.application}/${target.deployment}`;
 
 /**
- * A cycle over calls and steps of all applications (self-calls included), as a path of `app/Deployment` names ending where it
- * began; undefined when there is none. Only `calls` are edges: the steps of a graph are called by the daemon, which holds no
+ * The cycles over calls of all applications (self-calls included), each as a path of `app/Deployment` names ending where it
+ * began; of those that share a call, one. Only `calls` are edges: the steps of a graph are called by the daemon, which holds no
  * replica meanwhile, and nothing can call a graph, so none lies on a cycle. (Steps that need each other are found in compiling.)
  */
-export const findCycle = (
-  applications: readonly {
-    name: string;
-    ingress: Ingress;
-    calls: Readonly<Record<string, Readonly<Record<string, CallTarget>>>>;
-  }[],
-): readonly string[] | undefined => {
+export const findCycles = (
+  applications: readonly { name: string; calls: Readonly<Record<string, Readonly<Record<string, CallTarget>>>> }[],
+): readonly (readonly string[])[] => {
   const edges = new Map<string, readonly string[]>();
   for (const { name, calls } of applications) {
     for (const [caller, handles] of Object.entries(calls)) edges.set(`${name}/${caller}`, Object.values(handles).map(nameOf));
   }
-  const ordered = orderOf(edges);
-  return 'cycle' in ordered ? ordered.cycle : undefined;
+  return cyclesOf(edges);
 };

@@ -46,6 +46,11 @@ export const suggestion = (name: string, known: readonly string[], what: string)
   const near = nearest(name, known);
   if (near !== undefined) return `; did you mean \`${near}\`?`;
   if (known.length === 0) return `; there are no ${what}`;
-  const listed = known.slice(0, MAX_LISTED).map((one) => `\`${one}\``);
-  return `; ${what}: ${listed.join(', ')}${known.length > MAX_LISTED ? `, … (${known.length})` : ''}`;
+  return `; ${what}: ${listed(known)}`;
+};
+
+/** Names for a message, the first few of them. */
+export const listed = (names: readonly string[]): string => {
+  const shown = names.slice(0, MAX_LISTED).map((one) => `\`${one}\``);
+  return `${shown.join(', ')}${names.length > MAX_LISTED ? `, … (${names.length})` : ''}`;
 };

@@ -33,3 +33,23 @@ export const orderOf = (edges: ReadonlyMap<string, readonly string[]>): Ordered 
   }
   return { order };
 };
+
+/** A file with more is told of these, and of the rest when they are mended. */
+const MAX_CYCLES = 20;
+
+/** Every cycle that is left when one edge of each that was found before is taken away; so none hides another. */
+export const cyclesOf = (edges: ReadonlyMap<string, readonly string[]>): readonly (readonly string[])[] => {
+  const left = new Map(edges);
+  const cycles: (readonly string[])[] = [];
+  while (cycles.length < MAX_CYCLES) {
+    const ordered = orderOf(left);
+    if (!('cycle' in ordered)) break;
+    cycles.push(ordered.cycle);
+    const [from = '', to = ''] = ordered.cycle;
+    left.set(
+      from,
+      (left.get(from) ?? []).filter((name) => name !== to),
+    );
+  }
+  return cycles;
+};

@@ -2,7 +2,8 @@
 import type { CallTarget, Expression, Graph, GraphStep } from '../domain/graph.ts';
 import { compileCondition, valuesIn } from './condition.ts';
 import { compileExpression, compileLiteral, type Names, stepsIn } from './expression.ts';
-import { orderOf } from './order.ts';
+import { listed } from './nearest.ts';
+import { cyclesOf, orderOf } from './order.ts';
 import type { KnownApplication, Path, Report, StepSource } from './source.ts';
 import { compileSplit } from './split.ts';
 import { callTarget } from './target.ts';
@@ -31,10 +32,13 @@ export const compileSteps = (
     steps.set(name, compileStep(name, step, names, application, all, count));
   }
   const answer = output === undefined ? undefined : compileExpression(output, ['output'], { steps: names, item: false }, count);
-  const ordered = orderOf(new Map([...steps].map(([name, step]) => [name, step.needs])));
+  const needs = new Map([...steps].map(([name, step]) => [name, step.needs]));
+  const ordered = orderOf(needs);
   if ('cycle' in ordered) {
-    const message = `the steps wait for each other: ${ordered.cycle.join(' → ')} (each refers to the next)`;
-    count('GRAPH_CYCLE', ['steps', ordered.cycle[0] ?? ''], message);
+    for (const cycle of cyclesOf(needs)) {
+      const message = `the steps wait for each other: ${cycle.join(' → ')} (each refers to the next)`;
+      count('GRAPH_CYCLE', ['steps', cycle[0] ?? ''], message);
+    }
     return undefined;
   }
   if (errors > 0) return undefined;
@@ -143,11 +147,10 @@ const answerOf = (output: Expression | undefined, steps: readonly GraphStep[], r
   }
   const [only] = unused;
   if (only !== undefined && unused.length === 1) return { kind: 'ref', root: 'step', step: only, path: [] };
-  const names = unused.map((name) => `\`${name}\``).join(', ');
   report(
     'OUTPUT_NEEDED',
     ['steps'],
-    `\`output\` is needed, as several steps (${names}) are used by no other: say what the graph answers`,
+    `\`output\` is needed, as several steps (${listed(unused)}) are used by no other: say what the graph answers`,
   );
   return undefined;
 };

@@ -88,15 +88,19 @@ export const writeHttpCall = (room: Room, method: string, form: 'one' | 'items',
   );
 };
 
-/** @throws RangeError when the frame would be longer than one can be */
+/**
+ * @returns false: the headers are too long for the short form, and nothing was written
+ * @throws RangeError when the frame would be longer than one can be
+ */
 export const writeHttpResult = (
   room: Room,
   id: number,
   { status, headers }: HttpAnswerHead,
   workMs: number,
   body: Uint8Array,
-): void => {
+): boolean => {
   const text = headers.join('\n');
+  if (text.length * UTF8_BYTES > MAX_HEADER_BYTES) return false;
   const { bytes, at } = room.reserve(RESULT_BYTES + UTF8_BYTES * text.length + 8);
   const textBytes = bytes.write(text, at + RESULT_BYTES);
   const headBytes = closeHead(bytes, at, at + RESULT_BYTES + textBytes, BRIEF.HTTP_RESULT, pad8(body.byteLength));
@@ -107,6 +111,7 @@ export const writeHttpResult = (
   bytes.writeUInt16LE(status, at + 32);
   bytes.fill(0, at + 34, at + RESULT_BYTES);
   room.wrote(headBytes, [body]);
+  return true;
 };
 
 /** Pads the head, writes length and type. @returns bytes of the head */

@@ -48,10 +48,11 @@ export class FrameWriter implements Room {
     this.#written(atOnce);
   }
 
-  /** The answer to one, in the short form. */
-  httpResult(id: number, http: HttpAnswerHead, workMs: number, body: Uint8Array): void {
-    writeHttpResult(this, id, http, workMs, body);
+  /** The answer to one, in the short form. @returns false where its headers are too long for that: nothing is written */
+  httpResult(id: number, http: HttpAnswerHead, workMs: number, body: Uint8Array): boolean {
+    if (!writeHttpResult(this, id, http, workMs, body)) return false;
     this.#written(false);
+    return true;
   }
 
   /** Sends now what has been queued: for what must be in the kernel before anything else runs. */

@@ -196,8 +196,10 @@ export class Runner implements Reply {
   result(calls: readonly IncomingCall[], value: WireValue, http?: HttpAnswerHead): void {
     const ids = this.#close(calls);
     const workMs = this.#workMs(calls);
-    if (this.#brief && http !== undefined && ids.length === 1)
-      return this.#writer.httpResult(ids[0] as number, http, workMs, value.segments[0]?.bytes ?? NO_BYTES);
+    if (this.#brief && http !== undefined && ids.length === 1) {
+      const [id] = ids as [number];
+      if (this.#writer.httpResult(id, http, workMs, value.segments[0]?.bytes ?? NO_BYTES)) return;
+    }
     this.#writer.write(
       encodeFrame(FRAME.RESULT, { ids, http, workMs } satisfies ResultMeta, [value.skeleton], value.segments.map(outgoing)),
     );

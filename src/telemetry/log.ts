@@ -31,7 +31,7 @@ export interface DaemonLog {
 }
 
 /** A reader that takes nothing must not hold up the end. */
-const WRITTEN_WITHIN_MS = 1000;
+const WRITTEN_WITHIN_MS = 2000;
 
 /** @param terminal undefined: standard output is none; decides on the encoding where the config does not */
 export const openLog = async (

@@ -1,7 +1,10 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: this is the config's own syntax
 import { readFileSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
+import { ENVIRONMENT, mistakeOf } from '../support/broken-configs.ts';
+import { configText } from '../support/config-arbitrary.ts';
 import { compiled } from './fixtures/rig.ts';
 
 const good = readFileSync(new URL('fixtures/full.good.yaml', import.meta.url), 'utf8');
@@ -99,5 +102,29 @@ t.test('any JSON value may stand anywhere', async () => {
   fc.assert(
     fc.property(any, (value) => isDecided(JSON.stringify(value))),
     { numRuns: 500 },
+  );
+});
+
+/** More where somebody hunts: `FUZZ_RUNS=100000`. */
+const RUNS = Number(process.env['FUZZ_RUNS'] ?? 300);
+
+t.test('what is drawn from the schema is understood or refused, in words, and the same every time', async () => {
+  const edits = fc.array(fc.record({ at: fc.nat(), remove: fc.nat(8), insert: piece }), { maxLength: 2 });
+  const edited = fc.tuple(configText, edits).map(([text, all]) =>
+    all.reduce((now, { at, remove, insert }) => {
+      const from = at % (now.length + 1);
+      return now.slice(0, from) + insert + now.slice(from + remove);
+    }, text),
+  );
+  fc.assert(
+    fc.property(edited, (text) => {
+      const { diagnostics, desired } = compiled(text, ENVIRONMENT);
+      const mistake = mistakeOf(diagnostics);
+      if (mistake !== undefined) throw new Error(mistake);
+      const again = compiled(Buffer.from(text), ENVIRONMENT).diagnostics;
+      const same = /[\ud800-\udfff]/.test(text) || isDeepStrictEqual(again, diagnostics);
+      return same && isDecided(text) && (desired === undefined || JSON.stringify(desired).length > 0);
+    }),
+    { numRuns: RUNS },
   );
 });

@@ -43,7 +43,12 @@ t.test('after a hundred the rest is counted', async (t) => {
     `applications: []\n${Array.from({ length: 150 }, (_, index) => `k${index}: 1`).join('\n')}`,
   );
   t.equal(diagnostics.length, 101);
-  t.match(diagnostics.at(-1), { severity: 'error', code: 'MORE', message: 'and 50 more errors and 0 more warnings', line: 0 });
+  t.match(diagnostics.at(-1), {
+    severity: 'error',
+    code: 'MORE',
+    message: 'and 50 more errors and 0 more warnings from here on',
+    line: 102,
+  });
   t.equal(desired, undefined);
 });
 
@@ -96,7 +101,10 @@ t.test('messages tell what was expected, what was got and what to do', async (t)
     message('logging_config: {enable_access_log: on}\napplications: []'),
     'expected `true` or `false`, got the text `on`; in YAML 1.2 `on` is text: write `true`',
   );
-  t.equal(message(withDeployment('num_replica: 1')), 'unknown key `num_replica`; did you mean `num_replicas`?');
+  t.equal(
+    message(withDeployment('num_replica: 1')),
+    'expected a known key, got the unknown key `num_replica`; did you mean `num_replicas`?',
+  );
   t.equal(
     message('grpc_options: {grpc_servicer_functions: [x]}\napplications: []'),
     '`grpc_servicer_functions` is not served yet in this version; remove it or leave it empty',
@@ -107,7 +115,7 @@ t.test('a diagnostic is shown with its line and a caret', async (t) => {
   const [diagnostic] = compiled('applications: []\nhttp_options: {prt: 1}\n').diagnostics;
   t.equal(
     diagnostic && formatDiagnostic(diagnostic),
-    `/srv/config.yaml:2:16: error UNKNOWN_KEY http_options.prt: unknown key \`prt\`; did you mean \`port\`?
+    `/srv/config.yaml:2:16: error UNKNOWN_KEY http_options.prt: expected a known key, got the unknown key \`prt\`; did you mean \`port\`?
     http_options: {prt: 1}
                    ^`,
   );

@@ -15,6 +15,7 @@ const OURS = [
   'x-secret',
   'x-ray-serve',
   'x-default-auto',
+  'x-formerly',
   'x-default-batching-factor',
   'x-default-idempotent',
   'x-default-model',

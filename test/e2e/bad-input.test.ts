@@ -14,7 +14,7 @@ const REJECTED = 'the config was rejected: what served before goes on serving';
 
 /** By title: what the file is, and what is said of it. */
 const CONFIGS: readonly (readonly [string, string | ((daemon: DaemonRig) => Promise<void>), RegExp])[] = [
-  ['that is empty', '', /the file is empty; it needs at least `applications: \[\]`/],
+  ['that is empty', '', /expected at least `applications: \[\]`, got an empty file/],
   ['that is no mapping', 'just text\n', /expected a mapping with `applications`, got a single value/],
   ['that is not YAML', 'applications: [}\n', /config\.yaml:1:\d+: error YAML_SYNTAX/],
   ['with a wrong type', `${HEAD}applications: 5\n`, /config\.yaml:3:15: error.*expected a list/s],
@@ -29,13 +29,13 @@ const CONFIGS: readonly (readonly [string, string | ((daemon: DaemonRig) => Prom
     `${GOOD}grpc_options: {grpc_servicer_functions: ['./service.proto:my.Service']}\n`,
     /grpc_servicer_functions.*not served yet/s,
   ],
-  ['in UTF-16', (daemon) => daemon.write('config.yaml', Buffer.from(`\ufeff${GOOD}`, 'utf16le')), /save it as UTF-8/],
+  ['in UTF-16', (daemon) => daemon.write('config.yaml', Buffer.from(`\ufeff${GOOD}`, 'utf16le')), /expected UTF-8, got UTF-16/],
   [
     'of 5 MiB',
     `${GOOD}${`# ${'x'.repeat(1021)}\n`.repeat(5 * 1024)}`,
-    /the file has \d+ bytes; at most 4194304 \(4 MiB\) are read/,
+    /expected at most 4194304 bytes \(4 MiB\), got (\d+|more)/,
   ],
-  ['of 4 MiB of lists', `x: ${'['.repeat(4_000_000)}`, /nested more than 64 deep/],
+  ['of 4 MiB of lists', `x: ${'['.repeat(4_000_000)}`, /nested at most 64 deep/],
   ['that is missing', (daemon) => unlink(daemon.config), /there is no such file/],
   [
     'that is a symlink to itself',

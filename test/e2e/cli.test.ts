@@ -202,9 +202,42 @@ t.test(
     for (const [name, text] of Object.entries(texts)) await writeFile(join(folder, name), text);
     const { code, out } = await runProgram(['validate', join(folder, 'config.yaml')]);
     t.equal(code, 1);
-    t.match(out, /applications\[0\]\.deployments\[0\]\.import_path: .*broken\.ts:1:\d+/);
+    t.match(out, /config\.yaml:4:\d+: error FILE_BROKEN applications\[0\]\.deployments\[0\]\.import_path: .*broken\.ts:1:14: /);
+    t.match(out, /broken\.ts:1:14: Expected identifier but found "="\n {4}export const = 5;\n {17}\^\n/);
     t.match(out, /applications\[1\]\.deployments\[0\]\.import_path: .*no export `missing`; it has echo/);
     t.match(out, /applications\[2\]\.deployments\[0\]\.model: .*is not an ONNX model/);
     t.match(out, '3 errors');
   },
 );
+
+t.test('validate --load starts what the file names, and tells what does not become ready, and why', async (t) => {
+  const config = configOf([
+    single('good', '/good', { import_path: './echo.ts:echo' }),
+    single('throws', '/throws', { import_path: './throws.ts:Throws' }),
+    single('exits', '/exits', { import_path: './exits.ts:Exits' }),
+    single('hangs', '/hangs', { import_path: './hangs.ts:Hangs', startup_timeout_s: 1 }),
+    single('model', '/model', { model: './cut.onnx' }),
+  ]);
+  const folder = await mkdtemp(join(tmpdir(), 'sd-validate-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const texts = {
+    'config.yaml': config,
+    'echo.ts': ECHO,
+    'throws.ts': 'export class Throws { constructor() { throw new Error("no weights"); } call() {} }',
+    'exits.ts': 'console.error("the last words"); process.exit(3); export class Exits { call() {} }',
+    'hangs.ts': 'export class Hangs { constructor() { for (;;); } call() {} }',
+    'cut.onnx': Buffer.concat([Buffer.from([8, 9, 0x3a, 4]), Buffer.from('junk')]),
+  };
+  for (const [name, text] of Object.entries(texts)) await writeFile(join(folder, name), text);
+  t.match(await runProgram(['validate', join(folder, 'config.yaml')]), { code: 0 }, 'a look from outside finds nothing');
+  const { code, out } = await runProgram(['validate', join(folder, 'config.yaml'), '--load', '--json']);
+  t.equal(code, 1, out);
+  const told = JSON.parse(out) as { code: string; path: string; line: number; message: string }[];
+  t.match(told, [
+    { code: 'LOAD_FAILED', line: 5, path: 'applications[1].deployments[0].import_path', message: /no weights/ },
+    { code: 'LOAD_FAILED', line: 6, message: /exit code 3; its last words: the last words/ },
+    { code: 'LOAD_FAILED', line: 7, message: /not ready within 1 s/ },
+    { code: 'LOAD_FAILED', line: 8, path: 'applications[4].deployments[0].model' },
+  ]);
+  t.equal(told.length, 4);
+});

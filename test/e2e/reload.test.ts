@@ -280,6 +280,10 @@ t.test('what a broken save does', async (t) => {
       await daemon.write('main.ts', `export class Main {\n  call() { return 'never' }}}\n`);
       const status = await daemon.when('DEPLOY_FAILED', ({ applications }) => applications['main']?.status === 'DEPLOY_FAILED');
       t.match(status.applications['main']?.message, /main\.ts:2:\d+/);
+      const line = good.slice(0, good.indexOf('./main.ts')).split('\n').length;
+      const place = { code: 'FILE_BROKEN', file: daemon.config, line, path: 'applications[0].deployments[0].import_path' };
+      const cause = { file: daemon.path('main.ts'), line: 2, excerpt: /call\(\) \{ return 'never' \}\}\}\n +\^/ };
+      t.match(status.config.errors, [{ ...place, related: [cause] }]);
       t.equal((await daemon.ask('/main')).text, 'v1! none');
       await daemon.write('main.ts', VERSIONED('v1'));
       await daemon.running();

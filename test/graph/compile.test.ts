@@ -1,5 +1,5 @@
 import t from 'tap';
-import { compileGraph, findCycle, type GraphSource, type KnownApplication } from '../../src/graph/compile.ts';
+import { compileGraph, findCycles, type GraphSource, type KnownApplication } from '../../src/graph/compile.ts';
 
 const known = (name: string, ...deployments: string[]): KnownApplication => ({ name, deployments });
 const vision = known('vision', 'Detector', 'Cropper', 'Recognizer', 'Language');
@@ -271,7 +271,15 @@ t.test('a cycle of calls is found across applications, self-calls included', asy
     calls,
   });
   const forth = application('x', { A: { b: target('y', 'B'), c: target('x', 'C') }, C: { b: target('y', 'B') } });
-  t.equal(findCycle([forth, application('y', {})]), undefined);
-  t.same(findCycle([forth, application('y', { B: { c: target('x', 'C') } })]), ['y/B', 'x/C', 'y/B']);
-  t.same(findCycle([application('x', { A: { me: target('x', 'A') } })]), ['x/A', 'x/A']);
+  t.same(findCycles([forth, application('y', {})]), []);
+  t.same(findCycles([forth, application('y', { B: { c: target('x', 'C') } })]), [['y/B', 'x/C', 'y/B']]);
+  t.same(findCycles([application('x', { A: { me: target('x', 'A') } })]), [['x/A', 'x/A']]);
+  t.same(
+    findCycles([application('x', { A: { me: target('x', 'A') }, B: { c: target('x', 'C') }, C: { b: target('x', 'B') } })]),
+    [
+      ['x/A', 'x/A'],
+      ['x/B', 'x/C', 'x/B'],
+    ],
+    'each of several',
+  );
 });

@@ -192,9 +192,15 @@ t.test('only the short form that a peer may send is read', async (t) => {
 
 t.test('headers of an absurd length are refused before they are taken apart', async (t) => {
   const { socket, writer } = start();
-  writer.httpResult(1, { status: 200, headers: ['x'.repeat(70_000), ''] }, 1, Buffer.alloc(0));
+  t.equal(writer.httpResult(1, { status: 200, headers: ['x'.repeat(70_000), ''] }, 1, Buffer.alloc(0)), false);
   writer.flush();
-  t.throws(() => new FrameReader(1_000_000, BRIEF.HTTP_RESULT).push(socket.taken, () => {}), /headers of an HTTP_RESULT/);
+  t.equal(socket.taken.length, 0, 'our own are sent in the long form');
+  writer.httpResult(1, { status: 200, headers: [] }, 1, Buffer.alloc(80_000));
+  writer.flush();
+  const frame = Buffer.from(socket.taken);
+  frame.writeUInt32LE(70_000, 8);
+  frame.writeUInt32LE(0, 12);
+  t.throws(() => new FrameReader(1_000_000, BRIEF.HTTP_RESULT).push(frame, () => {}), /headers of an HTTP_RESULT/);
 });
 
 t.test('writers share no memory, whatever the first that each of them sends', async (t) => {
