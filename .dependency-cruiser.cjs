@@ -21,11 +21,11 @@ module.exports = {
     layer('replica', '^src/replica/', ['^src/domain/', '^src/protocol/', '^src/sdk/']),
     layer('sdk', '^src/sdk/', ['^src/domain/', '^src/protocol/']),
     layer('telemetry', '^src/telemetry/', ['^src/domain/']),
-    layer('admin', '^src/admin/', ['^src/domain/', '^src/control/status']),
+    layer('admin', '^src/admin/', ['^src/domain/', '^src/control/(status|reloader|history|events)', '^src/version']),
     {
       name: 'pure-cores-import-no-shells',
       severity: 'error',
-      from: { path: '^src/(domain|graph|scaling)/|^src/dispatch/(batch|choose|stack)|^src/control/(plan|progress|restart|rollout|room|snapshot|status|target)|^src/quota/(amounts|offer|ledger)|^src/proxy/(route-table|error-answer|access-log)|^src/protocol/(value|codec|frame|http-value|messages)' },
+      from: { path: '^src/(domain|graph|scaling)/|^src/dispatch/(batch|choose|stack)|^src/control/(plan|progress|restart|rollout|room|snapshot|status|target|difference|fields)|^src/quota/(amounts|offer|ledger)|^src/proxy/(route-table|error-answer|access-log)|^src/protocol/(value|codec|frame|http-value|messages)' },
       to: { path: '^(node:)?(fs|child_process|net|http|worker_threads|os)(/|$)' },
     },
   ],

@@ -1,12 +1,30 @@
 /** The command line: picks the command, prints help, and turns what went wrong into one clear line and an exit code. */
 import { VERSION } from '../version.ts';
+import { ClientError } from './client.ts';
 import { type Command, UsageError } from './command.ts';
+import { completionOf } from './completion.ts';
+import { config, deploy, history, rollback, shutdown } from './deploy.ts';
 import { init } from './init.ts';
+import { logs } from './logs.ts';
+import { plan } from './plan.ts';
 import { run } from './run.ts';
 import { status } from './status.ts';
 import { validate } from './validate.ts';
 
-const COMMANDS: Readonly<Record<string, Command>> = { run, init, validate, status };
+const COMMANDS: Readonly<Record<string, Command>> = {
+  run,
+  init,
+  validate,
+  plan,
+  status,
+  config,
+  deploy,
+  rollback,
+  history,
+  logs,
+  shutdown,
+  completion: completionOf(() => COMMANDS),
+};
 
 const HELP = `serve-daemon ${VERSION} — serves models and code from one config file
 
@@ -42,6 +60,7 @@ export const main = async (args: readonly string[]): Promise<number> => {
   } catch (error) {
     if (error instanceof UsageError)
       return complain(error.whole ? error.message : `${error.message}. See serve-daemon ${name} --help`);
+    if (error instanceof ClientError) return complain(error.message, 1);
     throw error;
   }
 };
@@ -51,7 +70,7 @@ const print = (text: string): number => {
   return 0;
 };
 
-const complain = (message: string): number => {
+const complain = (message: string, code = 2): number => {
   process.stderr.write(`serve-daemon: ${message}\n`);
-  return 2;
+  return code;
 };

@@ -1,7 +1,8 @@
 /** `run`: the daemon in the foreground, until SIGTERM or Ctrl-C. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { StartError, startDaemon } from '../main.ts';
+import { StartError } from '../daemon.ts';
+import { startDaemon } from '../main.ts';
 import type { Terminal } from '../telemetry/log.ts';
 import { NOTIFY_VARIABLES, ServiceManager, watchdogPeriodMs } from '../telemetry/notify.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
@@ -19,24 +20,26 @@ Serves the applications of a config file. Saving the file applies it; a file wit
 Ctrl-C or SIGTERM finishes what was accepted and exits with 0; a second one stops at once. SIGHUP reloads.
 
   --config FILE      the config (./config.yaml)
+  --last-good        when the file has errors, start on the config that was applied last, and report
   --no-watch-code    do not reload when code or models change, only when the config does
   --log-level LEVEL  debug, info, warn, error or fatal, over what the config says
-  --state-dir DIR    where compiled code is kept (below $XDG_STATE_HOME or ~/.local/state)
+  --state-dir DIR    where compiled code and applied configs are kept (below $XDG_STATE_HOME or ~/.local/state)
 `,
   run: async (args) => {
     const { values, positionals } = readArgs(args, {
-      config: { type: 'string' },
+      config: { type: 'string', multiple: true },
+      'last-good': { type: 'boolean' },
       'no-watch-code': { type: 'boolean' },
       'log-level': { type: 'string' },
       'state-dir': { type: 'string' },
     });
-    if (positionals.length > 1 || (positionals.length === 1 && values.config !== undefined))
-      throw new UsageError(`expected one config file, got ${[...positionals, values.config].join(', ')}`);
+    const named = [...positionals, ...(values.config ?? [])];
+    if (named.length > 1) throw new UsageError(`expected one config file, got ${named.join(', ')}`);
     const level = LEVELS.find((each) => each === values['log-level']);
     if (values['log-level'] !== undefined && level === undefined)
       throw new UsageError(`expected --log-level to be one of ${LEVELS.join(', ')}, got ${values['log-level']}`);
-    const config = resolve(values.config ?? positionals[0] ?? 'config.yaml');
-    if (values.config === undefined && positionals.length === 0 && !existsSync(config))
+    const config = resolve(named[0] ?? 'config.yaml');
+    if (named.length === 0 && !existsSync(config))
       throw new UsageError(
         `there is no config.yaml in ${process.cwd()}.\nBegin with \`${invokedAs(process.env)} init\`, which writes one that serves at once, or name yours with --config FILE`,
         true,
@@ -44,6 +47,7 @@ Ctrl-C or SIGTERM finishes what was accepted and exits with 0; a second one stop
     return serve({
       config,
       watchCode: values['no-watch-code'] !== true,
+      lastGood: values['last-good'] === true,
       logLevel: level,
       stateDir: values['state-dir'] === undefined ? undefined : resolve(values['state-dir']),
     });
@@ -53,6 +57,7 @@ Ctrl-C or SIGTERM finishes what was accepted and exits with 0; a second one stop
 export interface ServeOptions {
   readonly config: string;
   readonly watchCode?: boolean;
+  readonly lastGood?: boolean;
   readonly logLevel?: (typeof LEVELS)[number] | undefined;
   readonly stateDir?: string | undefined;
   /** Called once when every application is ready or has failed; `say` prints lines in order with the log. */
@@ -64,7 +69,7 @@ const SAME_SIGNAL_MS = 200;
 
 /** Serves until a signal says stop. @returns the exit code */
 export const serve = async (options: ServeOptions): Promise<number> => {
-  const { config, watchCode = true, logLevel, stateDir, onReady } = options;
+  const { config, watchCode = true, lastGood = false, logLevel, stateDir, onReady } = options;
   const since = performance.now();
   const terminal = terminalOf(process.stdout, process.env);
   let endDisplay = () => {};
@@ -121,6 +126,7 @@ export const serve = async (options: ServeOptions): Promise<number> => {
       terminal,
       watchCode,
       logLevel,
+      lastGood,
       onReload: (state) => (state === 'begins' ? report?.reloading() : report?.reloaded()),
     });
     const daemon = await starting;

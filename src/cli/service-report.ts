@@ -1,6 +1,6 @@
 /** Keeps a service manager informed of a daemon: ready, reloading, stopping, how far it is, and that it is alive. */
 import type { DeploymentProgress } from '../control/progress.ts';
-import type { RunningDaemon } from '../main.ts';
+import type { RunningDaemon } from '../daemon.ts';
 import type { ServiceManager } from '../telemetry/notify.ts';
 
 /** A status text that changes more often is nobody's help. */

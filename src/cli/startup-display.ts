@@ -1,5 +1,5 @@
 /** The live start-up display: looks how far the deployments are, and draws it until all have come to an end. */
-import type { RunningDaemon } from '../main.ts';
+import type { RunningDaemon } from '../daemon.ts';
 import type { Screen } from '../telemetry/screen.ts';
 import { startupLines } from './startup-lines.ts';
 

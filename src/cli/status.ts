@@ -1,54 +1,44 @@
 /** `status`: applications, deployments and replicas of a running daemon, as a table. */
 import type { Status } from '../control/status.ts';
+import { CLIENT_HELP, CLIENT_OPTIONS, Client } from './client.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
 
-const DEFAULT_ADDRESS = 'http://127.0.0.1:8265';
+const EVERY_MS = 1000;
+/** Home, then clear to the end: what was there before does not flicker. */
+const REDRAW = '\u001b[H\u001b[J';
 
 export const status: Command = {
   summary: 'show applications, deployments and replicas of a running daemon',
   help: `serve-daemon status [options]
 
-  --address URL   the daemon's admin API (${DEFAULT_ADDRESS}, or $SERVE_DAEMON_ADDRESS)
-  --token TOKEN   admin_options.token of its config, or $SERVE_DAEMON_TOKEN
+${CLIENT_HELP}
+  --watch         again every second, until Ctrl-C
   --json          everything that is known, as JSON
 `,
   run: async (args) => {
     const { values, positionals } = readArgs(args, {
-      address: { type: 'string' },
-      token: { type: 'string' },
+      ...CLIENT_OPTIONS,
       json: { type: 'boolean' },
+      watch: { type: 'boolean' },
     });
     if (positionals.length > 0) throw new UsageError(`expected no further arguments, got ${positionals.join(' ')}`);
-    const address = values.address ?? process.env['SERVE_DAEMON_ADDRESS'] ?? DEFAULT_ADDRESS;
-    const token = values.token ?? process.env['SERVE_DAEMON_TOKEN'];
-    const base = /^https?:\/\//.test(address) ? address : `http://${address}`;
-    let answer: Response;
-    try {
-      answer = await fetch(new URL('/api/serve/applications/', base), {
-        headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
-      });
-    } catch (error) {
-      const { cause, message } = error as Error & { cause?: Error };
-      process.stderr.write(
-        `serve-daemon: no daemon answers at ${base} (${cause?.message ?? message}): is it running, and is this its admin address?\n`,
-      );
-      return 1;
+    const client = new Client(values);
+    for (;;) {
+      const body = await client.ask('/api/serve/applications/');
+      const shown = values.json ? body : table(JSON.parse(body) as Status);
+      process.stdout.write(values.watch && process.stdout.isTTY ? `${REDRAW}${shown}` : shown);
+      if (!values.watch) return 0;
+      await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
     }
-    const body = await answer.text();
-    if (!answer.ok) {
-      process.stderr.write(`serve-daemon: ${base} answered ${answer.status}: ${body.trim()}\n`);
-      return 1;
-    }
-    process.stdout.write(values.json ? body : table(JSON.parse(body) as Status));
-    return 0;
   },
 };
 
 const table = ({ version, pid, config, listeners, applications }: Status): string => {
   const lines = [
     `serve-daemon ${version}, pid ${pid}, ${listeners.http ?? 'no HTTP'} (${listeners.http_driver ?? '-'}), admin ${listeners.admin}`,
-    `config ${config.path}, applied ${config.applied_at}`,
+    `config ${config.path}, revision ${config.revision}, applied ${config.applied_at}${config.source === 'file' ? '' : ` by ${config.source}`}`,
   ];
+  if (config.drift) lines.push('  the file says something else than what is served; its next change wins');
   if (listeners.http_error !== null) lines.push(`  HTTP is not where the config wants it: ${listeners.http_error}`);
   const errors = config.errors.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) {

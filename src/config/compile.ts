@@ -7,6 +7,7 @@ import { decode } from './bounds.ts';
 import { check } from './check.ts';
 import { checkFits } from './check-quota.ts';
 import type { NamedFile } from './checking.ts';
+import { confine } from './confine.ts';
 import type { Environment } from './environment.ts';
 import { FILE_MISSING, type Finding } from './finding.ts';
 import type { Files } from './locate.ts';
@@ -23,6 +24,8 @@ export interface CompileContext {
   exists(path: string): boolean;
   /** What the config is to run on: what can never fit there is a warning. Absent: nothing is said of that. */
   readonly machine?: Machine;
+  /** Given: the text came from elsewhere, and its paths must stay inside the config's folder, also where symlinks lead. */
+  readonly realPath?: ((path: string) => string | undefined) | undefined;
 }
 
 export interface Compiled {
@@ -50,7 +53,7 @@ export const compile = (text: string | Uint8Array, context: CompileContext): Com
   }
   const parsed = parse(decoded.text, context.env);
   const files = { config: context.file, exists: remembering(context.exists) };
-  const { desired, findings, named } = understand(parsed, files, context.machine);
+  const { desired, findings, named } = understand(parsed, files, context);
   const { places } = parsed;
   return {
     desired,
@@ -78,10 +81,11 @@ interface Understood {
   readonly named: readonly NamedFile[];
 }
 
-const understand = (parsed: ReturnType<typeof parse>, files: Files, machine: Machine | undefined): Understood => {
+const understand = (parsed: ReturnType<typeof parse>, files: Files, { machine, realPath }: CompileContext): Understood => {
   const { data, places } = parsed;
   if (data === undefined) return { desired: undefined, findings: parsed.findings, named: [] };
-  const shape = [...parsed.findings, ...checkShape(data, places)];
+  const outside = realPath === undefined ? [] : confine(data, files, realPath);
+  const shape = [...parsed.findings, ...checkShape(data, places), ...outside];
   const { findings, graphs, named } = check(data, places, files, shape);
   const all = withoutEchoes(parsed.findings, [...shape, ...findings]);
   const fatal = all.some(({ severity, code }) => severity === 'error' && code !== FILE_MISSING);

@@ -60,6 +60,9 @@ const KILLED_WITHIN_MS = 1000;
  */
 const BOOT_MS = 1000;
 
+/** As many as Ray Serve keeps. */
+const KEPT_DEATHS = 10;
+
 /** The end of a process is known so long after that of its sockets, at the latest. */
 const EXIT_TOLD_MS = 1000;
 
@@ -118,6 +121,9 @@ export class Controller {
       if (!wanted.has(key) || retry) this.#restarts.delete(key);
       else if (memory.failures > 0) this.#restarts.set(key, { ...memory, notBefore: 0 });
     }
+    // What is told of deployments that have left is forgotten with them.
+    const named = new Set(targets.flatMap(({ spec }) => spec.deployments.map(({ name }) => `${spec.name}/${name}`)));
+    for (const name of this.#deaths.keys()) if (!named.has(name)) this.#deaths.delete(name);
     for (const replica of this.#replicas.values()) {
       const target = targets
         .find(({ spec }) => spec.name === replica.application)
@@ -129,6 +135,17 @@ export class Controller {
 
   get targets(): readonly TargetApplication[] {
     return this.#targets;
+  }
+
+  /** What serves, and what is on its way. */
+  get goal(): Pick<ActualState, 'serving' | 'counts'> & { readonly targets: readonly TargetApplication[] } {
+    const { serving, counts } = this.actual;
+    return { targets: this.#targets, serving, ...(counts === undefined ? {} : { counts }) };
+  }
+
+  /** Replicas that each deployment would be to have with this goal. */
+  countsIf(targets: readonly TargetApplication[], targetCapacity: number | null): ReadonlyMap<string, number> {
+    return this.#scaler.countsIf(targets, targetCapacity);
   }
 
   get broken(): readonly BrokenApplication[] {
@@ -483,7 +500,10 @@ export class Controller {
         'replica died',
       );
       const name = `${application}/${target.spec.name}`;
-      this.#deaths.set(name, { count: (this.#deaths.get(name)?.count ?? 0) + 1, last: death, at: Date.now() });
+      const before = this.#deaths.get(name);
+      const dead = { replica: replica.id, pid: replica.process?.pid, death, at: Date.now() };
+      const recent = [dead, ...(before?.recent ?? [])].slice(0, KEPT_DEATHS);
+      this.#deaths.set(name, { count: (before?.count ?? 0) + 1, last: death, at: dead.at, recent });
       if (replica.state !== 'DRAINING') {
         this.#restarts.set(
           key,

@@ -57,6 +57,10 @@ export class DataPlane {
     this.#post({ type: 'snapshot', snapshot });
   }
 
+  encodeAccessLog(encoding: 'TEXT' | 'JSON'): void {
+    this.#post({ type: 'access-log', encoding });
+  }
+
   /** What is under way; nothing when the data plane is too busy to say. */
   async load(): Promise<DataPlaneLoad> {
     return (await this.#report(REPORT_WITHIN_MS)) ?? NO_LOAD;

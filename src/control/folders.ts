@@ -1,6 +1,6 @@
 /** Where a daemon keeps things on disk: its state by config file, and a short-lived folder for sockets. */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { socketPath } from './platform.ts';
@@ -8,20 +8,22 @@ import { socketPath } from './platform.ts';
 export class Folders {
   /** Compiled code; kept between runs. */
   readonly code: string;
+  /** Configs that were applied; kept between runs. */
+  readonly history: string;
+  /** Why nothing is kept between runs; undefined: it is. */
+  readonly problem: string | undefined;
   /** Sockets of this process; gone when it ends. */
   readonly run: string;
 
   /** Makes them, for this user alone, and sweeps the socket folders of daemons that were killed. */
   constructor(config: string, stateDir: string | undefined, env: Readonly<Record<string, string | undefined>>) {
-    const state =
+    const wanted =
       stateDir ??
       join(
         env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'),
         'serve-daemon',
         createHash('sha256').update(config).digest('hex').slice(0, 16),
       );
-    this.code = join(state, 'code');
-    mkdirSync(this.code, { recursive: true, mode: 0o700 });
     // A path to a socket has 108 bytes at most, so it begins in a short folder.
     const base =
       env['XDG_RUNTIME_DIR'] !== undefined && existsSync(env['XDG_RUNTIME_DIR']) && env['XDG_RUNTIME_DIR'].length < 50
@@ -31,6 +33,12 @@ export class Folders {
     this.run = join(base, `${PREFIX}${process.pid}`);
     rmSync(this.run, { recursive: true, force: true });
     mkdirSync(this.run, { mode: 0o700 });
+    this.problem = unusable(wanted);
+    // Without a place to keep them, code and configs are kept as long as this process lives.
+    const state = this.problem === undefined ? wanted : this.run;
+    this.code = join(state, 'code');
+    this.history = join(state, 'history');
+    mkdirSync(this.code, { recursive: true, mode: 0o700 });
   }
 
   get controlSocket(): string {
@@ -45,6 +53,16 @@ export class Folders {
     rmSync(this.run, { recursive: true, force: true });
   }
 }
+
+const unusable = (folder: string): string | undefined => {
+  try {
+    mkdirSync(join(folder, 'code'), { recursive: true, mode: 0o700 });
+    accessSync(join(folder, 'code'), constants.W_OK);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+};
 
 const PREFIX = 'serve-daemon-';
 

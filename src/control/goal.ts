@@ -1,14 +1,21 @@
-/** From the config file to targets: reads, compiles, looks at code and models. One reload at a time; a burst of changes is one more. */
+/** From the text of a config to targets: compiles it, looks at code and models. What it comes to is a value; taking it is another step. */
 import { readFile } from 'node:fs/promises';
 import type { ApplicationSpec, DesiredState } from '../domain/desired.ts';
 import type { Diagnostic, FileProblem } from '../domain/diagnostic.ts';
 import { type Artifacts, findArtifacts, problemsOf } from './artifacts.ts';
 import { readCertificate } from './certificate.ts';
 import { type CompiledCode, stopCompiler } from './code.ts';
-import { type BrokenApplication, makeTarget, type TargetApplication } from './target.ts';
+import { type BrokenApplication, hashOf, makeTarget, type TargetApplication } from './target.ts';
+
+/** A text of the config, and what may be in it. */
+export interface ConfigText {
+  readonly text: Uint8Array;
+  /** It came over the admin API: its paths must stay inside the config's folder. */
+  readonly confined: boolean;
+}
 
 /** What a text of the config comes to; given by the composition root, so that control and config meet in the domain only. */
-export type CompileConfig = (text: Uint8Array) => {
+export type CompileConfig = (config: ConfigText) => {
   desired: DesiredState | undefined;
   diagnostics: readonly Diagnostic[];
   hash: string;
@@ -26,10 +33,29 @@ export type Outcome =
       /** Warnings, and what is wrong with the files of broken applications; in the order of the text. */
       readonly diagnostics: readonly Diagnostic[];
       readonly hash: string;
+      /** It asks for something else than what was taken last. */
       readonly changed: boolean;
+      readonly identity: string;
+      readonly files: GoalFiles;
     }
   /** What served goes on serving. */
-  | { readonly type: 'rejected'; readonly diagnostics: readonly Diagnostic[]; readonly problems: ReadonlyMap<string, string> };
+  | {
+      readonly type: 'rejected';
+      readonly diagnostics: readonly Diagnostic[];
+      /** By application: what is wrong with its code or models. */
+      readonly problems: ReadonlyMap<string, string>;
+      /** undefined: nothing is known about them, those known before still count. */
+      readonly files: Partial<GoalFiles> | undefined;
+    };
+
+/** Whose change may change the goal. */
+export interface GoalFiles {
+  /** And models. */
+  readonly code: readonly string[] | undefined;
+  readonly certificate: readonly string[];
+}
+
+export type GoalOutcome = Extract<Outcome, { type: 'goal' }>;
 
 export class Goal {
   readonly #config: string;
@@ -38,8 +64,6 @@ export class Goal {
   #previous: readonly TargetApplication[] = [];
   /** Applications that could not be built when the goal was last taken. */
   #broken: ReadonlySet<string> = new Set();
-  #codeFiles: readonly string[] = [];
-  #certificateFiles: readonly string[] = [];
   #identity = '';
 
   constructor(config: string, codeCache: string, compile: CompileConfig) {
@@ -48,38 +72,34 @@ export class Goal {
     this.#compile = compile;
   }
 
-  /** Files whose change may change the goal. */
-  get files(): { readonly config: string; readonly code: readonly string[]; readonly certificate: readonly string[] } {
-    return { config: this.#config, code: this.#codeFiles, certificate: this.#certificateFiles };
+  /** @returns the text of the config file, or why there is none */
+  async readFile(first: boolean): Promise<Uint8Array | Diagnostic> {
+    try {
+      return await readFile(this.#config);
+    } catch (error) {
+      return unreadable(this.#config, error as NodeJS.ErrnoException, first);
+    }
   }
 
   /**
+   * What a text asks for. Changes nothing: see `take`. One at a time.
    * @param first at a cold start an application whose files are broken fails alone; later nothing moves until everything can
    * @param understood called with what the config says before code is compiled and models are looked at, where it says anything
    */
-  async read(first: boolean, understood: (desired: DesiredState) => void = () => {}): Promise<Outcome> {
-    let text: Uint8Array;
-    try {
-      text = await readFile(this.#config);
-    } catch (error) {
-      return {
-        type: 'rejected',
-        diagnostics: [unreadable(this.#config, error as NodeJS.ErrnoException, first)],
-        problems: new Map(),
-      };
-    }
-    const { desired: said, diagnostics: ofText, hash, diagnose } = this.#compile(text);
-    if (said === undefined) return { type: 'rejected', diagnostics: ofText, problems: new Map() };
-    const { desired, problems: ofCertificate } = await this.#withCertificate(said);
+  async read(config: ConfigText, first: boolean, understood: (desired: DesiredState) => void = () => {}): Promise<Outcome> {
+    const { desired: said, diagnostics: ofText, hash, diagnose } = this.#compile(config);
+    if (said === undefined) return { type: 'rejected', diagnostics: ofText, problems: new Map(), files: undefined };
+    const { desired, problems: ofCertificate, files: certificate } = await withCertificate(said);
     const diagnostics = [...ofCertificate.map(diagnose), ...ofText];
-    if (ofCertificate.some(({ severity }) => severity === 'error')) return { type: 'rejected', diagnostics, problems: new Map() };
+    if (ofCertificate.some(({ severity }) => severity === 'error'))
+      return { type: 'rejected', diagnostics, problems: new Map(), files: { code: undefined, certificate } };
     understood(desired);
     const compiled = new Map<string, Promise<CompiledCode>>();
     const applications = await Promise.all(
       desired.applications.map(async (spec) => ({ spec, artifacts: await findArtifacts(spec, this.#codeCache, compiled) })),
     );
     await stopCompiler();
-    this.#codeFiles = applications.flatMap(({ artifacts }) => artifacts.files);
+    const files = { code: applications.flatMap(({ artifacts }) => artifacts.files), certificate };
     const problems = new Map<string, string>();
     for (const { spec, artifacts } of applications) {
       const problem = problemOf(spec, artifacts);
@@ -90,7 +110,7 @@ export class Goal {
     // What could not be built at the start, and still cannot, holds up nothing else.
     const blocking = [...problems.keys()].some((name) => !this.#broken.has(name));
     if (blocking && !first) {
-      return { type: 'rejected', diagnostics: all, problems };
+      return { type: 'rejected', diagnostics: all, problems, files };
     }
     const targets: TargetApplication[] = [];
     const broken: BrokenApplication[] = [];
@@ -106,26 +126,28 @@ export class Goal {
           ),
         );
     }
-    const identity = JSON.stringify([desired, targets.map((target) => target.hash), broken.map((each) => each.problem)]);
+    const identity = hashOf([desired, targets.map((target) => target.hash), broken.map((each) => each.problem)]);
     const changed = identity !== this.#identity;
+    return { type: 'goal', desired, targets, broken, diagnostics: all, hash, changed, identity, files };
+  }
+
+  /** From now on this is the goal: what is read later is compared with it. */
+  take({ identity, targets, broken }: GoalOutcome): void {
     this.#identity = identity;
     this.#previous = targets;
     this.#broken = new Set(broken.map(({ spec }) => spec.name));
-    return { type: 'goal', desired, targets, broken, diagnostics: all, hash, changed };
-  }
-
-  /** With what the files of its certificate hold; a broken one is a mistake of the whole config, as no application is to be blamed. */
-  async #withCertificate(desired: DesiredState): Promise<{ desired: DesiredState; problems: readonly FileProblem[] }> {
-    const { proxy } = desired;
-    if (proxy.tls === null || !proxy.enabled) {
-      this.#certificateFiles = [];
-      return { desired, problems: [] };
-    }
-    const { tls, problems, files } = await readCertificate(proxy.tls, Date.now());
-    this.#certificateFiles = files;
-    return { desired: { ...desired, proxy: { ...proxy, tls } }, problems };
   }
 }
+
+/** With what the files of its certificate hold; a broken one is a mistake of the whole config, as no application is to be blamed. */
+const withCertificate = async (
+  desired: DesiredState,
+): Promise<{ desired: DesiredState; problems: readonly FileProblem[]; files: readonly string[] }> => {
+  const { proxy } = desired;
+  if (proxy.tls === null || !proxy.enabled) return { desired, problems: [], files: [] };
+  const { tls, problems, files } = await readCertificate(proxy.tls, Date.now());
+  return { desired: { ...desired, proxy: { ...proxy, tls } }, problems, files };
+};
 
 const problemOf = (spec: ApplicationSpec, { problems }: Artifacts): string | undefined => {
   const told = spec.deployments.flatMap(({ name }) => (problems.has(name) ? [`${name}: ${problems.get(name)}`] : []));

@@ -17,6 +17,8 @@ export interface ReplicaView {
   readonly pid: number | undefined;
   /** Milliseconds since the epoch. */
   readonly since: number;
+  /** The same, of its start. */
+  readonly startedAt: number;
   readonly refusedConfig: string | undefined;
   /** Its process has proven who it is. */
   readonly connected: boolean;
@@ -44,6 +46,16 @@ export interface DeathRecord {
   readonly count: number;
   readonly last: Death;
   readonly at: number;
+  /** The last of them, newest first. */
+  readonly recent: readonly DeadReplica[];
+}
+
+export interface DeadReplica {
+  readonly replica: string;
+  readonly pid: number | undefined;
+  readonly death: Death;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
 }
 
 export class Managed {
@@ -65,6 +77,7 @@ export class Managed {
   /** Why its quota is not that of the config. */
   keepsQuota: string | undefined;
   #since = Date.now();
+  readonly #bornAt = Date.now();
   readonly startedAt = performance.now();
   #readyAt: number | undefined;
   #health: NodeJS.Timeout | undefined;
@@ -129,6 +142,7 @@ export class Managed {
       state: this.state,
       pid: this.process?.pid,
       since: this.#since,
+      startedAt: this.#bornAt,
       // What was refused is told as long as it is wanted: going back to the value in force mends it.
       refusedConfig: this.refusedConfig?.hash === this.target.userConfigHash ? this.refusedConfig?.error : undefined,
       connected: this.process?.connected === true,

@@ -76,32 +76,52 @@ export class Scaler {
     return this.#moved.get(key);
   }
 
+  /** What the counts would be with this goal. */
+  countsIf(targets: readonly TargetApplication[], percent: number | null): ReadonlyMap<string, number> {
+    const direction = directionOf(this.#capacity, capacityGoal(targets, percent), this.#direction);
+    const counts = new Map<string, number>();
+    for (const { spec: application, deployments } of targets) {
+      for (const { spec } of deployments) {
+        const key = `${application.name}/${spec.name}`;
+        const said = atCapacity(spec.numReplicas, percent);
+        const overlay = this.#overlayOf(key, application.externalScaler, spec);
+        if (spec.autoscaling === null) counts.set(key, overlay?.count ?? said);
+        else counts.set(key, within(this.#counts.get(key) ?? said, boundsOf(spec.autoscaling, percent, direction)));
+      }
+    }
+    return counts;
+  }
+
+  /** As long as the application takes an external scaler, and the file says the same number as when it was set. */
+  #overlayOf(key: string, externalScaler: boolean, { numReplicas }: DeploymentSpec): Overlay | undefined {
+    const overlay = this.#overlays.get(key);
+    return externalScaler && overlay?.numReplicas === numReplicas ? overlay : undefined;
+  }
+
   /**
    * A new goal. What scales already goes on from where it is, within its new bounds; what begins to scale begins with what it has.
    * @param percent `target_capacity`
    * @param serves applications that leave the goal keep their counts as long as they serve
    */
   follow(targets: readonly TargetApplication[], percent: number | null, serves: (application: string) => boolean): void {
-    const goal = { percent, applications: targets.map(({ spec }) => spec.name) };
+    const goal = capacityGoal(targets, percent);
+    const next = this.countsIf(targets, percent);
     this.#direction = directionOf(this.#capacity, goal, this.#direction);
     this.#capacity = goal;
     const wanted = new Set(goal.applications);
     const isLeaving = (key: string) => !wanted.has(applicationOf(key)) && serves(applicationOf(key));
-    const counts = new Map([...this.#counts].filter(([key]) => isLeaving(key)));
+    const counts = new Map([...[...this.#counts].filter(([key]) => isLeaving(key)), ...next]);
     const scaling = new Set<string>();
     for (const { spec: application, deployments } of targets) {
       for (const { spec } of deployments) {
         const key = `${application.name}/${spec.name}`;
         if (spec.autoscaling !== null) {
           scaling.add(key);
-          counts.set(key, this.#adopt(key, application.name, spec, spec.autoscaling, percent));
+          this.#adopt(key, application.name, spec, spec.autoscaling, percent);
           continue;
         }
         this.#moved.delete(key);
-        const overlay = this.#overlays.get(key);
-        const isInForce = application.externalScaler && overlay?.numReplicas === spec.numReplicas;
-        if (!isInForce) this.#overlays.delete(key);
-        counts.set(key, isInForce ? (overlay?.count ?? 0) : atCapacity(spec.numReplicas, percent));
+        if (this.#overlayOf(key, application.externalScaler, spec) === undefined) this.#overlays.delete(key);
       }
     }
     for (const key of this.#scaled.keys()) {
@@ -113,13 +133,12 @@ export class Scaler {
     this.#counts = counts;
   }
 
-  #adopt(key: string, application: string, spec: DeploymentSpec, autoscaling: AutoscalingSpec, percent: number | null): number {
+  #adopt(key: string, application: string, spec: DeploymentSpec, autoscaling: AutoscalingSpec, percent: number | null): void {
     const bounds = boundsOf(autoscaling, percent, this.#direction);
     const known = this.#scaled.get(key);
     if (known === undefined) {
       this.#scaled.set(key, { application, spec, autoscaling, bounds, memory: NO_WISH, samples: [] });
     } else Object.assign(known, { spec, autoscaling, bounds });
-    return within(this.#counts.get(key) ?? atCapacity(spec.numReplicas, percent), bounds);
   }
 
   /** An external scaler sets a number of replicas. The caller has seen that it may. */
@@ -165,5 +184,10 @@ export class Scaler {
     return decision.target;
   }
 }
+
+const capacityGoal = (targets: readonly TargetApplication[], percent: number | null): CapacityGoal => ({
+  percent,
+  applications: targets.map(({ spec }) => spec.name),
+});
 
 const applicationOf = (key: string): string => key.slice(0, key.indexOf('/'));

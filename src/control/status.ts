@@ -1,11 +1,15 @@
 /** What operators are shown: Ray Serve's words and field names, built from desired and actual. Pure. */
+
+import type { ApplicationSpec, ProxySpec } from '../domain/desired.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
+import type { Json } from '../domain/json.ts';
 import type { DataPlaneLoad } from '../domain/snapshot.ts';
 import type { DeathRecord, ReplicaView, Waiting } from './managed.ts';
-import { type ActualState, countOf, restartKey } from './plan.ts';
-import { deathText } from './replica-process.ts';
-import { hasFailed, isUnhealthy } from './restart.ts';
-import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
+import type { ActualState } from './plan.ts';
+import type { Deployed } from './reloader.ts';
+import { deploymentOf, leavingOf } from './status-deployment.ts';
+import type { BrokenApplication, TargetApplication } from './target.ts';
+import { type Topology, topologyOf } from './topology.ts';
 
 export interface StatusInput {
   readonly targets: readonly TargetApplication[];
@@ -19,11 +23,24 @@ export interface StatusInput {
   readonly policyProblem?: (application: string, deployment: string) => string | undefined;
   /** Replicas that wait for room, by `application/Deployment`. */
   readonly waiting?: ReadonlyMap<string, Waiting>;
+  /** What the config says of where the daemon listens. */
+  readonly proxy: ProxySpec;
+  /** By application: what was set, as it was written. */
+  readonly written: ReadonlyMap<string, Json>;
+  readonly deployed: ReadonlyMap<string, Deployed>;
+  /** Monotonic milliseconds. */
+  readonly now: number;
   readonly deathsOf: (application: string, deployment: string) => DeathRecord | undefined;
   readonly config: {
     readonly path: string;
     readonly hash: string;
     readonly applied_at: string;
+    /** Who wrote it last. */
+    readonly source: 'file' | 'api' | 'rollback';
+    /** In the history. */
+    readonly revision: number;
+    /** The file says something else. */
+    readonly drift: boolean;
     readonly errors: readonly Diagnostic[];
   };
   /** Applications whose code or model on disk is broken now, while an older version serves. */
@@ -43,6 +60,8 @@ export interface ReplicaStatus {
   readonly pid: number | null;
   readonly state: string;
   readonly since: string;
+  /** null: it has not been started. */
+  readonly start_time_s: number | null;
   readonly version: string;
   readonly ongoing: number;
   /** Why it is PENDING, or runs otherwise than the config says. */
@@ -63,9 +82,9 @@ export interface ReplicaStatus {
 export type StatusTrigger =
   | 'CONFIG_UPDATE_STARTED'
   | 'CONFIG_UPDATE_COMPLETED'
-  | 'AUTOSCALING'
   | 'UPSCALE_COMPLETED'
   | 'DOWNSCALE_COMPLETED'
+  | 'AUTOSCALING'
   | 'REPLICA_STARTUP_FAILED'
   | 'HEALTH_CHECK_FAILED'
   | 'DELETING';
@@ -76,10 +95,14 @@ export interface DeploymentStatus {
   readonly status_trigger: StatusTrigger;
   readonly message: string;
   readonly target_num_replicas: number;
+  /** State → how many. */
+  readonly replica_states: Readonly<Record<string, number>>;
   readonly queued: number;
   readonly ongoing: number;
   readonly restarts: number;
   readonly last_death: object | null;
+  /** Newest first. */
+  readonly recent_dead_replicas: readonly object[];
   readonly replicas: readonly ReplicaStatus[];
 }
 
@@ -88,6 +111,12 @@ export interface ApplicationStatus {
   readonly route_prefix: string | null;
   readonly status: 'DEPLOYING' | 'RUNNING' | 'DEPLOY_FAILED' | 'UNHEALTHY' | 'DELETING';
   readonly message: string;
+  readonly last_deployed_time_s: number;
+  /** What was set, as it was written: a `${NAME}` is not replaced. */
+  readonly deployed_app_config: Json;
+  readonly source: 'declarative';
+  readonly docs_path: null;
+  readonly deployment_topology: Topology | null;
   readonly deployments: Readonly<Record<string, DeploymentStatus>>;
 }
 
@@ -96,6 +125,9 @@ export interface Status {
   readonly pid: number;
   readonly config: StatusInput['config'];
   readonly listeners: StatusInput['listeners'];
+  readonly proxy_location: 'EveryNode' | 'Disabled';
+  readonly http_options: object;
+  readonly deploy_mode: 'MULTI_APP';
   readonly applications: Readonly<Record<string, ApplicationStatus>>;
 }
 
@@ -104,8 +136,7 @@ export const buildStatus = (input: StatusInput): Status => {
   for (const target of input.targets) applications[target.spec.name] = applicationOf(target, input);
   for (const { spec, problem } of input.broken) {
     applications[spec.name] = {
-      name: spec.name,
-      route_prefix: spec.routePrefix,
+      ...aboutOf(spec, input),
       status: 'DEPLOY_FAILED',
       message: problem,
       deployments: {},
@@ -117,21 +148,52 @@ export const buildStatus = (input: StatusInput): Status => {
       route_prefix: null,
       status: 'DELETING',
       message: 'its last requests are being answered',
-      deployments: leaving(application, input),
+      last_deployed_time_s: 0,
+      deployed_app_config: null,
+      source: 'declarative',
+      docs_path: null,
+      deployment_topology: null,
+      deployments: leavingOf(application, input),
     };
   }
   const { config, listeners, pid, version } = input;
-  return { version, pid, config, listeners, applications };
+  const { enabled, host, port, rootPath, requestTimeoutMs, keepAliveTimeoutMs } = input.proxy;
+  return {
+    version,
+    pid,
+    config,
+    listeners,
+    proxy_location: enabled ? 'EveryNode' : 'Disabled',
+    http_options: {
+      host,
+      port,
+      root_path: rootPath,
+      request_timeout_s: requestTimeoutMs === null ? null : requestTimeoutMs / 1000,
+      keep_alive_timeout_s: keepAliveTimeoutMs / 1000,
+    },
+    deploy_mode: 'MULTI_APP',
+    applications,
+  };
 };
 
+const aboutOf = (spec: ApplicationSpec, { written, deployed }: StatusInput) => ({
+  name: spec.name,
+  route_prefix: spec.routePrefix,
+  last_deployed_time_s: (deployed.get(spec.name)?.at ?? 0) / 1000,
+  deployed_app_config: written.get(spec.name) ?? null,
+  source: 'declarative' as const,
+  docs_path: null,
+  deployment_topology: topologyOf(spec),
+});
+
 const applicationOf = (target: TargetApplication, input: StatusInput): ApplicationStatus => {
-  const { name, routePrefix } = target.spec;
+  const { name } = target.spec;
   const deployments: Record<string, DeploymentStatus> = {};
   for (const deployment of target.deployments) deployments[deployment.spec.name] = deploymentOf(name, deployment, input);
   const states = Object.values(deployments);
   const of = (status: DeploymentStatus['status']) => states.filter((each) => each.status === status);
   const told = (list: readonly DeploymentStatus[]) => list.map((each) => `${each.name}: ${each.message}`).join('; ');
-  const about = { name, route_prefix: routePrefix, deployments };
+  const about = { ...aboutOf(target.spec, input), deployments };
   const rejected = input.rejected.get(name);
   if (rejected !== undefined)
     return {
@@ -156,133 +218,3 @@ const applicationOf = (target: TargetApplication, input: StatusInput): Applicati
     message: moving ? told(states.filter((each) => each.message !== '')) : '',
   };
 };
-
-const deploymentOf = (application: string, { spec, version }: TargetDeployment, input: StatusInput): DeploymentStatus => {
-  const { name } = spec;
-  const count = countOf(application, spec, input.actual);
-  const mine = input.replicas.filter((replica) => replica.application === application && replica.deployment === name);
-  const current = mine.filter((replica) => replica.version === version);
-  const running = current.filter((replica) => replica.state === 'RUNNING').length;
-  const memory = input.actual.restarts.get(restartKey(application, name, version));
-  const refused = current.find((replica) => replica.refusedConfig !== undefined)?.refusedConfig;
-  const death = input.deathsOf(application, name);
-  const scales = spec.autoscaling !== null && servesVersion(application, name, version, input);
-  const waiting = input.waiting?.get(`${application}/${name}`);
-  const [status, message] = verdict();
-  return {
-    name,
-    status,
-    status_trigger: triggerOf(status, scales, input.scaledTo?.(application, name)),
-    message,
-    target_num_replicas: count,
-    queued: input.load.deployments[`${application}/${name}`]?.queued ?? 0,
-    ongoing: input.load.deployments[`${application}/${name}`]?.ongoing ?? 0,
-    restarts: death?.count ?? 0,
-    last_death: death === undefined ? null : deathOf(death),
-    replicas: [...mine.map((replica) => replicaOf(replica, input.load)), ...pendingOf(`${application}/${name}`, waiting)],
-  };
-
-  function verdict(): [DeploymentStatus['status'], string] {
-    if (memory !== undefined && hasFailed(memory, spec.maxConstructorRetryCount))
-      return ['DEPLOY_FAILED', `gave up after ${memory.failures} starts: ${memory.error}`];
-    if (refused !== undefined) return ['DEPLOY_FAILED', `reconfigure failed, the old user_config stays in force: ${refused}`];
-    if (memory !== undefined && isUnhealthy(memory, spec.maxConstructorRetryCount) && running < count)
-      return ['UNHEALTHY', `${running} of ${count} replicas run; the last one died: ${memory.error}`];
-    if (running >= count)
-      return mine.length > running
-        ? ['DOWNSCALING', 'replicas that are no longer wanted finish their requests']
-        : ['HEALTHY', policyText(input.policyProblem?.(application, name))];
-    const retry = memory !== undefined && memory.failures > 0 ? `; the last start failed: ${memory.error}` : '';
-    const waits = waiting === undefined ? '' : `; ${waiting.count} PENDING: ${waiting.reason}`;
-    return [running === 0 && !scales ? 'UPDATING' : 'UPSCALING', `${running} of ${count} replicas are ready${waits}${retry}`];
-  }
-};
-
-const policyText = (problem: string | undefined): string =>
-  problem === undefined ? '' : `its autoscaling policy fails, so its number of replicas stays: ${problem}`;
-
-/** An autoscaled deployment is on its way because of its load as soon as its version serves. */
-const servesVersion = (application: string, name: string, version: string, { actual }: StatusInput): boolean =>
-  actual.serving.get(application)?.target.deployments.some((each) => each.spec.name === name && each.version === version) ??
-  false;
-
-const triggerOf = (status: DeploymentStatus['status'], scales: boolean, moved: 'up' | 'down' | undefined): StatusTrigger => {
-  switch (status) {
-    case 'HEALTHY':
-      if (moved === undefined) return 'CONFIG_UPDATE_COMPLETED';
-      return moved === 'up' ? 'UPSCALE_COMPLETED' : 'DOWNSCALE_COMPLETED';
-    case 'UPDATING':
-      return 'CONFIG_UPDATE_STARTED';
-    case 'UPSCALING':
-    case 'DOWNSCALING':
-      return scales ? 'AUTOSCALING' : 'CONFIG_UPDATE_STARTED';
-    case 'UNHEALTHY':
-      return 'HEALTH_CHECK_FAILED';
-    case 'DEPLOY_FAILED':
-      return 'REPLICA_STARTUP_FAILED';
-    default:
-      return status satisfies never;
-  }
-};
-
-const leaving = (application: string, input: StatusInput): Record<string, DeploymentStatus> => {
-  const deployments: Record<string, DeploymentStatus> = {};
-  for (const { deployment } of input.replicas.filter((replica) => replica.application === application)) {
-    deployments[deployment] ??= {
-      name: deployment,
-      status: 'DOWNSCALING',
-      status_trigger: 'DELETING',
-      message: '',
-      target_num_replicas: 0,
-      queued: 0,
-      ongoing: 0,
-      restarts: 0,
-      last_death: null,
-      replicas: input.replicas
-        .filter((replica) => replica.application === application && replica.deployment === deployment)
-        .map((replica) => replicaOf(replica, input.load)),
-    };
-  }
-  return deployments;
-};
-
-/** Replicas that have no process yet: there is no room for one. */
-const pendingOf = (name: string, waiting: Waiting | undefined): readonly ReplicaStatus[] =>
-  Array.from({ length: waiting?.count ?? 0 }, (_, index) => ({
-    replica_id: `${name}/pending-${index + 1}`,
-    pid: null,
-    state: 'PENDING',
-    since: new Date(waiting?.since ?? 0).toISOString(),
-    version: waiting?.version ?? '',
-    ongoing: 0,
-    reason: waiting?.reason ?? null,
-    quota: null,
-    memory_bytes: null,
-  }));
-
-const replicaOf = (replica: ReplicaView, load: DataPlaneLoad): ReplicaStatus => {
-  const { id, pid, state, since, version, reason, quota, memoryBytes } = replica;
-  return {
-    replica_id: id,
-    pid: pid ?? null,
-    state,
-    since: new Date(since).toISOString(),
-    version,
-    ongoing: load.replicas[id]?.ongoing ?? 0,
-    reason: reason ?? null,
-    quota:
-      quota === undefined
-        ? null
-        : { mechanism: quota.mechanism, num_cpus: quota.numCpus, cpu_limit: quota.cpuLimit, memory: quota.memoryBytes },
-    memory_bytes: memoryBytes ?? null,
-  };
-};
-
-const deathOf = ({ last, at }: DeathRecord): object => ({
-  cause: last.cause,
-  exit_code: last.exitCode,
-  signal: last.signal,
-  message: deathText(last),
-  at: new Date(at).toISOString(),
-  stderr: last.stderr,
-});

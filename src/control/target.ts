@@ -24,6 +24,8 @@ export interface TargetDeployment {
   readonly spec: DeploymentSpec;
   /** Replicas of equal versions are interchangeable. */
   readonly version: string;
+  /** What the version is made of: field of the config, or `code` → hash. Those that differ are why replicas are replaced. */
+  readonly made: Readonly<Record<string, string>>;
   /** How often its `user_config` was taken away. */
   readonly resets: number;
   readonly run: DeploymentRun;
@@ -69,18 +71,8 @@ export const makeTarget = (
     const artifact = artifacts.get(deployment.name);
     if (artifact === undefined) throw new Error(`no artifact for ${deployment.name}`);
     const before = previous?.deployments.find((each) => each.spec.name === deployment.name);
-    const base = hashOf([
-      artifact.fingerprint,
-      exportOf(deployment.runs),
-      deployment.initArgs,
-      // A quota is written to the running replica; what it was built with is not: threads of a model, the devices that it sees.
-      deployment.runs.kind === 'model' ? threadsOf(deployment.numCpus) : null,
-      deployment.numGpus,
-      deployment.acceleratorType,
-      deployment.maxReplicasPerNode,
-      deployment.env,
-      deployment.workingDir,
-    ]);
+    const made = madeOf(deployment, artifact);
+    const base = hashOf(made);
     const wired = Object.keys(spec.calls[deployment.name] ?? {}).sort();
     const known = before?.version.startsWith(`${base}-`) === true && wired.every((name) => before.run.handles.includes(name));
     const handles = known ? (before as TargetDeployment).run.handles : wired;
@@ -90,6 +82,7 @@ export const makeTarget = (
     const resets = (same?.resets ?? 0) + (taken ? 1 : 0);
     return {
       spec: deployment,
+      made: { ...made, 'graph.calls': hashOf(handles), user_config: String(resets) },
       version: `${base}-${hashOf(handles).slice(0, 4)}${resets === 0 ? '' : `-${resets}`}`,
       resets,
       run: {
@@ -107,5 +100,19 @@ export const makeTarget = (
   });
   return { spec, deployments, hash: hashOf([spec, deployments.map((each) => [each.version, each.policy])]) };
 };
+
+/** A field is here when a replica that runs cannot take another value of it. */
+const madeOf = (deployment: DeploymentSpec, artifact: Artifact): Readonly<Record<string, string>> => ({
+  code: artifact.fingerprint,
+  import_path: exportOf(deployment.runs),
+  init_args: hashOf(deployment.initArgs),
+  // A quota is written to the running replica; what it was built with is not: threads of a model, the devices that it sees.
+  'ray_actor_options.num_cpus': deployment.runs.kind === 'model' ? hashOf(threadsOf(deployment.numCpus)) : '',
+  'ray_actor_options.num_gpus': hashOf(deployment.numGpus),
+  'ray_actor_options.accelerator_type': hashOf(deployment.acceleratorType),
+  max_replicas_per_node: hashOf(deployment.maxReplicasPerNode),
+  'runtime_env.env_vars': hashOf(deployment.env),
+  'runtime_env.working_dir': hashOf(deployment.workingDir),
+});
 
 const exportOf = (runs: Runnable): string => (runs.kind === 'module' ? runs.export : '');

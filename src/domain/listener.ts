@@ -1,5 +1,5 @@
 /** Decides what a config asks of the HTTP listener, given what listens now. Pure: the data plane does it, and a preview tells it before. */
-import type { ProxySpec, TlsSpec } from './desired.ts';
+import type { AdminSpec, ProxySpec, TlsSpec } from './desired.ts';
 
 export type HttpDriver = 'uWebSockets.js' | 'node:http';
 
@@ -43,3 +43,6 @@ const ANY = new Set(['0.0.0.0', '::', '[::]']);
 
 /** Whether one port cannot be had on both hosts. A name may be any address. */
 const overlap = (a: string, b: string): boolean => [a, b].some((host) => ANY.has(host) || !/^[\d.]+$|:/.test(host));
+
+/** Whether the admin API needs another socket. */
+export const adminMoves = (now: AdminSpec, wanted: AdminSpec): boolean => now.host !== wanted.host || now.port !== wanted.port;

@@ -62,7 +62,9 @@ export type ToDataPlane =
   | { readonly type: 'drain'; readonly graceMs: number; readonly timeoutMs: number }
   /** Close everything and confirm with `closed`. */
   | { readonly type: 'close' }
-  | { readonly type: 'report'; readonly id: number };
+  | { readonly type: 'report'; readonly id: number }
+  /** How lines of the access log are written from now on. */
+  | { readonly type: 'access-log'; readonly encoding: 'TEXT' | 'JSON' };
 
 /** Data plane → main thread. */
 export type FromDataPlane =
@@ -70,6 +72,8 @@ export type FromDataPlane =
   | {
       readonly type: 'listening';
       readonly host: string;
+      /** 0: any that is free. */
+      readonly askedPort: number;
       readonly port: number;
       readonly driver: HttpDriver;
       readonly secure: boolean;

@@ -81,8 +81,8 @@ export class Listener {
 
   #tell(): void {
     if (this.#held === undefined) return this.#options.post({ type: 'not-listening' });
-    const { host, port, driver, tls } = this.#held.at;
-    this.#options.post({ type: 'listening', host, port, driver, secure: tls !== null });
+    const { host, askedPort, port, driver, tls } = this.#held.at;
+    this.#options.post({ type: 'listening', host, askedPort, port, driver, secure: tls !== null });
   }
 
   /**

@@ -25,6 +25,7 @@ const now = (): number => performance.now();
 /** Access-log lines leave together: at the latest after this long, or when there are so many characters. */
 const LOG_FLUSH_MS = 100;
 const LOG_FLUSH_CHARS = 65_536;
+let encoding = options.accessLog;
 let lines = '';
 let flushing: NodeJS.Timeout | undefined;
 const flush = (): void => {
@@ -35,7 +36,7 @@ const flush = (): void => {
   lines = '';
 };
 const logged = (record: AccessRecord): void => {
-  lines += options.accessLog === 'JSON' ? jsonLine(record) : textLine(record);
+  lines += encoding === 'JSON' ? jsonLine(record) : textLine(record);
   if (lines.length > LOG_FLUSH_CHARS) flush();
   else flushing ??= setTimeout(flush, LOG_FLUSH_MS);
 };
@@ -131,6 +132,9 @@ port.on('message', (message: ToDataPlane) => {
       return void drain(message.graceMs, message.timeoutMs);
     case 'close':
       return close();
+    case 'access-log':
+      encoding = message.encoding;
+      return;
     case 'report':
       return post({ type: 'report', id: message.id, load: { ...dispatcher.load(), shadows: shadows.counts } });
     default:

@@ -1,6 +1,7 @@
 /** The daemon's log: readable lines on a terminal, JSON in a pipe. Access-log lines and what replicas print go through it too. */
-import { type DestinationStream, type Logger, pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import type { LoggingSpec } from '../domain/desired.ts';
+import { RecentLines } from './recent.ts';
 import { Screen, type ScreenSize } from './screen.ts';
 
 /** What standard output is, where it is a terminal. */
@@ -15,6 +16,10 @@ export interface DaemonLog {
   readonly logger: Logger;
   /** How lines are written. */
   readonly encoding: 'TEXT' | 'JSON';
+  /** The config wants them otherwise. */
+  encode(wanted: LoggingSpec['encoding']): Promise<void>;
+  /** The last of what was logged; finished lines, as those of requests, are not in it. */
+  readonly recent: RecentLines;
   /** Where lines are for people, on a terminal that can be drawn on: everything written here passes above what is drawn. */
   readonly screen: Screen | undefined;
   /** Finished lines, newline at each end. */
@@ -35,7 +40,6 @@ export const openLog = async (
   spec: Pick<LoggingSpec, 'encoding' | 'level'>,
   terminal: Terminal | undefined,
 ): Promise<DaemonLog> => {
-  const encoding = spec.encoding ?? (terminal === undefined ? 'JSON' : 'TEXT');
   const out = pino.destination({ fd: 1, sync: false, maxLength: MAX_KEPT_BYTES });
   const failing = { error: undefined as string | undefined };
   // A disk that is full must not end the daemon: what could not be written is kept, within bounds, and tried again with the next line.
@@ -55,20 +59,29 @@ export const openLog = async (
     writing = true;
     out.write(text);
   };
-  const screen = encoding === 'TEXT' && terminal?.redraws ? new Screen(write, terminal.size) : undefined;
-  const writeLines = (lines: string) => (screen === undefined ? write(lines) : screen.print(lines));
-  let stream: DestinationStream = { write };
-  if (encoding === 'TEXT') {
-    // Loaded only where people read.
-    const { prettyFactory } = await import('pino-pretty');
-    const pretty = prettyFactory({
-      colorize: terminal?.colours === true,
-      translateTime: 'SYS:HH:MM:ss.l',
-      ignore: 'pid,hostname',
-      singleLine: true,
-    });
-    stream = { write: (line) => writeLines(pretty(line)) };
-  }
+  const drawable = terminal?.redraws ? new Screen(write, terminal.size) : undefined;
+  let encoding: 'TEXT' | 'JSON' = 'JSON';
+  const screen = () => (encoding === 'TEXT' ? drawable : undefined);
+  const writeLines = (lines: string) => {
+    const shown = screen();
+    if (shown === undefined) write(lines);
+    else shown.print(lines);
+  };
+  let told = write;
+  const encode = async (wanted: LoggingSpec['encoding']) => {
+    const next = wanted ?? (terminal === undefined ? 'JSON' : 'TEXT');
+    const pretty = next === 'TEXT' ? await prettier(terminal) : undefined;
+    encoding = next;
+    told = pretty === undefined ? write : (line) => writeLines(pretty(line));
+  };
+  await encode(spec.encoding);
+  const recent = new RecentLines();
+  const stream = {
+    write: (line: string) => {
+      recent.add(line);
+      told(line);
+    },
+  };
   const logger = pino({ level: spec.level, base: null }, stream);
   out.on('write', () => {
     const { error } = failing;
@@ -77,8 +90,14 @@ export const openLog = async (
   });
   return {
     logger,
-    encoding,
-    screen,
+    get encoding() {
+      return encoding;
+    },
+    encode,
+    recent,
+    get screen() {
+      return screen();
+    },
     writeLines,
     written: () =>
       new Promise((resolve) => {
@@ -97,6 +116,17 @@ export const openLog = async (
       }
     },
   };
+};
+
+/** Loaded only where people read. */
+const prettier = async (terminal: Terminal | undefined): Promise<(line: string) => string> => {
+  const { prettyFactory } = await import('pino-pretty');
+  return prettyFactory({
+    colorize: terminal?.colours === true,
+    translateTime: 'SYS:HH:MM:ss.l',
+    ignore: 'pid,hostname',
+    singleLine: true,
+  });
 };
 
 const LEVELS: Readonly<Record<number, 'debug' | 'info' | 'warn' | 'error'>> = {

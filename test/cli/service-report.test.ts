@@ -1,7 +1,7 @@
 import t from 'tap';
 import { ServiceReport, statusText } from '../../src/cli/service-report.ts';
 import type { DeploymentProgress, Stage } from '../../src/control/progress.ts';
-import type { RunningDaemon } from '../../src/main.ts';
+import type { RunningDaemon } from '../../src/daemon.ts';
 import { ServiceManager } from '../../src/telemetry/notify.ts';
 import { until } from '../support/daemon-rig.ts';
 

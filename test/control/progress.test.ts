@@ -15,6 +15,7 @@ const replica = (state: ReplicaView['state'], given: Partial<ReplicaView> = {}):
   state,
   pid: 1,
   since: 0,
+  startedAt: 0,
   refusedConfig: undefined,
   connected: true,
   bootMs: 100,

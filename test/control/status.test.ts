@@ -3,6 +3,7 @@ import type { ReplicaView } from '../../src/control/managed.ts';
 import { restartKey } from '../../src/control/plan.ts';
 import { NO_FAILURES, type RestartMemory } from '../../src/control/restart.ts';
 import { buildStatus, type StatusInput } from '../../src/control/status.ts';
+import { proxySpec } from '../support/routing.ts';
 import { autoscalingSpec } from '../support/scaling.ts';
 import { applicationSpec, deploymentSpec, target } from '../support/targets.ts';
 
@@ -16,6 +17,7 @@ const view = (id: string, given: Partial<ReplicaView> = {}): ReplicaView => ({
   state: 'RUNNING',
   pid: 1,
   since: 0,
+  startedAt: 0,
   refusedConfig: undefined,
   connected: true,
   bootMs: 100,
@@ -35,8 +37,12 @@ const build = (
       restarts: new Map(memory === undefined ? [] : [[restartKey('app', 'A', version), { ...NO_FAILURES, ...memory }]]),
     },
     load: { ongoing: 0, deployments: {}, replicas: {} },
+    proxy: proxySpec(),
+    written: new Map(),
+    deployed: new Map(),
+    now: 0,
     deathsOf: () => undefined,
-    config: { path: '/c.yaml', hash: 'h', applied_at: '', errors: [] },
+    config: { path: '/c.yaml', hash: 'h', applied_at: '', source: 'file', revision: 1, drift: false, errors: [] },
     rejected: new Map(),
     listeners: { http: null, admin: '', http_driver: null, http_error: null },
     pid: 1,

@@ -1,4 +1,5 @@
 /** The command line beside `run`: what it prints, and where; exit codes. */
+import { spawnSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,17 +9,31 @@ import { configOf, ECHO, HEAD, NEIGHBOUR, single } from './configs.ts';
 
 t.setTimeout(120_000);
 
+const COMMANDS = [
+  'run',
+  'validate',
+  'plan',
+  'status',
+  'config',
+  'deploy',
+  'rollback',
+  'history',
+  'logs',
+  'shutdown',
+  'completion',
+];
+
 t.test('--help and --version go to standard output, with exit code 0', async (t) => {
   for (const args of [['--help'], ['-h'], ['help']]) {
     const { code, out, errors } = await runProgram(args);
     t.match({ code, errors }, { code: 0, errors: '' });
     t.match(out, /serve-daemon --config config\.yaml/);
-    for (const command of ['run', 'validate', 'status']) t.match(out, new RegExp(`^ {2}${command} `, 'm'));
+    for (const command of COMMANDS) t.match(out, new RegExp(`^ {2}${command} `, 'm'));
   }
   const { code, out } = await runProgram(['--version']);
   t.equal(code, 0);
   t.match(out, /^\d+\.\d+\.\d+\n$/);
-  for (const command of ['run', 'validate', 'status']) {
+  for (const command of COMMANDS) {
     const help = await runProgram([command, '--help']);
     t.match(help, { code: 0, out: `serve-daemon ${command}`, errors: '' });
   }
@@ -39,6 +54,13 @@ t.test('wrong usage is one line on standard error, with exit code 2', async (t) 
     [['status', 'more'], /expected no further arguments, got more/],
     [['run', 'a.yaml', 'b.yaml'], /expected one config file, got a\.yaml, b\.yaml/],
     [['--config'], /--config/],
+    [['--config', 'a.yaml', '--config', 'b.yaml'], /expected one config file, got a\.yaml, b\.yaml/],
+    [['plan'], /expected one config file/],
+    [['deploy'], /expected one config file/],
+    [['rollback', 'yesterday'], /expected at most the number of a revision, got yesterday/],
+    [['shutdown', 'now'], /expected no further arguments, got now/],
+    [['logs', '--lines', 'many'], /expected --lines to be a number, got many/],
+    [['completion', 'tcsh'], /expected one of bash, zsh, fish, got tcsh/],
     [
       ['--config', 'x.yaml', '--log-level', 'loud'],
       /expected --log-level to be one of debug, info, warn, error, fatal, got loud/,
@@ -49,6 +71,16 @@ t.test('wrong usage is one line on standard error, with exit code 2', async (t) 
     t.match({ code, out }, { code: 2, out: '' }, args.join(' '));
     t.match(errors, text);
     t.equal(errors.split('\n').length, 2, errors);
+  }
+});
+
+t.test('completion knows every command and its options, and shells can read it', async (t) => {
+  for (const shell of ['bash', 'zsh', 'fish']) {
+    const { code, out } = await runProgram(['completion', shell]);
+    t.equal(code, 0);
+    for (const command of COMMANDS) t.match(out, command);
+    t.match(out, shell === 'fish' ? '-l refuse-restarts' : '--refuse-restarts');
+    if (shell === 'bash') t.equal(spawnSync('bash', ['-n'], { input: out }).status, 0);
   }
 });
 

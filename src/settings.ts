@@ -1,0 +1,45 @@
+/** What a config says of the daemon itself, put into force while it runs. Of its HTTP listener the data plane takes care. */
+import type { AdminListener } from './admin/listener.ts';
+import type { DataPlane } from './control/data-plane.ts';
+import type { DesiredState } from './domain/desired.ts';
+import type { Enforcer } from './quota/enforcer.ts';
+import type { DaemonLog } from './telemetry/log.ts';
+
+export interface Settings {
+  readonly admin: AdminListener;
+  readonly log: DaemonLog;
+  readonly plane: DataPlane;
+  /** Over what the config says. */
+  readonly logLevel: DesiredState['logging']['level'] | undefined;
+  /** The log level has changed. */
+  readonly tellReplicas: () => void;
+  /** What listens for HTTP now. */
+  readonly driver: string | undefined;
+  readonly enforcer: Enforcer | undefined;
+}
+
+export const configureDaemon = async (settings: Settings, before: DesiredState, after: DesiredState): Promise<void> => {
+  const { admin, log, plane, logLevel, tellReplicas, driver, enforcer } = settings;
+  const { logger } = log;
+  try {
+    if (await admin.configure(after.admin)) logger.info({ url: admin.url }, 'admin API is up');
+  } catch (error) {
+    logger.error({ error: (error as Error).message }, 'the admin API stays where it was');
+  }
+  const level = logLevel ?? after.logging.level;
+  if (level !== logger.level) {
+    logger.level = level;
+    tellReplicas();
+  }
+  if (before.resources.enforce !== after.resources.enforce) {
+    const why = enforcer?.set(after.resources.enforce);
+    if (why !== undefined) logger.warn({ enforce: after.resources.enforce }, why);
+  }
+  if (before.logging.encoding !== after.logging.encoding) {
+    await log.encode(after.logging.encoding);
+    plane.encodeAccessLog(log.encoding);
+  }
+  const raised = after.proxy.maxHeaderBytes > Number(process.env.UWS_HTTP_MAX_HEADERS_SIZE);
+  if (before.proxy.maxHeaderBytes !== after.proxy.maxHeaderBytes && raised && driver === 'uWebSockets.js')
+    logger.warn('http_options.max_header_size can be raised from the next start on only: uWebSockets.js reads it once');
+};
