@@ -148,9 +148,9 @@ const rebinds = {
   what: 'the listener is opened anew at each snapshot',
   patches: [
     {
-      file: 'proxy/worker.js',
-      from: 'if (wanted === address)\n        return;',
-      to: 'if (server !== undefined) { proxy = { ...proxy, port: server.port }; server.destroy(); await new Promise((r) => setTimeout(r, 20)); }',
+      file: 'proxy/listener.js',
+      from: "case 'none':\n                return false;",
+      to: "case 'none':\n                { const { port } = this.#held.at; this.#held.server.destroy(); await new Promise((r) => setTimeout(r, 20)); this.#held = await this.#open(driver, wanted, port); return false; }",
     },
   ],
   shows: /requests failed|another one/,

@@ -71,19 +71,21 @@ export const runPromise = async (promise: Promised, { scale, sabotage }: RunOpti
   }
 };
 
+/** The file as the patch leaves it. @throws when its text is not there exactly once */
+export const applied = ({ file, from, to }: Patch, root = ROOT): string => {
+  const parts = readFileSync(join(root, 'dist', file), 'utf8').split(from);
+  if (parts.length !== 2)
+    throw new Error(`${file} has ${parts.length - 1} × \`${from}\`, expected one: the sabotage is out of date`);
+  return parts.join(to);
+};
+
 /** A copy of the program in which some lines say something else. @throws when a text is not there exactly once */
 const patched = (patches: readonly Patch[]): { program: string; remove: () => void } => {
   const folder = mkdtempSync(join(tmpdir(), 'sd-soak-'));
   for (const name of ['bin', 'dist', 'schemas', 'package.json'])
     cpSync(join(ROOT, name), join(folder, name), { recursive: true });
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
-  for (const { file, from, to } of patches) {
-    const path = join(folder, 'dist', file);
-    const parts = readFileSync(path, 'utf8').split(from);
-    if (parts.length !== 2)
-      throw new Error(`${file} has ${parts.length - 1} × \`${from}\`, expected one: the sabotage is out of date`);
-    writeFileSync(path, parts.join(to));
-  }
+  for (const patch of patches) writeFileSync(join(folder, 'dist', patch.file), applied(patch, folder));
   return {
     program: join(folder, 'bin', 'serve-daemon'),
     remove: () => rmSync(folder, { recursive: true, force: true }),
