@@ -67,16 +67,40 @@ t.test('the last writer wins: file, PUT, rollback, DELETE, and the file again', 
     t.match((await daemon.running()).config, { source: 'api', drift: true });
   });
 
+  await t.test('a file that was refused before a PUT stays refused: only its next change counts', async (t) => {
+    const from = daemon.log.length;
+    await daemon.save(`${HEAD}nonsense: 1\napplications: []\n`);
+    await daemon.waitForLog((line) => line.msg.startsWith('the config was rejected'), from);
+    t.equal((await send(daemon, 'PUT', PATH, JSON.stringify({ applications: [word('over')] }))).status, 200);
+    await daemon.write('word.ts', CODE.replace('return this.word', "return this.word + '?'"));
+    await says(daemon, 'over?');
+    t.same((await daemon.status()).config.errors, []);
+    await daemon.write('word.ts', CODE.replace('return this.word', "return this.word + '!'"));
+    await says(daemon, 'over!');
+    await daemon.save(file);
+    await says(daemon, 'file!');
+    t.equal((await send(daemon, 'PUT', PATH, JSON.stringify({ applications: [word('api')] }))).status, 200);
+    await says(daemon, 'api!');
+  });
+
   await t.test('rollback goes to the one before, or to the one that is named', async (t) => {
     t.match(await send(daemon, 'POST', '/api/serve/rollback'), { status: 200 });
     await says(daemon, 'file!');
-    t.match((await daemon.status()).config, { source: 'rollback', revision: 3, drift: false });
+    t.match((await daemon.status()).config, { source: 'rollback', drift: false });
     t.equal((await send(daemon, 'POST', '/api/serve/rollback', '{"revision": 2}')).status, 200);
     await says(daemon, 'api!');
-    t.match(await send(daemon, 'POST', '/api/serve/rollback', '{"revision": 77}'), { status: 404, text: /there are 1, 2, 3, 4/ });
+    t.match(await send(daemon, 'POST', '/api/serve/rollback', '{"revision": 77}'), {
+      status: 404,
+      text: /there are 1, 2, 3, 4, 5, 6, 7/,
+    });
     t.equal((await send(daemon, 'POST', '/api/serve/rollback', '[')).status, 400);
-    const { revisions } = JSON.parse((await send(daemon, 'GET', '/api/serve/history')).text) as { revisions: object[] };
-    t.match(revisions, [{ source: 'file' }, { source: 'api' }, { source: 'rollback' }, { source: 'rollback' }]);
+    const { revisions } = JSON.parse((await send(daemon, 'GET', '/api/serve/history')).text) as {
+      revisions: { source: string }[];
+    };
+    t.same(
+      revisions.map(({ source }) => source),
+      ['file', 'api', 'api', 'file', 'api', 'rollback', 'rollback'],
+    );
     t.match(JSON.parse((await send(daemon, 'GET', '/api/serve/history/1')).text), { text: file, revision: 1 });
     t.equal((await send(daemon, 'GET', '/api/serve/history/9')).status, 404);
   });
