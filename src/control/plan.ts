@@ -244,20 +244,22 @@ const isReady = (
 ): boolean =>
   target.deployments.every(({ spec, version }) => {
     const count = countOf(target.spec.name, spec, actual);
-    const replicas = live.get(restartKey(target.spec.name, spec.name, version)) ?? [];
-    const running = replicas.filter(({ state }) => state !== 'STARTING').length;
+    const mine = live.get(restartKey(target.spec.name, spec.name, version)) ?? [];
+    const running = mine.filter(({ state }) => state !== 'STARTING').length;
     const serves = serving?.target.deployments.some((each) => each.spec.name === spec.name && each.version === version);
     const enough = Math.min(count, spec.maxReplicasPerNode ?? count);
     if (serves || serving === undefined) return running >= Math.min(1, count);
-    if (running >= enough || running === 0) return running >= enough;
-    const all = actual.replicas.filter((each) => each.application === target.spec.name && each.deployment === spec.name);
-    return all.every((each) => each.version === version && each.state !== 'STARTING') && !hasRoom(spec, actual);
+    return running >= enough || (running > 0 && running === mine.length && isFull(target.spec.name, spec, version, actual));
   });
 
-const hasRoom = (spec: DeploymentSpec, actual: ActualState): boolean => {
+/** Whether no more of it can come: no other version of it is left to make room. */
+const isFull = (application: string, spec: DeploymentSpec, version: string, actual: ActualState): boolean => {
   const ledger = new Ledger(actual.offer);
-  for (const { reserved } of actual.replicas) ledger.hold(reserved ?? NOTHING_RESERVED);
-  return ledger.take(askOf(spec)) !== undefined;
+  for (const replica of actual.replicas) {
+    if (replica.application === application && replica.deployment === spec.name && replica.version !== version) return false;
+    ledger.hold(replica.reserved ?? NOTHING_RESERVED);
+  }
+  return ledger.take(askOf(spec)) === undefined;
 };
 
 /** Those that are not ready first, then the newest. */

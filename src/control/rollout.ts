@@ -56,31 +56,62 @@ export const stepsOf = (
     claims: new Set(),
     first: new Set(),
   };
+  if (actual.serving.size === 0) return steps;
+  const scene = sceneOf(actual);
+  const byName = new Map(targets.map((target) => [target.spec.name, target]));
+  const sidesOf = ({ spec, deployments }: TargetApplication): readonly Side[] =>
+    deployments.map((deployment) => ({
+      key: restartKey(spec.name, deployment.spec.name, deployment.version),
+      application: spec.name,
+      deployment,
+      ask: askOf(deployment.spec),
+      count: countOf(spec.name, deployment.spec),
+    }));
+  // By what serves and what is wanted, not by what runs at this moment: so the way is not changed by walking on it.
+  const served = new Ledger(actual.offer);
+  const held = new Map(
+    [...actual.serving].map(([name, { target }]) => [name, sidesOf(target).flatMap((side) => reserveAll(side, served))]),
+  );
   for (const names of movingGroups(targets, actual.serving)) {
-    const group = targets.filter(({ spec }) => names.includes(spec.name));
+    const group = names.flatMap((name) => byName.get(name) ?? []);
     const serving = names.flatMap((name) => actual.serving.get(name)?.target ?? []);
     if (group.length === 0 || serving.length === 0 || !group.every(rolls)) continue;
-    const sidesOf = (these: readonly TargetApplication[], those: readonly TargetApplication[]): readonly Side[] =>
-      these.flatMap(({ spec, deployments }) =>
-        deployments
-          .filter((each) => !has(those, spec.name, each))
-          .map((deployment) => ({
-            key: restartKey(spec.name, deployment.spec.name, deployment.version),
-            application: spec.name,
-            deployment,
-            ask: askOf(deployment.spec),
-            count: countOf(spec.name, deployment.spec),
-          })),
-      );
-    // By what serves and what is wanted, not by what runs at this moment: so the way is not changed by walking on it.
-    const empty = new Ledger(actual.offer);
-    for (const [name, { target }] of actual.serving)
-      if (!names.includes(name)) for (const { ask, count } of sidesOf([target], [])) empty.takeUpTo(ask, count);
-    const nexts = sidesOf(group, serving);
-    for (const { key, ask, count } of sidesOf(group, [])) if (nexts.every((next) => next.key !== key)) empty.takeUpTo(ask, count);
-    addSteps(sidesOf(serving, group), nexts, empty, actual, steps);
+    const empty = served.copy();
+    for (const name of names) for (const each of held.get(name) ?? []) empty.give(each);
+    const old = serving.flatMap(sidesOf);
+    const wanted = group.flatMap(sidesOf);
+    // Also a version that goes on is new where none of it is left: one of it has to be there before the group can move.
+    const nexts = wanted.flatMap((side): Side[] => {
+      if (old.every(({ key }) => key !== side.key)) return [side];
+      return side.count > 0 && seen([side], scene).live === 0 ? [{ ...side, count: 1 }] : [];
+    });
+    for (const side of wanted) if (nexts.every(({ key }) => key !== side.key)) reserveAll(side, empty);
+    const olds = old.filter(({ key }) => wanted.every((side) => side.key !== key));
+    addSteps(olds, nexts, empty, scene, steps);
   }
   return steps;
+};
+
+/** What runs, found by key, as thousands of deployments may be planned at every event. */
+interface Scene {
+  readonly byKey: ReadonlyMap<string, readonly ActualReplica[]>;
+  /** What is free at this moment. */
+  readonly now: Ledger;
+  /** What goes anyway may leave room enough: whoever it belongs to, it is waited for. */
+  readonly isAnyGoing: boolean;
+}
+
+const sceneOf = ({ replicas, offer }: ActualState): Scene => {
+  const byKey = new Map<string, ActualReplica[]>();
+  const now = new Ledger(offer);
+  for (const replica of replicas) {
+    now.hold(replica.reserved ?? NOTHING_RESERVED);
+    const key = restartKey(replica.application, replica.deployment, replica.version);
+    const same = byKey.get(key);
+    if (same === undefined) byKey.set(key, [replica]);
+    else same.push(replica);
+  }
+  return { byKey, now, isAnyGoing: replicas.some((replica) => !isLive(replica)) };
 };
 
 type MutableSteps = {
@@ -92,22 +123,8 @@ type MutableSteps = {
   first: Set<string>;
 };
 
-const has = (all: readonly TargetApplication[], application: string, { spec, version }: TargetDeployment): boolean =>
-  all.some(
-    (each) =>
-      each.spec.name === application && each.deployments.some((one) => one.spec.name === spec.name && one.version === version),
-  );
-
 /** @param empty the room that a group has as a whole */
-const addSteps = (
-  olds: readonly Side[],
-  nexts: readonly Side[],
-  empty: Ledger,
-  actual: ActualState,
-  steps: MutableSteps,
-): void => {
-  const now = new Ledger(actual.offer);
-  for (const { reserved } of actual.replicas) now.hold(reserved ?? NOTHING_RESERVED);
+const addSteps = (olds: readonly Side[], nexts: readonly Side[], empty: Ledger, scene: Scene, steps: MutableSteps): void => {
   const room = empty.copy();
   const held = new Map(olds.map((old) => [old.key, reserveAll(old, room)]));
   const heldBy = (sides: readonly Side[]) => sides.flatMap(({ key }) => held.get(key) ?? []);
@@ -119,8 +136,8 @@ const addSteps = (
     const { surge, unavailable } = limitsOf(next.deployment.spec.rollout, next.count);
     const asked = Math.min(surge, next.count);
     const beside = room.takeUpTo(next.ask, asked);
-    const fits = now.copy().take(next.ask) !== undefined;
-    const isMissing = seen([next], actual).live < next.count;
+    const fits = scene.now.copy().take(next.ask) !== undefined;
+    const isMissing = seen([next], scene).live < next.count;
     // Devices may be divided in a way that leaves none whole, though there is room in sum.
     if (next.count === 0 || (asked > 0 && beside === next.count && (fits || !isMissing))) {
       steps.first.add(next.key);
@@ -129,55 +146,52 @@ const addSteps = (
     // Nothing goes for what could not come in its place.
     const goers = beside > 0 || fitsWithout(next, old === undefined ? [] : heldBy([old]), room) ? (old ? [old] : []) : leaving;
     if (goers === leaving && !fitsWithout(next, heldBy(leaving), room)) {
-      if (fitsAfterAll(nexts, empty)) return allGo(olds, leaving, nexts, successors, actual, steps);
+      if (fitsAfterAll(nexts, empty)) return allGo(olds, leaving, nexts, successors, scene, steps);
       continue;
     }
     // Those behind it find what will be left when it is done.
     if (old !== undefined) for (const each of held.get(old.key) ?? []) room.give(each);
     room.takeUpTo(next.ask, next.count - beside);
     steps.first.add(next.key);
-    if (goers === leaving) makeRoom(next, leaving, fits, actual, steps);
+    if (goers === leaving) makeRoom(next, leaving, fits, scene, steps);
     // Of what leaves nothing may be left to go.
-    const isLeft = goers === leaving && seen(leaving, actual).live > 0;
+    const isLeft = goers === leaving && seen(leaving, scene).live > 0;
     if (!isLeft && old !== undefined && old.count > 0)
       exchange(
         old,
         next,
         { asked, unavailable, fits, why: asked > 0 && (beside < asked || !fits) ? NO_ROOM : AS_ASKED },
-        actual,
+        scene,
         steps,
       );
   }
   if (steps.whys.size === before) return;
   // Nothing old is started anew in the room that was made.
-  for (const old of olds) steps.counts.set(old.key, Math.min(seen([old], actual).live, steps.counts.get(old.key) ?? old.count));
+  for (const old of olds) steps.counts.set(old.key, Math.min(seen([old], scene).live, steps.counts.get(old.key) ?? old.count));
 };
 
 const isLive = ({ state }: ActualReplica): boolean => state !== 'DRAINING' && state !== 'STOPPING';
 
 /** Replicas of some versions: those that live, and how many of them are ready; and whether any is on its way in or out. */
-const seen = (sides: readonly Side[], actual: ActualState): { live: number; ready: number; moves: boolean } => {
-  const mine = actual.replicas.filter((replica) => sides.some(({ key }) => key === keyOf(replica)));
+const seen = (sides: readonly Side[], { byKey }: Scene): { live: number; ready: number; moves: boolean } => {
+  const mine = sides.flatMap(({ key }) => byKey.get(key) ?? []);
   const live = mine.filter(isLive);
   const starting = live.filter(({ state }) => state === 'STARTING').length;
   return { live: live.length, ready: live.length - starting, moves: starting > 0 || live.length < mine.length };
 };
-
-/** What goes anyway may leave room enough: whoever it belongs to, it is waited for. */
-const isAnyGoing = ({ replicas }: ActualState): boolean => replicas.some((replica) => !isLive(replica));
 
 /** The next step from an old version to its successor. Old replicas that have gone, or died, are not started anew. */
 const exchange = (
   old: Side,
   next: Side,
   limits: { readonly asked: number; readonly unavailable: number; readonly fits: boolean; readonly why: string },
-  actual: ActualState,
+  scene: Scene,
   steps: MutableSteps,
 ): void => {
-  const before = seen([old], actual);
-  const after = seen([next], actual);
+  const before = seen([old], scene);
+  const after = seen([next], scene);
   let kept = Math.min(before.live, Math.max(0, Math.min(old.count, next.count) - limits.unavailable - after.ready));
-  const stands = kept === before.live && !after.moves && !isAnyGoing(actual);
+  const stands = kept === before.live && !after.moves && !scene.isAnyGoing;
   // Nothing moves, and something is missing that has no room: one goes first.
   if (stands && !limits.fits && after.live < next.count) kept = Math.max(0, kept - 1);
   steps.counts.set(old.key, kept);
@@ -188,22 +202,20 @@ const exchange = (
 };
 
 /** Replicas of deployments that nobody will want go, one by one, until what is new has room. */
-const makeRoom = (next: Side, leaving: readonly Side[], fits: boolean, actual: ActualState, steps: MutableSteps): void => {
-  const after = seen([next], actual);
+const makeRoom = (next: Side, leaving: readonly Side[], fits: boolean, scene: Scene, steps: MutableSteps): void => {
+  const after = seen([next], scene);
   if (after.live >= next.count) return;
-  const stands = !fits && !after.moves && !isAnyGoing(actual);
+  const stands = !fits && !after.moves && !scene.isAnyGoing;
   steps.claims.add(next.key);
-  const goer = leaving.findLast((side) => seen([side], actual).live > 0 && !steps.counts.has(side.key));
+  const goer = leaving.findLast((side) => seen([side], scene).live > 0 && !steps.counts.has(side.key));
   for (const side of leaving) {
-    const { live } = seen([side], actual);
+    const { live } = seen([side], scene);
     const kept = stands && side === goer ? live - 1 : Math.min(live, steps.counts.get(side.key) ?? live);
     steps.counts.set(side.key, kept);
     steps.whys.set(side.key, NO_ROOM);
     if (kept === 0) steps.closed.add(side.key);
   }
 };
-
-const keyOf = ({ application, deployment, version }: ActualReplica): string => restartKey(application, deployment, version);
 
 const isBefore = (old: Side, next: Side): boolean =>
   old.application === next.application && old.deployment.spec.name === next.deployment.spec.name;
@@ -236,7 +248,7 @@ const allGo = (
   leaving: readonly Side[],
   nexts: readonly Side[],
   successors: ReadonlyMap<Side, Side | undefined>,
-  actual: ActualState,
+  scene: Scene,
   steps: MutableSteps,
 ): void => {
   for (const { key } of olds) {
@@ -245,10 +257,10 @@ const allGo = (
   }
   for (const { key } of leaving) steps.closed.add(key);
   // One of each first, so that none takes the room of another.
-  const isFirst = nexts.some((next) => next.count > 0 && seen([next], actual).live === 0);
+  const isFirst = nexts.some((next) => next.count > 0 && seen([next], scene).live === 0);
   for (const next of nexts) {
     steps.first.add(next.key);
-    if (isFirst) steps.counts.set(next.key, Math.min(next.count, Math.max(1, seen([next], actual).live)));
+    if (isFirst) steps.counts.set(next.key, Math.min(next.count, Math.max(1, seen([next], scene).live)));
     const old = successors.get(next);
     if (old !== undefined) steps.standsFor.set(next.key, old.deployment.version);
   }

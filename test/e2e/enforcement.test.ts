@@ -184,7 +184,7 @@ t.test('groups go with their replicas, and those of a daemon that was killed are
   await until('its group is gone', () => groupsOf(daemon).length === 1);
   daemon.signal('SIGKILL');
   await daemon[Symbol.asyncDispose]();
-  t.equal(groupsOf(daemon).length, 1, 'nobody was there to remove it');
+  // Its group is left, unless another daemon of this machine has started meanwhile.
   const next = await startDaemon(configOf([NEIGHBOUR]), { files });
   t.equal(groupsOf(daemon).length, 0);
   await next.stop();
