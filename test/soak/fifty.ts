@@ -91,7 +91,7 @@ export const fifty: Promised = {
       what: 'replicas are started all at once and told to go in no order',
       patches: [
         { file: 'control/controller.js', from: 'concurrency: options.concurrentStarts', to: 'concurrency: 1_000' },
-        { file: 'control/plan.js', from: 'replica.userConfigHash !== want.deployment.userConfigHash &&', to: 'false &&' },
+        { file: 'control/room.js', from: 'replica.userConfigHash !== deployment.userConfigHash &&', to: 'false &&' },
       ],
       shows: /came up at once|not within/,
     },

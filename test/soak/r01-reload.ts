@@ -161,7 +161,7 @@ const rushes = {
   patches: [
     {
       file: 'control/plan.js',
-      from: "return [{ type: 'drain', replica: replica.id, by: now + graceMs }];",
+      from: "return [{ type: 'drain', replica: replica.id, by: now + graceMs, ...(because === undefined ? {} : { because }) }];",
       to: "return [{ type: 'stop', replica: replica.id, withinMs: 0 }];",
     },
   ],

@@ -125,8 +125,8 @@ export const atomic: Promised = {
       patches: [
         {
           file: 'control/plan.js',
-          from: 'const isReady = (target, serving, actual) => target.deployments.every(',
-          to: 'const isReady = (target, serving, actual) => target.deployments.some(',
+          from: 'const isReady = (target, serving, actual, live) => target.deployments.every(',
+          to: 'const isReady = (target, serving, actual, live) => target.deployments.some(',
         },
       ],
       shows: /requests failed|run where|the status says/,

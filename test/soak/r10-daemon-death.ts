@@ -88,7 +88,7 @@ export const daemonDeath: Promised = {
   sabotages: [
     {
       what: 'no signal comes from the kernel when the daemon dies',
-      patches: [{ file: 'control/launch.js', from: "const SETPRIV = found('setpriv');", to: 'const SETPRIV = undefined;' }],
+      patches: [{ file: 'control/platform.js', from: "const setpriv = found('setpriv');", to: 'const setpriv = undefined;' }],
       shows: /replicas outlive the daemon/,
     },
   ],
