@@ -33,6 +33,8 @@ class World {
   readonly serving = new Map<string, Serving>();
   readonly restarts = new Map<string, RestartMemory>();
   readonly since = new Map<string, number>();
+  /** The user config that each replica was last asked to take. */
+  readonly asked = new Map<string, string>();
   targets: readonly TargetApplication[] = [];
   now = 0;
   #order = 0;
@@ -69,8 +71,7 @@ class World {
       case 'configured':
       case 'refuse':
         this.#some(['UPDATING'], event.pick, (one) => {
-          const wanted = this.targets.flatMap(({ deployments }) => deployments).find(({ spec }) => spec.name === one.deployment);
-          const hash = wanted?.userConfigHash ?? one.userConfigHash;
+          const hash = this.asked.get(one.id) ?? one.userConfigHash;
           this.#become(one, 'RUNNING', event.type === 'refuse' ? { refusedConfigHash: hash } : { userConfigHash: hash });
         });
         break;
@@ -97,6 +98,7 @@ class World {
           for (let count = 0; count < action.count; count++) this.#start(action.application, action.deployment);
           break;
         case 'reconfigure':
+          this.asked.set(action.replica, action.deployment.userConfigHash);
           this.#byId(action.replica, (one) => this.#become(one, 'UPDATING'));
           break;
         case 'drain':
