@@ -20,7 +20,6 @@ import { type DaemonOptions, type RunningDaemon, StartError } from './daemon.ts'
 import type { DesiredState } from './domain/desired.ts';
 import { type Opened, open } from './open.ts';
 import { type Operations, operationsOf } from './operations.ts';
-import { CannotEnforce, Enforcer, runCommand } from './quota/enforcer.ts';
 import { detectMachine } from './quota/machine.ts';
 import type { Machine } from './quota/offer.ts';
 import { configureDaemon } from './settings.ts';
@@ -54,7 +53,6 @@ class Daemon implements RunningDaemon {
   readonly #key = randomBytes(32).toString('hex');
   #opened: Opened | undefined;
   #controller: Controller | undefined;
-  #enforcer: Enforcer | undefined;
   #watcher: FileWatcher | undefined;
   #opening: Promise<Opened> | undefined;
   #stopping = false;
@@ -83,7 +81,7 @@ class Daemon implements RunningDaemon {
       changed: () => this.#operations.changed(),
       apply: (outcome, before, retry) => this.#apply(outcome, before, retry),
       serving: () => ({ ...(this.#controller as Controller).goal, http: this.#http.at }),
-      countsIf: ({ targets, desired }) => this.#controller?.countsIf(targets, desired.targetCapacity),
+      roomIf: ({ targets, desired }) => (this.#controller as Controller).roomIf(targets, desired),
       follow: ({ code = [], certificate }, since) =>
         this.#watcher?.follow([config, ...certificate, ...(options.watchCode ? code : [])], since),
       onReload: options.onReload,
@@ -124,6 +122,7 @@ class Daemon implements RunningDaemon {
     const wrong = await this.#reloader.read(this.#options.lastGood, (desired) => {
       this.#opening = open(desired, {
         folders: this.#folders,
+        env: this.#options.env,
         key: this.#key,
         logLevel,
         terminal,
@@ -136,16 +135,15 @@ class Daemon implements RunningDaemon {
       this.#opening.catch(() => {});
     });
     if (wrong.length > 0) throw new StartError(formatDiagnostics(wrong));
-    this.#opened = await this.#opening;
+    const opened = (await this.#opening) as Opened;
+    this.#opened = opened;
     this.#haveLog(this.log);
     const { logger } = this.log;
     const { problem } = this.#folders;
     if (problem !== undefined) logger.warn({ error: problem }, 'the state folder cannot be used: nothing is kept between runs');
-    const { proxy, admin, resources } = this.#reloader.desired;
-    const enforcer = await this.#startEnforcer(resources.enforce);
-    this.#enforcer = enforcer;
+    const { proxy, admin } = this.#reloader.desired;
     this.#controller = new Controller({
-      enforcer,
+      enforcer: opened.enforcer,
       machine: this.#machine,
       log: logger,
       replicaEntry: REPLICA,
@@ -178,33 +176,10 @@ class Daemon implements RunningDaemon {
     if (failure !== undefined) throw new StartError(failure);
   }
 
-  /** @throws StartError */
-  async #startEnforcer(enforce: DesiredState['resources']['enforce']): Promise<Enforcer> {
-    const { logger } = this.log;
-    try {
-      const surroundings = { root: '/', env: this.#options.env, run: runCommand, pid: process.pid };
-      const enforcer = await Enforcer.start(enforce, surroundings, (error) =>
-        logger.error({ error }, 'a replica is not held to its quota'),
-      );
-      logger.info({ mechanism: enforcer.mechanism, passed: enforcer.tried }, 'quotas are enforced');
-      return enforcer;
-    } catch (error) {
-      throw error instanceof CannotEnforce ? new StartError(error.message) : error;
-    }
-  }
-
   async #apply({ desired, targets, broken }: GoalOutcome, before: DesiredState, retry: boolean): Promise<void> {
-    const { log, plane } = this.#opened as Opened;
     const tellReplicas = () => this.#controller?.tellSettings();
-    const settings = {
-      admin: this.#admin,
-      log,
-      plane,
-      logLevel: this.#options.logLevel,
-      tellReplicas,
-      driver: this.#http.at?.driver,
-      enforcer: this.#enforcer,
-    };
+    const { logLevel } = this.#options;
+    const settings = { admin: this.#admin, opened: this.#opened as Opened, logLevel, tellReplicas, http: this.#http };
     await configureDaemon(settings, before, desired);
     this.#controller?.want(targets, broken, desired, retry);
   }
@@ -251,7 +226,6 @@ class Daemon implements RunningDaemon {
   async #close(): Promise<void> {
     this.#admin.close();
     const confirmed = (await this.#opened?.close()) ?? true;
-    this.#enforcer?.close();
     this.#folders.remove();
     if (confirmed) return;
     void this.#controller?.destroy();

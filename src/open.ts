@@ -5,14 +5,17 @@ import type { Controller } from './control/controller.ts';
 import { DataPlane } from './control/data-plane.ts';
 import type { Folders } from './control/folders.ts';
 import type { HttpListening } from './control/http-listening.ts';
+import { StartError } from './daemon.ts';
 import type { DesiredState } from './domain/desired.ts';
 import type { Diagnostic } from './domain/diagnostic.ts';
 import type { FromDataPlane } from './domain/snapshot.ts';
 import { listenForReplicas } from './protocol/accept.ts';
+import { CannotEnforce, Enforcer, runCommand } from './quota/enforcer.ts';
 import { type DaemonLog, openLog, type Terminal } from './telemetry/log.ts';
 
 export interface OpenOptions {
   readonly folders: Folders;
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** Replicas prove with it who they are. */
   readonly key: string;
   readonly logLevel: DesiredState['logging']['level'] | undefined;
@@ -28,6 +31,7 @@ export interface OpenOptions {
 export interface Opened {
   readonly log: DaemonLog;
   readonly plane: DataPlane;
+  readonly enforcer: Enforcer;
   /** Warnings a line each. Errors on lines of their own where people read, as one field elsewhere, with what becomes of the config. */
   report(diagnostics: readonly Diagnostic[], verdict?: string): void;
   /** @returns false: the data plane did not close, and the process must end by SIGKILL, as any other end would abort it */
@@ -36,10 +40,12 @@ export interface Opened {
 
 const DATA_PLANE = new URL('./proxy/worker.js', import.meta.url);
 
-export const open = async ({ logging, proxy }: DesiredState, options: OpenOptions): Promise<Opened> => {
+/** @throws StartError */
+export const open = async ({ logging, proxy, resources }: DesiredState, options: OpenOptions): Promise<Opened> => {
   const { folders, key, http, controller } = options;
   const log = await openLog({ ...logging, level: options.logLevel ?? logging.level }, options.terminal);
   const { logger } = log;
+  const enforcer = await startEnforcer(resources.enforce, options.env, log);
   const control = await listenForReplicas(
     folders.controlSocket,
     key,
@@ -74,10 +80,15 @@ export const open = async ({ logging, proxy }: DesiredState, options: OpenOption
     }
   };
   const settings = { socket: folders.dataSocket, key, accessLog: log.encoding };
-  const plane = await DataPlane.start(DATA_PLANE, settings, observe, (error) => options.onEnd(log, error));
+  const plane = await DataPlane.start(DATA_PLANE, settings, observe, (error) => options.onEnd(log, error)).catch((error) => {
+    control.close();
+    enforcer.close();
+    throw error;
+  });
   return {
     log,
     plane,
+    enforcer,
     report: (diagnostics, verdict = 'files that the config names are missing or broken') => {
       const errors = diagnostics.filter(({ severity }) => severity === 'error');
       for (const { severity, code, path, line, message } of diagnostics)
@@ -89,9 +100,29 @@ export const open = async ({ logging, proxy }: DesiredState, options: OpenOption
     close: async () => {
       const confirmed = await plane.close();
       control.close();
-      if (!confirmed) logger.fatal('the data plane did not close: ending the process');
-      if (!confirmed) log.flush();
-      return confirmed;
+      enforcer.close();
+      if (confirmed) return true;
+      logger.fatal('the data plane did not close: ending the process');
+      log.flush();
+      return false;
     },
   };
+};
+
+/** @throws StartError */
+const startEnforcer = async (
+  enforce: DesiredState['resources']['enforce'],
+  env: Readonly<Record<string, string | undefined>>,
+  { logger }: DaemonLog,
+): Promise<Enforcer> => {
+  try {
+    const surroundings = { root: '/', env, run: runCommand, pid: process.pid };
+    const enforcer = await Enforcer.start(enforce, surroundings, (error) =>
+      logger.error({ error }, 'a replica is not held to its quota'),
+    );
+    logger.info({ mechanism: enforcer.mechanism, passed: enforcer.tried }, 'quotas are enforced');
+    return enforcer;
+  } catch (error) {
+    throw error instanceof CannotEnforce ? new StartError(error.message) : error;
+  }
 };

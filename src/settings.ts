@@ -1,25 +1,22 @@
 /** What a config says of the daemon itself, put into force while it runs. Of its HTTP listener the data plane takes care. */
 import type { AdminListener } from './admin/listener.ts';
-import type { DataPlane } from './control/data-plane.ts';
+import type { HttpListening } from './control/http-listening.ts';
 import type { DesiredState } from './domain/desired.ts';
-import type { Enforcer } from './quota/enforcer.ts';
-import type { DaemonLog } from './telemetry/log.ts';
+import type { Opened } from './open.ts';
 
 export interface Settings {
   readonly admin: AdminListener;
-  readonly log: DaemonLog;
-  readonly plane: DataPlane;
+  readonly opened: Pick<Opened, 'log' | 'plane' | 'enforcer'>;
   /** Over what the config says. */
   readonly logLevel: DesiredState['logging']['level'] | undefined;
   /** The log level has changed. */
   readonly tellReplicas: () => void;
-  /** What listens for HTTP now. */
-  readonly driver: string | undefined;
-  readonly enforcer: Enforcer | undefined;
+  readonly http: HttpListening;
 }
 
 export const configureDaemon = async (settings: Settings, before: DesiredState, after: DesiredState): Promise<void> => {
-  const { admin, log, plane, logLevel, tellReplicas, driver, enforcer } = settings;
+  const { admin, logLevel, tellReplicas, http } = settings;
+  const { log, plane, enforcer } = settings.opened;
   const { logger } = log;
   try {
     if (await admin.configure(after.admin)) logger.info({ url: admin.url }, 'admin API is up');
@@ -32,7 +29,7 @@ export const configureDaemon = async (settings: Settings, before: DesiredState, 
     tellReplicas();
   }
   if (before.resources.enforce !== after.resources.enforce) {
-    const why = enforcer?.set(after.resources.enforce);
+    const why = enforcer.set(after.resources.enforce);
     if (why !== undefined) logger.warn({ enforce: after.resources.enforce }, why);
   }
   if (before.logging.encoding !== after.logging.encoding) {
@@ -40,6 +37,6 @@ export const configureDaemon = async (settings: Settings, before: DesiredState, 
     plane.encodeAccessLog(log.encoding);
   }
   const raised = after.proxy.maxHeaderBytes > Number(process.env.UWS_HTTP_MAX_HEADERS_SIZE);
-  if (before.proxy.maxHeaderBytes !== after.proxy.maxHeaderBytes && raised && driver === 'uWebSockets.js')
+  if (before.proxy.maxHeaderBytes !== after.proxy.maxHeaderBytes && raised && http.at?.driver === 'uWebSockets.js')
     logger.warn('http_options.max_header_size can be raised from the next start on only: uWebSockets.js reads it once');
 };

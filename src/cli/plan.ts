@@ -10,7 +10,9 @@ import {
   difference,
 } from '../control/difference.ts';
 import { Goal } from '../control/goal.ts';
+import { roomFor } from '../control/room-preview.ts';
 import { detectMachine } from '../quota/machine.ts';
+import { offerOf } from '../quota/offer.ts';
 import { understandFor } from '../understand.ts';
 import { CLIENT_HELP, CLIENT_OPTIONS, Client, ClientError } from './client.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
@@ -65,7 +67,11 @@ const alone = async (path: string, text: Uint8Array): Promise<Difference | undef
   try {
     const goal = new Goal(file, cache, understandFor(file, process.env, detectMachine(process.env)));
     const outcome = await goal.read({ text, confined: false }, false);
-    if (outcome.type === 'goal') return difference(undefined, outcome);
+    if (outcome.type === 'goal') {
+      const offer = offerOf(detectMachine(process.env), outcome.desired.resources);
+      const nothing = { replicas: [], serving: new Map(), restarts: new Map() };
+      return difference(undefined, { ...outcome, room: roomFor(outcome.targets, undefined, offer, nothing) });
+    }
     throw tellDiagnostics(new ClientError(`${path} has errors`, 400, outcome.diagnostics), path);
   } finally {
     rmSync(cache, { recursive: true, force: true });
@@ -111,9 +117,11 @@ const render = ({ applications, listeners, daemon, changed, restarts }: Differen
 const about = ({ fields, note, problem }: ApplicationChange): string =>
   `${fields.length > 0 ? ` (${fields.join(', ')})` : ''}${note === undefined ? '' : `; ${note}`}${problem === undefined ? '' : `; ${problem}`}`;
 
-const detail = ({ change, fields, why, replicas: { from, to } }: DeploymentChange): string => {
+const detail = ({ change, fields, why, replicas: { from, to }, pending, steps }: DeploymentChange): string => {
   const count = from === to ? `${to}` : `${from} → ${to}`;
   const because =
     change === 'restart' ? [`because of ${why.join(', ')}`, ...fields.filter((field) => !why.includes(field))] : fields;
-  return [`${count} replica${count === '1' ? '' : 's'}`, ...because].join(', ');
+  const waits = pending === undefined ? '' : `; ${pending.count} PENDING: ${pending.reason}`;
+  const told = [`${count} replica${count === '1' ? '' : 's'}`, ...because].join(', ');
+  return `${told}${steps === undefined ? '' : `; ${steps}`}${waits}`;
 };

@@ -18,6 +18,7 @@ import { type Action, type ActualState, failedDeployments, plan, restartKey, run
 import { Policies } from './policies.ts';
 import { type Death, deathText, ReplicaProcess } from './replica-process.ts';
 import { afterDeath, mayBeUnresponsive, NO_FAILURES, type RestartMemory } from './restart.ts';
+import { type Room, roomFor } from './room-preview.ts';
 import { Scaler } from './scaler.ts';
 import { buildSnapshot, type Retiring } from './snapshot.ts';
 import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
@@ -143,9 +144,13 @@ export class Controller {
     return { targets: this.#targets, serving, ...(counts === undefined ? {} : { counts }) };
   }
 
-  /** Replicas that each deployment would be to have with this goal. */
-  countsIf(targets: readonly TargetApplication[], targetCapacity: number | null): ReadonlyMap<string, number> {
-    return this.#scaler.countsIf(targets, targetCapacity);
+  /** How many replicas each deployment would be to have with this goal, and whether there would be room for them. */
+  roomIf(
+    targets: readonly TargetApplication[],
+    { targetCapacity, resources }: Pick<DesiredState, 'targetCapacity' | 'resources'>,
+  ): { readonly counts: ReadonlyMap<string, number>; readonly room: Room } {
+    const counts = this.#scaler.countsIf(targets, targetCapacity);
+    return { counts, room: roomFor(targets, counts, offerOf(this.#options.machine, resources), this.actual) };
   }
 
   get broken(): readonly BrokenApplication[] {

@@ -6,6 +6,7 @@ import type { AdminSpec, DesiredState, ProxySpec } from '../domain/desired.ts';
 import { adminMoves, type HttpDriver, type ListenerMove, type Listening, listenerMove } from '../domain/listener.ts';
 import { changedFields } from './fields.ts';
 import { type ActualState, countOf } from './plan.ts';
+import type { Room } from './room-preview.ts';
 import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
 
 /** From the lightest. Every process is kept up to and with `reconfigure`, but for those that `num_replicas` takes away. */
@@ -19,6 +20,10 @@ export interface DeploymentChange {
   /** Of `restart`: what a running replica cannot take; `code` is the content of code or model. */
   readonly why: readonly string[];
   readonly replicas: { readonly from: number; readonly to: number };
+  /** Of those, how many would wait for room, and for what. */
+  readonly pending?: { readonly count: number; readonly reason: string };
+  /** Why its replicas would not all be replaced at once. */
+  readonly steps?: string;
 }
 
 export interface ApplicationChange {
@@ -64,6 +69,7 @@ export interface After {
   readonly targets: readonly TargetApplication[];
   readonly broken: readonly BrokenApplication[];
   readonly counts?: ActualState['counts'] | undefined;
+  readonly room?: Room | undefined;
 }
 
 /** @param before undefined: nothing runs yet */
@@ -76,7 +82,7 @@ export const difference = (before: Before | undefined, after: After): Difference
   for (const target of after.targets) {
     const { name } = target.spec;
     const goal = before?.targets.find((each) => each.spec.name === name);
-    const change = applicationChange(now.get(name), target, counts);
+    const change = withRoom(name, applicationChange(now.get(name), target, counts), after.room);
     const note = noteOf(change.change, goal !== undefined && goal.hash === target.hash, goal !== undefined);
     applications[name] = note === undefined ? change : { ...change, note };
   }
@@ -99,6 +105,18 @@ export const difference = (before: Before | undefined, after: After): Difference
       [...Object.values(applications), ...Object.values(listeners)].some(({ change }) => change !== 'nothing'),
     restarts: deployments.reduce((sum, { change, replicas }) => sum + (change === 'restart' ? replicas.from : 0), 0),
   };
+};
+
+/** What the quota means for it. */
+const withRoom = (application: string, change: ApplicationChange, room: Room | undefined): ApplicationChange => {
+  const deployments: Record<string, DeploymentChange> = {};
+  for (const [name, each] of Object.entries(change.deployments)) {
+    const key = `${application}/${name}`;
+    const pending = room?.pending.get(key);
+    const steps = each.change === 'restart' ? room?.steps.get(key) : undefined;
+    deployments[name] = { ...each, ...(pending === undefined ? {} : { pending }), ...(steps === undefined ? {} : { steps }) };
+  }
+  return { ...change, deployments };
 };
 
 /** @param isGoal it is what is wanted already @param hasGoal something is wanted */

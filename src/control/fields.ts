@@ -30,6 +30,13 @@ const NAMES: Readonly<Record<string, string>> = {
   'health.periodMs': 'health_check_period_s',
   'health.timeoutMs': 'health_check_timeout_s',
   'health.failureThreshold': 'health_check_failure_threshold',
+  // Of the machine; those of a replica have the same key.
+  'resources.numCpus': 'resources.num_cpus',
+  'resources.numGpus': 'resources.num_gpus',
+  'resources.memoryBytes': 'resources.memory',
+  'resources.custom': 'resources.custom',
+  'resources.enforce': 'resources.enforce',
+  resources: 'ray_actor_options.resources',
   numCpus: 'ray_actor_options.num_cpus',
   numGpus: 'ray_actor_options.num_gpus',
   memoryBytes: 'ray_actor_options.memory',
@@ -41,7 +48,18 @@ const NAMES: Readonly<Record<string, string>> = {
 };
 
 /** Values that are one field each, whatever is in them. */
-const WHOLE: ReadonlySet<string> = new Set(['runs', 'initArgs', 'userConfig', 'env', 'ingress', 'calls', 'policy']);
+const WHOLE: ReadonlySet<string> = new Set([
+  'runs',
+  'initArgs',
+  'userConfig',
+  'env',
+  'ingress',
+  'calls',
+  'policy',
+  'custom',
+  'maxSurge',
+  'maxUnavailable',
+]);
 
 /** @param within where the two stand in the desired state; '' for an application or a deployment */
 export const changedFields = (before: object, after: object, within = ''): readonly string[] => {

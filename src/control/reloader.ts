@@ -26,10 +26,10 @@ export interface ReloaderOptions {
   /** What is known of the config is otherwise. */
   readonly changed: () => void;
   readonly serving: () => Omit<Before, 'desired'>;
-  /** Replicas by deployment, with this goal. */
   /** The file is read anew; it was applied or rejected. */
   readonly onReload?: ((state: 'begins' | 'ends') => void) | undefined;
-  readonly countsIf: (outcome: GoalOutcome) => After['counts'];
+  /** Replicas by deployment with this goal, and the room for them. */
+  readonly roomIf: (outcome: GoalOutcome) => Pick<After, 'counts' | 'room'>;
 }
 
 /** What is served, and what is known of the file. */
@@ -294,8 +294,8 @@ export class Reloader {
   }
 
   #compare(desired: DesiredState, outcome: GoalOutcome): Difference {
-    const { serving, countsIf } = this.#options;
-    return difference({ desired, ...serving() }, { ...outcome, counts: countsIf(outcome) });
+    const { serving, roomIf } = this.#options;
+    return difference({ desired, ...serving() }, { ...outcome, ...roomIf(outcome) });
   }
 
   #remember({ applications }: Difference): void {

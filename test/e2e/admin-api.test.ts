@@ -282,6 +282,20 @@ t.test('the command line of a running daemon', async (t) => {
     });
   });
 
+  await t.test('plan says what would wait for room, and what it takes', async (t) => {
+    const asks = (resources: string) =>
+      configOf([word('one', { ray_actor_options: { num_cpus: 800, num_gpus: 10 } })], `${HEAD}${resources}`);
+    await daemon.write('large.yaml', asks(''));
+    t.match(
+      (await program('plan', 'large.yaml')).out,
+      /Only {2}rolling restart .*1 PENDING: asks 800 CPUs, 10 GPUs; this machine offers \d/,
+    );
+    await daemon.write('large.yaml', asks('resources: {num_cpus: 800, num_gpus: 10}\n'));
+    const { out } = await program('plan', 'large.yaml');
+    t.notMatch(out, /PENDING/);
+    t.match(out, /daemon: live \(resources\.num_cpus, resources\.num_gpus\)/);
+  });
+
   await t.test('deploy, config, history, rollback', async (t) => {
     t.match(await program('deploy', 'two.yaml'), { code: 0, out: /two\.yaml is deployed/ });
     await says(daemon, 'two');

@@ -46,6 +46,8 @@ type Config = { [key: string]: Json };
 const base = (): Config => ({
   http_options: { host: '127.0.0.1', port: 0, server: 'node', ssl_keyfile: './a.key', ssl_certfile: './a.crt' },
   admin_options: { port: 0 },
+  // Room for everything that is asked for below, whatever machine this is.
+  resources: { num_cpus: 64, num_gpus: 8, memory: '64GB', custom: { tokens: 100, 'accelerator_type:T4': 100 } },
   applications: [
     {
       name: 'main',
@@ -88,6 +90,11 @@ const freePort = (): Promise<number> =>
     });
   });
 
+const both = (option: string, value: Json): Readonly<Record<string, () => Json>> => ({
+  [`applications[].deployments[].ray_actor_options.${option}`]: () => value,
+  [`applications[].deployments[].replica_options.${option}`]: () => value,
+});
+
 /** Values that the schema alone does not give. */
 const VALUES: Readonly<Record<string, () => Json | Promise<Json>>> = {
   proxy_location: () => 'Disabled',
@@ -128,6 +135,17 @@ const VALUES: Readonly<Record<string, () => Json | Promise<Json>>> = {
   'applications[].deployments[].autoscaling_config.policy.policy_function': () => './scaler.ts:one',
   'applications[].deployments[].autoscaling_config.policy.policy_kwargs': () => ({ a: 1 }),
   target_capacity: () => 100,
+  'resources.num_cpus': () => 63,
+  'resources.num_gpus': () => 7,
+  'resources.memory': () => '63GB',
+  'resources.custom': () => ({ tokens: 99, 'accelerator_type:T4': 100 }),
+  'resources.enforce': () => 'off',
+  'applications[].deployments[].rolling_update.max_surge': () => '50%',
+  ...both('num_cpus', 0.5),
+  ...both('num_gpus', 0.5),
+  ...both('memory', '2GB'),
+  ...both('resources', { tokens: 1 }),
+  ...both('accelerator_type', 'T4'),
   'applications[].deployments[].import_path': () => './code.ts:Again',
   'applications[].deployments[].model': () => './more.onnx',
   'applications[].deployments[].model.path': () => './add.onnx',
@@ -201,7 +219,7 @@ const withoutCall = (config: Config): void => {
 const placeOf = (field: string): readonly (string | number)[] => {
   const isFlow = field.includes('.steps') || field.endsWith('graph.output') || field.endsWith('external_scaler_enabled');
   const isScaled = field.includes('.autoscaling_policy');
-  const deployment = field.includes('.replica_options')
+  const deployment = /\.replica_options|rolling_update_percentage/.test(field)
     ? 1
     : field.includes('].model')
       ? 2
@@ -280,11 +298,18 @@ t.test('every field: what the plan says, what happens, and what the schema decla
       daemon.adminUrl,
     );
   const statusNow = async () => JSON.parse((await ask('/api/serve/applications/')).text) as Status;
+  let last: readonly string[] = [];
   const settled = () =>
-    until('every application RUNNING', async () => {
-      const status = await statusNow();
-      return Object.values(status.applications).every((each) => each.status === 'RUNNING') && status;
-    });
+    until(
+      'every application RUNNING',
+      async () => {
+        const status = await statusNow();
+        last = Object.values(status.applications).map(({ name, status: word, message }) => `${name} ${word} ${message}`);
+        return Object.values(status.applications).every((each) => each.status === 'RUNNING') && status;
+      },
+      undefined,
+      () => last.join('; '),
+    );
   const planned = async (text: string) => {
     const { status, text: answer } = await ask('/api/serve/plan', text);
     t.equal(status, 200, answer);
@@ -309,8 +334,12 @@ t.test('every field: what the plan says, what happens, and what the schema decla
       .replace(/^replica_options/, 'ray_actor_options')
       .replace(/^graph\.(ingress|output|steps).*/, 'graph')
       .replace(/^autoscaling_(policy|config\.policy)\..*/, 'autoscaling_config.policy')
-      .replace('model.path', 'model');
-    t.ok(told.includes(own), `it names ${own}: ${told}`);
+      .replace('model.path', 'model')
+      .replace('rolling_update_percentage', 'rolling_update.max_unavailable');
+    t.ok(
+      told.some((name) => name === own || name.startsWith(`${own}.`)),
+      `it names ${own}: ${told}`,
+    );
 
     const from = daemon.log.length;
     const moves = Object.entries(plan.listeners).filter(([, { change }]) => ['move', 'reopen', 'open'].includes(change));
