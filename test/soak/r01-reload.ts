@@ -176,7 +176,8 @@ export const reload: Promised = {
       {
         reloads: world.size(500, 22),
         streams: [
-          echoes('kept', '/echo', world.pace(350, 60)),
+          // Few requests, but some of them always at work.
+          echoes('kept', '/echo', world.pace(350, 60), 'kept', world.strict ? {} : { ms: 30 }),
           echoes('batched', '/many', world.pace(150, 30)),
           echoes('new', '/echo', world.pace(100, 20), 'new'),
         ],

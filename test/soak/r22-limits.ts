@@ -1,6 +1,6 @@
 /** R22: no room for logs or compiled code, no descriptors, no processes. Serving goes on, the error is clear, and it heals by itself. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -236,9 +236,13 @@ const noFork = async (world: World, found: Findings): Promise<string> => {
       .catch(() => found.broken.push('no fork: the replica does not come back when processes can be started'));
     await load.stop();
     found.expect(load.failures.length === 0, `no fork: requests failed: ${load.failures}`);
+    const exit = await daemon.stop();
+    found.expect(exit.code === 0, `no fork: it ended with ${exit.code ?? exit.signal}`);
     return 'served';
   } finally {
     await until('the group is empty', () => readFileSync(`${group}/cgroup.procs`, 'utf8') === '', 5000).catch(() => {});
+    // Groups of replicas, where the daemon was killed.
+    for (const each of readdirSync(group, { withFileTypes: true })) if (each.isDirectory()) rmdirSync(join(group, each.name));
     rmdirSync(group);
   }
 };
