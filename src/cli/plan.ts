@@ -11,7 +11,7 @@ import {
 } from '../control/difference.ts';
 import { Goal } from '../control/goal.ts';
 import { detectMachine } from '../quota/machine.ts';
-import { understandFor } from '../understand.ts';
+import { describeFor, understandFor } from '../understand.ts';
 import { CLIENT_HELP, CLIENT_OPTIONS, Client, ClientError } from './client.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
 import { readConfig, tellDiagnostics } from './config-file.ts';
@@ -63,7 +63,12 @@ const alone = async (path: string, text: Uint8Array): Promise<Difference | undef
   const file = resolve(path);
   const cache = mkdtempSync(join(tmpdir(), 'serve-plan-'));
   try {
-    const goal = new Goal(file, cache, understandFor(file, process.env, detectMachine(process.env)));
+    const goal = new Goal(
+      file,
+      cache,
+      understandFor(file, process.env, detectMachine(process.env)),
+      describeFor(file, process.env, cache),
+    );
     const outcome = await goal.read({ text, confined: false }, false);
     if (outcome.type === 'goal') return difference(undefined, outcome);
     throw tellDiagnostics(new ClientError(`${path} has errors`, 400, outcome.diagnostics), path);

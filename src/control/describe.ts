@@ -56,6 +56,7 @@ export const describeApplication = async (run: DescribeRun, options: DescribeOpt
   const child = launchReplica({
     entry: options.entry,
     cwd: options.cwd,
+    enter: [],
     env: {
       ...options.env,
       SERVE_CONTROL_SOCKET: path,
