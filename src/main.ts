@@ -24,7 +24,7 @@ import { detectMachine } from './quota/machine.ts';
 import type { Machine } from './quota/offer.ts';
 import { configureDaemon } from './settings.ts';
 import { type DaemonLog, logReplicaLine } from './telemetry/log.ts';
-import { understandFor } from './understand.ts';
+import { describeFor, understandFor } from './understand.ts';
 
 const REPLICA = fileURLToPath(new URL('./replica/main.js', import.meta.url));
 const POLICY = fileURLToPath(new URL('./replica/policy-main.js', import.meta.url));
@@ -74,7 +74,7 @@ class Daemon implements RunningDaemon {
     const understand = understandFor(config, env, this.#machine);
     const history = new History(folders.history, (message) => void this.#logged.then((log) => log.logger.warn(message)));
     this.#reloader = new Reloader({
-      goal: new Goal(config, folders.code, understand),
+      goal: new Goal(config, folders.code, understand, describeFor(config, env, folders.run)),
       history,
       log: () => this.log.logger,
       report: (diagnostics, verdict) => this.#opened?.report(diagnostics, verdict),

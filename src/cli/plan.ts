@@ -13,7 +13,7 @@ import { Goal } from '../control/goal.ts';
 import { roomFor } from '../control/room-preview.ts';
 import { detectMachine } from '../quota/machine.ts';
 import { offerOf } from '../quota/offer.ts';
-import { understandFor } from '../understand.ts';
+import { describeFor, understandFor } from '../understand.ts';
 import { CLIENT_HELP, CLIENT_OPTIONS, Client, ClientError } from './client.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
 import { readConfig, tellDiagnostics } from './config-file.ts';
@@ -65,7 +65,12 @@ const alone = async (path: string, text: Uint8Array): Promise<Difference | undef
   const file = resolve(path);
   const cache = mkdtempSync(join(tmpdir(), 'serve-plan-'));
   try {
-    const goal = new Goal(file, cache, understandFor(file, process.env, detectMachine(process.env)));
+    const goal = new Goal(
+      file,
+      cache,
+      understandFor(file, process.env, detectMachine(process.env)),
+      describeFor(file, process.env, cache),
+    );
     const outcome = await goal.read({ text, confined: false }, false);
     if (outcome.type === 'goal') {
       const offer = offerOf(detectMachine(process.env), outcome.desired.resources);

@@ -79,6 +79,13 @@ const checkRuns = (deployment: SeenDeployment, application: SeenApplication, che
     checkCode(code, [...path, 'import_path'], application, checking);
 };
 
+/** The code that builds an application. */
+export const checkApplicationCode = (application: SeenApplication, checking: Checking): void => {
+  const { data, path } = application;
+  const at = [...path, 'import_path'];
+  if (typeof data.import_path === 'string' && checking.sound(at)) checkCode(data.import_path, at, application, checking);
+};
+
 const checkCode = (code: string, path: Path, application: SeenApplication, checking: Checking): void => {
   const located = locateModule(code, checking.files);
   if (typeof located === 'string') {

@@ -27,13 +27,19 @@ interface Known extends KnownApplication {
 }
 
 /** What is not of the right shape is passed over; the rest is compiled all the same, so that every mistake is told at once. */
-export const checkGraphs = (applications: readonly SeenApplication[], checking: Checking): Graphs => {
+export const checkGraphs = (
+  applications: readonly SeenApplication[],
+  checking: Checking,
+  pending: ReadonlySet<number>,
+): Graphs => {
   const known = applications.map(knownOf);
   const censor = censorOf(known, checking);
   const wired = new Map<number, WiredApplication>();
   const called: Pick<WiredApplication, 'name' | 'calls'>[] = [];
   for (const application of known) {
     const { seen, graph, name } = application;
+    // Its deployments are not known: nothing can be said of how they are wired.
+    if (pending.has(Number(seen.path[1]))) continue;
     const { ingress, calls, mistakes } = compileGraph(graph, application, known);
     for (const mistake of mistakes) {
       if (isOwnMistake(mistake, seen, applications, checking)) reportMistake(mistake, seen, censor, checking);

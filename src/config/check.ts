@@ -1,5 +1,5 @@
 /** Checks what a schema cannot say about the file as a whole: unique names and routes, listeners, the admin token. */
-import { checkApplicationPolicy, checkDeployment, checkWorkingDir } from './check-deployment.ts';
+import { checkApplicationCode, checkApplicationPolicy, checkDeployment, checkWorkingDir } from './check-deployment.ts';
 import { checkGraphs, type Graphs } from './check-graph.ts';
 import { checkKeepAlive, checkTls } from './check-http.ts';
 import { applicationsOf, type Checking, checkingOf, type NamedFile } from './checking.ts';
@@ -13,8 +13,17 @@ export interface Checked {
   readonly named: readonly NamedFile[];
 }
 
-/** @param shape what the shape check found; no finding is built on a value that it called wrong */
-export const check = (data: Mapping, places: Places, files: Files, shape: readonly Finding[]): Checked => {
+/**
+ * @param shape what the shape check found; no finding is built on a value that it called wrong
+ * @param pending applications whose code has not told yet what they consist of
+ */
+export const check = (
+  data: Mapping,
+  places: Places,
+  files: Files,
+  shape: readonly Finding[],
+  pending: ReadonlySet<number> = new Set(),
+): Checked => {
   const findings: Finding[] = [];
   const checking = checkingOf(places, files, shape, findings);
   const applications = applicationsOf(data);
@@ -45,9 +54,10 @@ export const check = (data: Mapping, places: Places, files: Files, shape: readon
     );
     checkWorkingDir(application.data, application.path, application, checking);
     checkApplicationPolicy(application, checking);
+    checkApplicationCode(application, checking);
     for (const deployment of application.deployments) checkDeployment(deployment, application, checking);
   }
-  return { graphs: checkGraphs(applications, checking), named: checking.named, findings };
+  return { graphs: checkGraphs(applications, checking, pending), named: checking.named, findings };
 };
 
 const namesOf = ({ name, path }: { name: string | undefined; path: Path }) => ({ value: name, path: [...path, 'name'] });

@@ -10,6 +10,7 @@ import type { NamedFile } from './checking.ts';
 import { confine } from './confine.ts';
 import type { Environment } from './environment.ts';
 import { FILE_MISSING, type Finding } from './finding.ts';
+import { fillIn, NOT_IN_CODE, type ToldApplication } from './from-code.ts';
 import type { Files } from './locate.ts';
 import { parse } from './parse.ts';
 import type { Places } from './places.ts';
@@ -26,10 +27,12 @@ export interface CompileContext {
   readonly machine?: Machine;
   /** Given: the text came from elsewhere, and its paths must stay inside the config's folder, also where symlinks lead. */
   readonly realPath?: ((path: string) => string | undefined) | undefined;
+  /** What code told of the applications that it builds, by their index in the file. */
+  readonly told?: ReadonlyMap<number, ToldApplication> | undefined;
 }
 
 export interface Compiled {
-  /** undefined exactly when there is an error other than `FILE_MISSING`: that one concerns its `application` alone. */
+  /** undefined exactly when there is an error other than `FILE_MISSING` and `NOT_IN_CODE`: these concern their `application` alone. */
   readonly desired: DesiredState | undefined;
   /** In the order of the text; the first 100, then one that counts the rest. `FILE_MISSING` is never left out. */
   readonly diagnostics: readonly Diagnostic[];
@@ -75,22 +78,26 @@ const ofFile = ({ severity, code, path, message, application }: FileProblem): Fi
   ...(application === undefined ? {} : { application }),
 });
 
+/** The others can serve in spite of them. */
+const OF_ONE_APPLICATION: ReadonlySet<string> = new Set([FILE_MISSING, NOT_IN_CODE]);
+
 interface Understood {
   readonly desired: DesiredState | undefined;
   readonly findings: readonly Finding[];
   readonly named: readonly NamedFile[];
 }
 
-const understand = (parsed: ReturnType<typeof parse>, files: Files, { machine, realPath }: CompileContext): Understood => {
+const understand = (parsed: ReturnType<typeof parse>, files: Files, { machine, realPath, told }: CompileContext): Understood => {
   const { data, places } = parsed;
   if (data === undefined) return { desired: undefined, findings: parsed.findings, named: [] };
+  const { pending, strange } = fillIn(data, told ?? new Map());
   const outside = realPath === undefined ? [] : confine(data, files, realPath);
   const shape = [...parsed.findings, ...checkShape(data, places), ...outside];
-  const { findings, graphs, named } = check(data, places, files, shape);
-  const all = withoutEchoes(parsed.findings, [...shape, ...findings]);
-  const fatal = all.some(({ severity, code }) => severity === 'error' && code !== FILE_MISSING);
+  const { findings, graphs, named } = check(data, places, files, shape, pending);
+  const all = withoutEchoes(parsed.findings, [...shape, ...findings, ...strange]);
+  const fatal = all.some(({ severity, code }) => severity === 'error' && !OF_ONE_APPLICATION.has(code));
   if (fatal) return { desired: undefined, findings: all, named };
-  const desired = resolve(data, graphs, files);
+  const desired = resolve(data, graphs, files, pending);
   return { desired, findings: machine === undefined ? all : [...all, ...checkFits(desired, machine)], named };
 };
 

@@ -21,9 +21,16 @@ import { Section } from './section.ts';
 /**
  * @param data   passed every check, but for files that are missing
  * @param graphs what the check had compiled
+ * @param pending applications whose code has not told yet what they consist of
  * @param onRead see `Section`
  */
-export const resolve = (data: Mapping, graphs: Graphs, files: Files, onRead?: (field: string) => void): DesiredState => {
+export const resolve = (
+  data: Mapping,
+  graphs: Graphs,
+  files: Files,
+  pending: ReadonlySet<number> = new Set(),
+  onRead?: (field: string) => void,
+): DesiredState => {
   const file = new Section(data, onRead);
   const http = file.section('http_options');
   const admin = file.section('admin_options');
@@ -50,7 +57,9 @@ export const resolve = (data: Mapping, graphs: Graphs, files: Files, onRead?: (f
     resources: resourcesOf(file.section('resources')),
     applications: file
       .sections('applications')
-      .map((section, index) => applicationOf(section, graphs.get(index), logging, files)),
+      .map((section, index) =>
+        pending.has(index) ? pendingOf(section, logging, files) : applicationOf(section, graphs.get(index), logging, files),
+      ),
   };
 };
 
@@ -89,12 +98,11 @@ const loggingOf = (section: Section): LoggingSpec => {
 const applicationOf = (section: Section, wired: WiredOrNone, logging: LoggingSpec, files: Files): ApplicationSpec => {
   section.json('graph');
   if (wired === undefined) throw new Error('an application without an ingress is an error that the check reports');
-  const env = section.section('runtime_env');
   const policy = policyOf(section.section('autoscaling_policy'), true, files);
   return {
     name: section.text('name'),
     routePrefix: section.nullableText('route_prefix'),
-    deployments: section.sections('deployments').map((deployment) => deploymentOf(deployment, env, policy, files)),
+    deployments: section.sections('deployments').map((deployment) => deploymentOf(deployment, section, policy, files)),
     ingress: wired.ingress,
     calls: wired.calls,
     accessLog: section.section('logging_config').flagOrNull('enable_access_log') ?? logging.accessLog,
@@ -102,15 +110,35 @@ const applicationOf = (section: Section, wired: WiredOrNone, logging: LoggingSpe
   };
 };
 
+/** What can be said of an application before its code has told the rest. */
+const pendingOf = (section: Section, logging: LoggingSpec, files: Files): ApplicationSpec => {
+  const env = section.section('runtime_env');
+  const workingDir = env.textOrNull('working_dir');
+  const module = locateModule(section.text('import_path'), files);
+  if (typeof module === 'string') throw new Error(`the check let an import path pass: ${module}`);
+  return {
+    name: section.text('name'),
+    routePrefix: section.nullableText('route_prefix'),
+    deployments: [],
+    ingress: { kind: 'deployment', deployment: '' },
+    calls: {},
+    fromCode: {
+      file: module.file,
+      export: module.export,
+      args: section.json('args') as Readonly<Record<string, Json>>,
+      env: Object.assign(Object.create(null), env.json('env_vars')),
+      workingDir: workingDir === null ? null : absolute(workingDir, files),
+    },
+    accessLog: section.section('logging_config').flagOrNull('enable_access_log') ?? logging.accessLog,
+    externalScaler: section.flag('external_scaler_enabled'),
+  };
+};
+
 type WiredOrNone = ReturnType<Graphs['get']>;
 
-const deploymentOf = (
-  section: Section,
-  applicationEnv: Section,
-  policy: ScalingPolicySpec | null,
-  files: Files,
-): DeploymentSpec => {
-  const runs = runsOf(section, files);
+const deploymentOf = (section: Section, application: Section, policy: ScalingPolicySpec | null, files: Files): DeploymentSpec => {
+  const runs = runsOf(section, application, files);
+  const applicationEnv = application.section('runtime_env');
   const batching = batchingOf(section);
   const autoscaling = autoscalingOf(section, policy, files);
   const options = section.section(section.has('replica_options') ? 'replica_options' : 'ray_actor_options');
@@ -182,7 +210,7 @@ const rolloutOf = (section: Section): RolloutSpec => {
   return share === null ? { maxSurge, maxUnavailable } : { maxSurge: { replicas: 0 }, maxUnavailable: { share } };
 };
 
-const runsOf = (section: Section, files: Files): Runnable => {
+const runsOf = (section: Section, application: Section, files: Files): Runnable => {
   if (section.has('model')) {
     const model = section.json('model');
     const path = typeof model === 'string' ? model : section.section('model').text('path');
@@ -190,7 +218,11 @@ const runsOf = (section: Section, files: Files): Runnable => {
   }
   const module = locateModule(section.text('import_path'), files);
   if (typeof module === 'string') throw new Error(`the check let an import path pass: ${module}`);
-  return { kind: 'module', file: module.file, export: module.export };
+  const code = { kind: 'module', file: module.file, export: module.export } as const;
+  // Filled in from what the code told of its deployments, each of which is run from the application itself.
+  if (application.textOrNull('import_path') !== section.text('import_path')) return code;
+  const args = application.json('args') as Readonly<Record<string, Json>>;
+  return { ...code, bound: { deployment: section.text('name'), args } };
 };
 
 const batchingOf = (section: Section): BatchingSpec | null => {

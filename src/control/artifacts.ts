@@ -112,7 +112,13 @@ const codeArtifact = async (
     throw new CodeError(`${runs.file} has no export \`${runs.export}\`; it has ${code.exports.join(', ')}`);
   }
   return {
-    runs: { kind: 'module', entry: code.entry, source: runs.file, export: runs.export },
+    runs: {
+      kind: 'module',
+      entry: code.entry,
+      source: runs.file,
+      export: runs.export,
+      ...(runs.bound === undefined ? {} : { bound: runs.bound }),
+    },
     fingerprint: code.fingerprint,
     files: code.files,
   };

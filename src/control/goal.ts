@@ -1,10 +1,13 @@
 /** From the text of a config to targets: compiles it, looks at code and models. What it comes to is a value; taking it is another step. */
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { ApplicationSpec, DesiredState } from '../domain/desired.ts';
 import type { Diagnostic, FileProblem } from '../domain/diagnostic.ts';
+import type { ApplicationMeta } from '../protocol/messages.ts';
 import { type Artifacts, findArtifacts, problemsOf } from './artifacts.ts';
 import { readCertificate } from './certificate.ts';
 import { type CompiledCode, stopCompiler } from './code.ts';
+import { type Describe, Describers } from './describers.ts';
 import { type BrokenApplication, hashOf, makeTarget, type TargetApplication } from './target.ts';
 
 /** A text of the config, and what may be in it. */
@@ -15,7 +18,11 @@ export interface ConfigText {
 }
 
 /** What a text of the config comes to; given by the composition root, so that control and config meet in the domain only. */
-export type CompileConfig = (config: ConfigText) => {
+/** @param told what code told of the applications that it builds, by their index in the config */
+export type CompileConfig = (
+  config: ConfigText,
+  told?: ReadonlyMap<number, ApplicationMeta>,
+) => {
   desired: DesiredState | undefined;
   diagnostics: readonly Diagnostic[];
   hash: string;
@@ -61,12 +68,14 @@ export class Goal {
   readonly #config: string;
   readonly #codeCache: string;
   readonly #compile: CompileConfig;
+  readonly #describers: Describers;
   #previous: readonly TargetApplication[] = [];
   /** Applications that could not be built when the goal was last taken. */
   #broken: ReadonlySet<string> = new Set();
   #identity = '';
 
-  constructor(config: string, codeCache: string, compile: CompileConfig) {
+  constructor(config: string, codeCache: string, compile: CompileConfig, describe: Describe) {
+    this.#describers = new Describers(codeCache, describe);
     this.#config = config;
     this.#codeCache = codeCache;
     this.#compile = compile;
@@ -87,25 +96,35 @@ export class Goal {
    * @param understood called with what the config says before code is compiled and models are looked at, where it says anything
    */
   async read(config: ConfigText, first: boolean, understood: (desired: DesiredState) => void = () => {}): Promise<Outcome> {
-    const { desired: said, diagnostics: ofText, hash, diagnose } = this.#compile(config);
+    const plain = this.#compile(config);
+    const compiled = new Map<string, Promise<CompiledCode>>();
+    const described = await this.#describers.describe(plain.desired?.applications ?? [], compiled);
+    const {
+      desired: said,
+      diagnostics: ofText,
+      hash,
+      diagnose,
+    } = described.told.size === 0 ? plain : this.#compile(config, described.told);
     if (said === undefined) return { type: 'rejected', diagnostics: ofText, problems: new Map(), files: undefined };
     const { desired, problems: ofCertificate, files: certificate } = await withCertificate(said);
     const diagnostics = [...ofCertificate.map(diagnose), ...ofText];
     if (ofCertificate.some(({ severity }) => severity === 'error'))
       return { type: 'rejected', diagnostics, problems: new Map(), files: { code: undefined, certificate } };
     understood(desired);
-    const compiled = new Map<string, Promise<CompiledCode>>();
     const applications = await Promise.all(
       desired.applications.map(async (spec) => ({ spec, artifacts: await findArtifacts(spec, this.#codeCache, compiled) })),
     );
     await stopCompiler();
-    const files = { code: applications.flatMap(({ artifacts }) => artifacts.files), certificate };
+    const files = { code: [...described.files, ...applications.flatMap(({ artifacts }) => artifacts.files)], certificate };
     const problems = new Map<string, string>();
     for (const { spec, artifacts } of applications) {
-      const problem = problemOf(spec, artifacts);
+      const problem = described.problems.get(spec.name) ?? strangersOf(spec, ofText) ?? problemOf(spec, artifacts);
       if (problem !== undefined) problems.set(spec.name, problem);
     }
-    const broke = applications.flatMap(({ spec, artifacts }, index) => problemsOf(spec, index, artifacts));
+    const broke = applications.flatMap(({ spec, artifacts }, index) => [
+      ...problemsOf(spec, index, artifacts),
+      ...builderProblem(spec, index, described.problems.get(spec.name)),
+    ]);
     const all = [...diagnostics, ...broke.map(diagnose)].sort((a, b) => a.line - b.line);
     // What could not be built at the start, and still cannot, holds up nothing else.
     const blocking = [...problems.keys()].some((name) => !this.#broken.has(name));
@@ -153,6 +172,17 @@ const problemOf = (spec: ApplicationSpec, { problems }: Artifacts): string | und
   const told = spec.deployments.flatMap(({ name }) => (problems.has(name) ? [`${name}: ${problems.get(name)}`] : []));
   return told.length === 0 ? undefined : told.join('; ');
 };
+
+/** The config speaks of deployments that the code of the application does not have; undefined: it does not. */
+const strangersOf = ({ name, fromCode }: ApplicationSpec, diagnostics: readonly Diagnostic[]): string | undefined =>
+  fromCode === undefined
+    ? undefined
+    : diagnostics.find((each) => each.code === 'NOT_IN_CODE' && each.application === name)?.message;
+
+const builderProblem = (spec: ApplicationSpec, index: number, message: string | undefined): readonly FileProblem[] =>
+  message === undefined || spec.fromCode === undefined || !existsSync(spec.fromCode.file)
+    ? []
+    : [{ severity: 'error', code: 'FILE_BROKEN', path: ['applications', index, 'import_path'], message, application: spec.name }];
 
 const unreadable = (file: string, error: NodeJS.ErrnoException, first: boolean): Diagnostic => ({
   severity: 'error',

@@ -105,6 +105,7 @@ export const makeTarget = (
 const madeOf = (deployment: DeploymentSpec, artifact: Artifact): Readonly<Record<string, string>> => ({
   code: artifact.fingerprint,
   import_path: exportOf(deployment.runs),
+  args: deployment.runs.kind === 'module' ? hashOf(deployment.runs.bound?.args) : '',
   init_args: hashOf(deployment.initArgs),
   // A quota is written to the running replica; what it was built with is not: threads of a model, the devices that it sees.
   'ray_actor_options.num_cpus': deployment.runs.kind === 'model' ? hashOf(threadsOf(deployment.numCpus)) : '',

@@ -67,6 +67,16 @@ export interface ResourcesSpec {
   readonly enforce: 'auto' | 'strict' | 'off';
 }
 
+/** Code that builds an application. */
+export interface CodeSource {
+  readonly file: string;
+  readonly export: string;
+  readonly args: Readonly<Record<string, Json>>;
+  readonly env: Readonly<Record<string, string>>;
+  /** Absolute; null: the folder of the config file. */
+  readonly workingDir: string | null;
+}
+
 export interface ApplicationSpec {
   readonly name: string;
   /** null: not on HTTP. */
@@ -75,6 +85,8 @@ export interface ApplicationSpec {
   readonly ingress: Ingress;
   /** Who may call whom from code: caller deployment → handle name → callee (`method` is not used). */
   readonly calls: Readonly<Record<string, Readonly<Record<string, CallTarget>>>>;
+  /** Code builds it, which has not told yet of what: it has no deployments. */
+  readonly fromCode?: CodeSource;
   readonly accessLog: boolean;
   /** `external_scaler_enabled`: the admin API may set numbers of replicas. */
   readonly externalScaler: boolean;
@@ -87,7 +99,14 @@ export type Ingress =
 /** What a deployment runs. Paths are absolute. */
 export type Runnable =
   /** `export` is the export's name, `default` when none was given. */
-  { readonly kind: 'module'; readonly file: string; readonly export: string } | { readonly kind: 'model'; readonly path: string };
+  | {
+      readonly kind: 'module';
+      readonly file: string;
+      readonly export: string;
+      /** The export is an application (or builds one, with these arguments), and this is the name of one of its deployments. */
+      readonly bound?: { readonly deployment: string; readonly args: Readonly<Record<string, Json>> };
+    }
+  | { readonly kind: 'model'; readonly path: string };
 
 export interface DeploymentSpec {
   readonly name: string;

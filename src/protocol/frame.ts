@@ -26,6 +26,7 @@ export const FRAME = {
   CHECKED: 9,
   STOP: 10,
   SETTINGS: 11,
+  DESCRIBED: 12,
   PING: 16,
   PONG: 17,
   CALL: 32,

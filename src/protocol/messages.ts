@@ -1,7 +1,7 @@
 /** The meta of each frame: what daemon and replica say to each other. `docs/replica-protocol.md` is the same in words. */
 import type { ErrorShape } from '../domain/errors.ts';
 import type { Json } from '../domain/json.ts';
-import type { DeploymentRun } from './start.ts';
+import type { DeploymentRun, DescribeRun } from './start.ts';
 
 /** First frame of a replica on each of its two sockets. */
 export interface HelloMeta {
@@ -26,7 +26,7 @@ export interface SettingsMeta {
   readonly logLevel: string;
 }
 
-export type StartMeta = DeploymentRun;
+export type StartMeta = DeploymentRun | DescribeRun;
 
 /** How a method takes its input and gives its output. */
 export interface MethodShape {
@@ -81,6 +81,20 @@ export interface CallMeta {
   readonly parent?: number;
   readonly handle?: string;
   readonly timeoutMs?: number;
+}
+
+/** What an application that is built in code consists of; answers a START with `runs.kind: application`. */
+export interface ApplicationMeta {
+  readonly deployments: readonly {
+    readonly name: string;
+    /** As the config file has them. */
+    readonly options: Readonly<Record<string, Json>>;
+    /** Without handles; absent where JSON cannot say them. */
+    readonly args?: Readonly<Record<string, Json>> | undefined;
+    /** Name of the handle → name of the deployment. */
+    readonly handles: Readonly<Record<string, string>>;
+  }[];
+  readonly ingress: string;
 }
 
 export interface BegunMeta {

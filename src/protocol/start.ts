@@ -1,11 +1,18 @@
-/** What a replica is told to run: the START message. */
+/** What a replica is told to run, or to describe: the START message. */
 import type { Json } from '../domain/json.ts';
 
 export interface DeploymentRun {
   readonly application: string;
   readonly deployment: string;
   readonly runs:
-    | { readonly kind: 'module'; readonly entry: string; readonly source: string; readonly export: string }
+    | {
+        readonly kind: 'module';
+        readonly entry: string;
+        readonly source: string;
+        readonly export: string;
+        /** The export is an application (or builds one, with these arguments), and this is the name of one of its deployments. */
+        readonly bound?: { readonly deployment: string; readonly args: Readonly<Record<string, Json>> };
+      }
     | { readonly kind: 'model'; readonly path: string };
   readonly initArgs: Readonly<Record<string, Json>>;
   /** Names of the handles that the constructor gets beside `initArgs`. */
@@ -17,3 +24,15 @@ export interface DeploymentRun {
 
 /** Threads of a model's session: as many as CPUs it has whole, and one where nothing is said. */
 export const threadsOf = (numCpus: number | null): number => Math.max(1, Math.floor(numCpus ?? 1));
+
+/** Asks what the application behind an export consists of: the answer is DESCRIBED or FAILED, and nothing is run. */
+export interface DescribeRun {
+  readonly application: string;
+  readonly runs: {
+    readonly kind: 'application';
+    readonly entry: string;
+    readonly source: string;
+    readonly export: string;
+    readonly args: Readonly<Record<string, Json>>;
+  };
+}

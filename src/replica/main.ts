@@ -5,10 +5,12 @@ import type { Json } from '../domain/json.ts';
 import { encodeFrame, FRAME, type Frame, type FrameType, PROTOCOL_VERSION } from '../protocol/frame.ts';
 import type { FailedMeta, HelloMeta, ReadyMeta, SettingsMeta, StartMeta } from '../protocol/messages.ts';
 import { FrameReader } from '../protocol/reader.ts';
+import type { DeploymentRun, DescribeRun } from '../protocol/start.ts';
+import { deploymentsOf, describe } from './application.ts';
 import { ChildCalls } from './child-calls.ts';
 import { ReplicaContext } from './context.ts';
 import type { Engine } from './engine.ts';
-import { startModule } from './engines/module.ts';
+import { exportOf, startModule } from './engines/module.ts';
 import { startOnnx } from './engines/onnx.ts';
 import { Runner } from './runner.ts';
 
@@ -37,6 +39,8 @@ const vanish = (): never => {
   process.kill(process.pid, 'SIGKILL');
   throw new Error('unreachable');
 };
+
+const isDescribe = (run: StartMeta): run is DescribeRun => run.runs.kind === 'application';
 
 class Replica {
   readonly #control: Socket;
@@ -75,7 +79,7 @@ class Replica {
         this.#context?.setLogLevel(this.#logLevel);
         return;
       case FRAME.START:
-        return this.#start(frame.meta as unknown as StartMeta);
+        return this.#begin(frame.meta as unknown as StartMeta);
       case FRAME.RECONFIGURE:
         return this.#answer(FRAME.RECONFIGURED, frame, () => this.#engine?.reconfigure(frame.meta['userConfig'] as Json));
       case FRAME.CHECK:
@@ -87,32 +91,44 @@ class Replica {
     }
   }
 
-  async #start(run: StartMeta): Promise<void> {
+  async #begin(run: StartMeta): Promise<void> {
     try {
-      const context = new ReplicaContext(run.application, run.deployment, this.#hello.replica);
-      context.setLogLevel(this.#logLevel);
-      this.#context = context;
-      const calls = new ChildCalls();
-      const data = await open(this.#dataPath);
-      data.on('error', vanish);
-      const runner = new Runner(data, calls);
-      this.#runner = runner;
-      await runner.begin({ ...this.#hello, brief: true } satisfies HelloMeta);
-      data.on('close', vanish);
-      const begun = await open(this.#dataPath);
-      begun.on('error', vanish);
-      await runner.openBegun(begun, { ...this.#hello, link: 'begun' } satisfies HelloMeta);
-      const engine = run.runs.kind === 'model' ? await startOnnx(run, runner) : await startModule(run, context, calls, runner);
-      this.#engine = engine;
-      // One that is not healthy from the start must not get a single request.
-      await engine.check();
-      runner.serve(engine);
-      const ready: ReadyMeta = { methods: engine.methods, describes: engine.describes };
-      this.#send(FRAME.READY, ready);
+      if (isDescribe(run)) await this.#describe(run);
+      else await this.#start(run);
     } catch (error) {
       this.#send(FRAME.FAILED, { error: shapeOfError(error) } satisfies FailedMeta);
       this.#control.end(() => process.exit(1));
     }
+  }
+
+  /** Says what an application in code consists of, and ends: its deployments are run elsewhere. */
+  async #describe({ application, runs }: DescribeRun): Promise<void> {
+    const deployments = await deploymentsOf(await exportOf(runs), runs.export || application, runs.args);
+    this.#send(FRAME.DESCRIBED, describe(deployments));
+    this.#control.end(() => process.exit(0));
+  }
+
+  async #start(run: DeploymentRun): Promise<void> {
+    const context = new ReplicaContext(run.application, run.deployment, this.#hello.replica);
+    context.setLogLevel(this.#logLevel);
+    this.#context = context;
+    const calls = new ChildCalls();
+    const data = await open(this.#dataPath);
+    data.on('error', vanish);
+    const runner = new Runner(data, calls);
+    this.#runner = runner;
+    await runner.begin({ ...this.#hello, brief: true } satisfies HelloMeta);
+    data.on('close', vanish);
+    const begun = await open(this.#dataPath);
+    begun.on('error', vanish);
+    await runner.openBegun(begun, { ...this.#hello, link: 'begun' } satisfies HelloMeta);
+    const engine = run.runs.kind === 'model' ? await startOnnx(run, runner) : await startModule(run, context, calls, runner);
+    this.#engine = engine;
+    // One that is not healthy from the start must not get a single request.
+    await engine.check();
+    runner.serve(engine);
+    const ready: ReadyMeta = { methods: engine.methods, describes: engine.describes };
+    this.#send(FRAME.READY, ready);
   }
 
   async #answer(type: FrameType, frame: Frame, work: () => Promise<void> | undefined): Promise<void> {

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 export type { AutoscalingContext } from '../protocol/policy.ts';
 export { Tensor, type TensorData } from '../protocol/tensor.ts';
 export type { Dtype } from '../protocol/value.ts';
+export { type Bound, type Deployable, type DeploymentOptions, deployment, type HandleOf } from './deployment.ts';
 export { HttpError } from './http-error.ts';
 
 /** What a constructor gets as its second argument. */
@@ -65,4 +66,6 @@ type WithoutContext<Args extends unknown[]> = Args extends [...infer Rest, CallC
  * How one deployment calls another: each public method of the class, through the daemon's queue. A method with the parameters
  * `(items: T[], contexts: CallContext[])` is a batched one: its callers pass one item and get its result.
  */
-export type Handle<T> = Methods<T> & { options(options: CallOptions): Handle<T> };
+export type Handle<T> = Methods<T> & { options(options: CallOptions): Handle<T>; readonly [handleOf]?: T };
+/** For types only: what `bind` knows a handle by. */
+export declare const handleOf: unique symbol;

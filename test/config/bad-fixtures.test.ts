@@ -56,7 +56,6 @@ const MISTAKES: readonly (readonly [file: string, code: string, line: number, co
   ['tls-key-alone', 'TLS_PAIR', 2, 3],
   ['tls-password-alone', 'TLS_PAIR', 2, 3],
   ['tls-from-afar', 'BAD_PATH', 3, 17],
-  ['not-served-import-path', 'NOT_SERVED_YET', 2, 5],
   ['when-without-operator', 'BAD_CONDITION', 3, 53],
   ['not-served-router', 'NOT_SERVED_YET', 6, 33],
   ['not-served-deployment-log', 'NOT_SERVED_YET', 6, 26],

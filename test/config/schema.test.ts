@@ -52,7 +52,10 @@ t.test('every field has a description, and every served one is read, and nothing
   const text = readFileSync(new URL('fixtures/full.good.yaml', import.meta.url), 'utf8');
   const { data = {}, places } = parse(text, { HTTP_PORT: '8100', TOKEN: 'x' });
   const files = { config: '/srv/config.yaml', exists: () => true };
-  resolve(data, check(data, places, files, []).graphs, files, (field) => read.add(field));
+  // What is read of an application before its code has told what it consists of.
+  const { data: coded = {} } = parse('applications: [{import_path: llm:chat, args: {to: fr}}]', {});
+  resolve(coded, new Map(), files, new Set([0]), (field) => read.add(field));
+  resolve(data, check(data, places, files, []).graphs, files, new Set(), (field) => read.add(field));
 
   const declared = [...fields(configSchema)];
   for (const { field, node } of declared) t.ok(node.description, `${field} has a description`);

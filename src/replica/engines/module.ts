@@ -7,6 +7,8 @@ import { inputOfBody } from '../../protocol/http-value.ts';
 import type { MethodShape } from '../../protocol/messages.ts';
 import type { DeploymentRun } from '../../protocol/start.ts';
 import { copied } from '../../protocol/value.ts';
+import { partsOf } from '../../sdk/deployment.ts';
+import { deploymentsOf, withHandles } from '../application.ts';
 import type { ChildCalls } from '../child-calls.ts';
 import { type ReplicaContext, RunningCall, requestOf } from '../context.ts';
 import type { Engine, IncomingBatch, IncomingCall, Reply } from '../engine.ts';
@@ -39,31 +41,69 @@ export const startModule = async (
   reply: Reply,
 ): Promise<Engine> => {
   if (run.runs.kind !== 'module') throw new TypeError('expected a module');
-  const { entry, source, export: name } = run.runs;
-  const namespace = (await import(pathToFileURL(entry).href)) as Record<string, unknown>;
-  const exported = namespace[name];
-  if (exported === undefined)
-    throw new ServeError(
-      'INVALID_INPUT',
-      `${source} has no export \`${name}\`; it has ${Object.keys(namespace).join(', ') || 'none'}`,
-    );
-  const instance = await instantiate(exported, name, run, context, calls);
+  const { export: name, bound } = run.runs;
+  const exported = await exportOf(run.runs);
+  const instance = await (bound === undefined
+    ? instantiate(exported, name, run, { ...run.initArgs, ...handlesOf(run, calls) }, context)
+    : instantiateBound(exported, bound, run, context, calls));
   const engine = new ModuleEngine(instance, run, context, calls, reply);
   if (run.userConfig !== undefined) await engine.reconfigure(run.userConfig);
   return engine;
+};
+
+/** @throws what the module throws; ServeError INVALID_INPUT when it has no such export */
+export const exportOf = async (runs: {
+  readonly entry: string;
+  readonly source: string;
+  readonly export: string;
+}): Promise<unknown> => {
+  const namespace = (await import(pathToFileURL(runs.entry).href)) as Record<string, unknown>;
+  const exported = namespace[runs.export];
+  if (exported !== undefined) return exported;
+  throw new ServeError(
+    'INVALID_INPUT',
+    `${runs.source} has no export \`${runs.export}\`; it has ${Object.keys(namespace).join(', ') || 'none'}`,
+  );
+};
+
+const handlesOf = ({ handles }: DeploymentRun, calls: ChildCalls): Record<string, unknown> =>
+  Object.fromEntries(handles.map((handle) => [handle, makeHandle(calls, handle)]));
+
+/** One deployment of an application that was built in code: its arguments are those of `bind`, under what the file says. */
+const instantiateBound = async (
+  exported: unknown,
+  bound: NonNullable<Extract<DeploymentRun['runs'], { kind: 'module' }>['bound']>,
+  run: DeploymentRun,
+  context: ReplicaContext,
+  calls: ChildCalls,
+): Promise<Instance> => {
+  const deployments = await deploymentsOf(exported, run.application, bound.args);
+  const deployment = deployments.find(({ name }) => name === bound.deployment);
+  if (deployment === undefined) {
+    const names = deployments.map(({ name }) => name).join(', ');
+    throw new ServeError('INVALID_INPUT', `the application has no deployment \`${bound.deployment}\`; it has ${names}`);
+  }
+  const { target, args } = deployment;
+  const own = withHandles(args, (place) => makeHandle(calls, place)) as Record<string, unknown>;
+  const { handles } = deployment;
+  const wired = Object.entries(handlesOf(run, calls)).filter(([handle]) => !Object.hasOwn(handles, handle));
+  return instantiate(target, bound.deployment, run, { ...own, ...run.initArgs, ...Object.fromEntries(wired) }, context);
 };
 
 const instantiate = async (
   exported: unknown,
   name: string,
   run: DeploymentRun,
+  args: Readonly<Record<string, unknown>>,
   context: ReplicaContext,
-  calls: ChildCalls,
 ): Promise<Instance> => {
+  if (partsOf(exported) !== undefined)
+    throw new ServeError(
+      'INVALID_INPUT',
+      `the export \`${name}\` is an application: name it in \`import_path\` of the application, not of the deployment ${run.deployment}`,
+    );
   if (typeof exported === 'function') {
     if (!/^class\b/.test(Function.prototype.toString.call(exported))) return { call: exported };
-    const args: Record<string, unknown> = { ...run.initArgs };
-    for (const handle of run.handles) args[handle] = makeHandle(calls, handle);
     const Class = exported as new (args: unknown, context: unknown) => Instance;
     return await new Class(args, context);
   }

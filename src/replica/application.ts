@@ -1,0 +1,140 @@
+/** An application that was built in code: finds its deployments behind the export, and says of each what the config file would say. */
+import { ServeError } from '../domain/errors.ts';
+import type { Json } from '../domain/json.ts';
+import type { ApplicationMeta } from '../protocol/messages.ts';
+import { type BoundParts, type DeploymentOptions, partsOf } from '../sdk/deployment.ts';
+
+/** One bound deployment and what its arguments hold in place of handles. */
+export interface CodeDeployment extends BoundParts {
+  readonly name: string;
+  /** Path in the arguments (`translator`, `models.0`) → name of the deployment. */
+  readonly handles: Readonly<Record<string, string>>;
+}
+
+const MAX_DEPTH = 16;
+
+/**
+ * The deployments of an application, the ingress first.
+ * @param exported a bound deployment; a function that returns one (or a promise of one) when it is called with `args`; or a class
+ * @throws ServeError INVALID_INPUT when it is nothing of the kind
+ */
+export const deploymentsOf = async (
+  exported: unknown,
+  name: string,
+  args: Readonly<Record<string, Json>>,
+): Promise<readonly CodeDeployment[]> => {
+  const root = await rootOf(exported, name, args);
+  const found = new Map<BoundParts, { name: string; handles: Record<string, string> }>();
+  const names = new Set<string>();
+  const visit = (parts: BoundParts, path: readonly BoundParts[]): string => {
+    if (path.includes(parts)) throw invalid(`the deployments of \`${name}\` are bound in a circle`);
+    const known = found.get(parts);
+    if (known !== undefined) return known.name;
+    const entry = { name: freeName(parts, names), handles: {} as Record<string, string> };
+    found.set(parts, entry);
+    boundIn(parts.args, '', 0, (place, inner) => {
+      entry.handles[place] = visit(inner, [...path, parts]);
+    });
+    return entry.name;
+  };
+  visit(root, []);
+  return [...found].map(([parts, entry]) => ({ ...parts, ...entry }));
+};
+
+const invalid = (message: string): ServeError => new ServeError('INVALID_INPUT', message);
+
+const rootOf = async (exported: unknown, name: string, args: Readonly<Record<string, Json>>): Promise<BoundParts> => {
+  const bound = partsOf(exported);
+  const given = Object.keys(args);
+  if (bound !== undefined) {
+    if (given.length > 0)
+      throw invalid(`\`${name}\` is an application and takes no args, got ${given.join(', ')}: export a function that builds it`);
+    return bound;
+  }
+  if (typeof exported !== 'function') {
+    throw invalid(
+      `expected \`${name}\` to be an application, deployment(…).bind(…), or a function that builds one, got ${exported === null ? 'null' : typeof exported}`,
+    );
+  }
+  if (/^class\b/.test(Function.prototype.toString.call(exported))) return { target: exported, options: {}, args };
+  const built = partsOf(await (exported as (args: unknown) => unknown)(args));
+  if (built === undefined)
+    throw invalid(
+      `expected the function \`${name}\` to return an application, deployment(…).bind(…); one that is to be served itself is wrapped: deployment(${name}).bind()`,
+    );
+  return built;
+};
+
+/** Ray Serve's rule: the name of the class; the next of the same name gets `_1`. */
+const freeName = ({ target, options }: BoundParts, taken: Set<string>): string => {
+  const own = (target as { name?: unknown }).name;
+  const wanted = options.name ?? (typeof own === 'string' && own !== '' ? own : 'Deployment');
+  let free = wanted;
+  for (let count = 1; taken.has(free); count++) free = `${wanted}_${count}`;
+  taken.add(free);
+  return free;
+};
+
+/** Calls `each` for every bound deployment in lists and plain objects. */
+const boundIn = (value: unknown, place: string, depth: number, each: (place: string, parts: BoundParts) => void): void => {
+  const parts = place === '' ? undefined : partsOf(value);
+  if (parts !== undefined) return each(place, parts);
+  if (depth > MAX_DEPTH || typeof value !== 'object' || value === null) return;
+  if (!Array.isArray(value) && ![Object.prototype, null].includes(Object.getPrototypeOf(value) as null)) return;
+  for (const [key, inner] of Object.entries(value)) boundIn(inner, place === '' ? key : `${place}.${key}`, depth + 1, each);
+};
+
+/** The arguments with what `replace` gives in place of each bound deployment. */
+export const withHandles = (value: unknown, replace: (place: string) => unknown, place = '', depth = 0): unknown => {
+  if (place !== '' && partsOf(value) !== undefined) return replace(place);
+  if (depth > MAX_DEPTH || typeof value !== 'object' || value === null) return value;
+  const inner = (key: string, held: unknown) => withHandles(held, replace, place === '' ? key : `${place}.${key}`, depth + 1);
+  if (Array.isArray(value)) return value.map((held, index) => inner(`${index}`, held));
+  if (![Object.prototype, null].includes(Object.getPrototypeOf(value) as null)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, held]) => [key, inner(key, held)]));
+};
+
+/** What the config file would say of it. */
+export const describe = (deployments: readonly CodeDeployment[]): ApplicationMeta => ({
+  deployments: deployments.map(({ name, options, args, handles }) => ({
+    name,
+    options: fileForm({ ...options, name: undefined }) as Readonly<Record<string, Json>>,
+    args: plainArgs(args),
+    handles,
+  })),
+  ingress: deployments[0]?.name ?? '',
+});
+
+/** Below these the keys are the user's own. */
+const FREE_FORM = new Set(['userConfig', 'resources', 'envVars', 'policyKwargs']);
+
+/** camelCase → snake_case, as the file has it. */
+const fileForm = (options: DeploymentOptions | object): unknown =>
+  Object.fromEntries(
+    Object.entries(options)
+      .filter(([, value]) => value !== undefined)
+      .map(([key, value]) => [
+        key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+        FREE_FORM.has(key) || typeof value !== 'object' || value === null || Array.isArray(value)
+          ? value
+          : fileForm(value as object),
+      ]),
+  );
+
+/** Arguments for people and for the equivalent file: without handles; undefined where JSON cannot say one of them. */
+const plainArgs = (args: Readonly<Record<string, unknown>>): Readonly<Record<string, Json>> | undefined => {
+  const plain = (value: unknown): unknown => {
+    if (partsOf(value) !== undefined) return undefined;
+    if (typeof value === 'function' || typeof value === 'bigint' || typeof value === 'symbol') throw new TypeError('not JSON');
+    if (typeof value !== 'object' || value === null) return value;
+    if (Array.isArray(value)) return value.map(plain);
+    if (Object.getPrototypeOf(value) !== Object.prototype && Object.getPrototypeOf(value) !== null)
+      throw new TypeError('not JSON');
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]));
+  };
+  try {
+    return JSON.parse(JSON.stringify(plain(args))) as Record<string, Json>;
+  } catch {
+    return undefined;
+  }
+};

@@ -1,0 +1,129 @@
+/** Applications in code: their types, and what is found behind an export. */
+import { type CallContext, deployment, type Handle } from 'serve-daemon';
+import t from 'tap';
+import { deploymentsOf, describe, withHandles } from '../../src/replica/application.ts';
+
+class Translator {
+  readonly to: string;
+  constructor({ to }: { to: string }) {
+    this.to = to;
+  }
+  async translate(text: string, _context: CallContext): Promise<string> {
+    return `${this.to}: ${text}`;
+  }
+}
+class Summarizer {
+  readonly args: { translator: Handle<Translator>; maxLength: number };
+  constructor(args: { translator: Handle<Translator>; maxLength: number }) {
+    this.args = args;
+  }
+  async call(text: string): Promise<string> {
+    return this.args.translator.translate(text);
+  }
+}
+class Ensemble {
+  readonly models: readonly Handle<Translator>[];
+  constructor({ models }: { models: readonly Handle<Translator>[] }) {
+    this.models = models;
+  }
+}
+async function echo(input: unknown) {
+  return input;
+}
+
+const translator = deployment(Translator).bind({ to: 'fr' });
+
+/** Never run: the compiler is the test. */
+export const types = () => {
+  deployment(Summarizer, { numReplicas: 2 }).bind({ translator, maxLength: 15 });
+  deployment(Ensemble).bind({ models: [translator, translator] });
+  deployment(echo).bind();
+  // @ts-expect-error a handle is made of a bound deployment of that class
+  deployment(Summarizer).bind({ translator: deployment(echo).bind(), maxLength: 15 });
+  // @ts-expect-error maxLength is a number
+  deployment(Summarizer).bind({ translator, maxLength: 'long' });
+  // @ts-expect-error the constructor takes arguments
+  deployment(Translator).bind();
+  // @ts-expect-error there is no such option
+  deployment(Translator, { replicas: 2 });
+};
+
+const app = deployment(Summarizer, {
+  numReplicas: 2,
+  replicaOptions: { numCpus: 0.5, resources: { bigDisk: 1 } },
+  userConfig: { maxWords: 5 },
+}).bind({ translator, maxLength: 15 });
+
+t.test('the deployments of an application, the ingress first, with what the file would say of them', async (t) => {
+  t.same(describe(await deploymentsOf(app, 'app', {})), {
+    deployments: [
+      {
+        name: 'Summarizer',
+        options: {
+          num_replicas: 2,
+          replica_options: { num_cpus: 0.5, resources: { bigDisk: 1 } },
+          user_config: { maxWords: 5 },
+        },
+        args: { maxLength: 15 },
+        handles: { translator: 'Translator' },
+      },
+      { name: 'Translator', options: {}, args: { to: 'fr' }, handles: {} },
+    ],
+    ingress: 'Summarizer',
+  });
+});
+
+t.test('a deployment that is bound twice is one; two of the same class are two', async (t) => {
+  const other = deployment(Translator).bind({ to: 'de' });
+  const ensemble = deployment(Ensemble).bind({ models: [translator, other, translator] });
+  const { deployments } = describe(await deploymentsOf(ensemble, 'app', {}));
+  t.same(
+    deployments.map(({ name, handles }) => [name, handles]),
+    [
+      ['Ensemble', { 'models.0': 'Translator', 'models.1': 'Translator_1', 'models.2': 'Translator' }],
+      ['Translator', {}],
+      ['Translator_1', {}],
+    ],
+  );
+});
+
+t.test('handles stand where deployments were bound', async (t) => {
+  const [{ args } = { args: {} }] = await deploymentsOf(deployment(Ensemble).bind({ models: [translator] }), 'app', {});
+  t.same(
+    withHandles(args, (place) => `handle ${place}`),
+    { models: ['handle models.0'] },
+  );
+});
+
+t.test('a function builds the application from its arguments, also later', async (t) => {
+  const build = async ({ to }: { to: string }) => deployment(Translator, { name: `To_${to}` }).bind({ to });
+  const { deployments } = describe(await deploymentsOf(build, 'build', { to: 'it' }));
+  t.match(deployments, [{ name: 'To_it', args: { to: 'it' } }]);
+});
+
+t.test('a class is an application of its own', async (t) => {
+  t.match(describe(await deploymentsOf(Translator, 'Translator', { to: 'es' })).deployments, [
+    { name: 'Translator', args: { to: 'es' } },
+  ]);
+});
+
+t.test('arguments that JSON cannot say are the code’s own', async (t) => {
+  const model = deployment(echo).bind();
+  const odd = deployment(Ensemble as never).bind({ map: new Map(), model } as never);
+  t.same(describe(await deploymentsOf(odd, 'app', {})).deployments[0]?.args, undefined);
+});
+
+t.test('what is no application is refused with what to do', async (t) => {
+  const refused = async (exported: unknown, args = {}) =>
+    deploymentsOf(exported, 'app', args).then(
+      () => 'taken',
+      (error: Error) => error.message,
+    );
+  t.match(await refused(5), /expected `app` to be an application, .* got number/);
+  t.match(await refused(echo), /expected the function `app` to return an application.*deployment\(app\)\.bind\(\)/);
+  t.match(await refused(app, { to: 'fr' }), /takes no args, got to: export a function/);
+  const circle: { self?: unknown } = {};
+  const bound = deployment(Ensemble as never).bind(circle as never);
+  circle.self = bound;
+  t.match(await refused(bound), /in a circle/);
+});
