@@ -32,6 +32,11 @@ const files = {
   'locked.key': readFileSync(certificates.path('a.locked.key')),
   'code.ts': CODE,
   'echo.ts': ECHO,
+  'built.ts': `import { deployment } from 'serve-daemon';
+class Told { constructor({ to }) { this.to = to; } call() { return this.to; } }
+export const build = ({ to }) => deployment(Told).bind({ to });
+export const other = build;
+`,
   'scaler.ts': 'export const one = () => 1;\nexport const other = () => 1;\n',
   'add.onnx': addModel([1, 2]),
   'more.onnx': addModel([3, 4]),
@@ -79,6 +84,7 @@ const base = (): Config => ({
       route_prefix: '/scaled',
       deployments: [{ name: 'Only', import_path: './echo.ts:echo', autoscaling_config: { max_replicas: 2 } }],
     },
+    { name: 'built', route_prefix: '/built', import_path: './built.ts:build', args: { to: 'fr' } },
   ],
 });
 
@@ -112,6 +118,8 @@ const VALUES: Readonly<Record<string, () => Json | Promise<Json>>> = {
   'logging_config.encoding': () => 'JSON',
   'logging_config.log_level': () => 'DEBUG',
   'applications[].route_prefix': () => '/moved',
+  'applications[].import_path': () => './built.ts:other',
+  'applications[].args': () => ({ to: 'de' }),
   'applications[].graph.ingress': () => 'Callee',
   'applications[].graph.calls': () => ({ Code: { callee: 'Callee' } }),
   'applications[].graph.output': () => ({ all: '$last' }),
@@ -226,7 +234,8 @@ const placeOf = (field: string): readonly (string | number)[] => {
       : field.includes('.batching') || field.includes('.autoscaling_config')
         ? 3
         : 0;
-  const indices = [isFlow ? 1 : isScaled ? 2 : 0, deployment];
+  const isBuilt = field === 'applications[].import_path' || field === 'applications[].args';
+  const indices = [isFlow ? 1 : isScaled ? 2 : isBuilt ? 3 : 0, deployment];
   return field
     .replaceAll('[]', '.[]')
     .replace('.*', '.last')
