@@ -21,6 +21,7 @@ import {
   type Limits,
   MAX_PROCESSES,
   type Mechanism,
+  type Stage,
   type Surroundings,
   sharesOf,
   Unusable,
@@ -73,7 +74,7 @@ class V1Group implements Group {
     const folders = [...new Set(this.#folders.values())];
     try {
       for (const folder of folders) mkdirSync(folder);
-      this.apply(limits, false);
+      this.apply(limits, 'yields');
     } catch (error) {
       this.remove();
       throw error;
@@ -85,9 +86,12 @@ class V1Group implements Group {
 
   entered(): void {}
 
-  apply(limits: Limits, ready: boolean): void {
-    write(this.#of('cpu'), 'cpu.shares', sharesOf(limits, ready));
-    const quota = cpuQuotaUs(limits, ready);
+  apply(limits: Limits, stage: Stage): void {
+    // A group that yields has no shares, and takes none.
+    tryWrite(this.#of('cpu'), 'cpu.idle', 0);
+    write(this.#of('cpu'), 'cpu.shares', sharesOf(limits, stage));
+    if (stage === 'yields') tryWrite(this.#of('cpu'), 'cpu.idle', 1);
+    const quota = cpuQuotaUs(limits, stage);
     if (quota !== undefined) tryWrite(this.#of('cpu'), 'cpu.cfs_period_us', CPU_PERIOD_US);
     tryWrite(this.#of('cpu'), 'cpu.cfs_quota_us', quota ?? -1);
     const memory = limits.memoryBytes ?? -1;

@@ -12,6 +12,7 @@ import {
   type Limits,
   MAX_PROCESSES,
   type Mechanism,
+  type Stage,
   type Surroundings,
   Unusable,
   weightOf,
@@ -65,7 +66,7 @@ class V2Group implements Group {
     this.prefix = enterBy([folder]);
     try {
       mkdirSync(folder);
-      this.apply(limits, false);
+      this.apply(limits, 'yields');
     } catch (error) {
       this.remove();
       throw error;
@@ -76,9 +77,12 @@ class V2Group implements Group {
 
   entered(): void {}
 
-  apply(limits: Limits, ready: boolean): void {
-    write(this.#folder, 'cpu.weight', weightOf(limits, ready));
-    write(this.#folder, 'cpu.max', `${cpuQuotaUs(limits, ready) ?? 'max'} ${CPU_PERIOD_US}`);
+  apply(limits: Limits, stage: Stage): void {
+    // A group that yields has no weight, and takes none.
+    tryWrite(this.#folder, 'cpu.idle', 0);
+    write(this.#folder, 'cpu.weight', weightOf(limits, stage));
+    if (stage === 'yields') tryWrite(this.#folder, 'cpu.idle', 1);
+    write(this.#folder, 'cpu.max', `${cpuQuotaUs(limits, stage) ?? 'max'} ${CPU_PERIOD_US}`);
     write(this.#folder, 'memory.max', limits.memoryBytes ?? 'max');
     tryWrite(this.#folder, 'memory.swap.max', limits.memoryBytes === null ? 'max' : 0);
   }

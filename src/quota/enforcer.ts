@@ -4,7 +4,16 @@ import type { ResourcesSpec } from '../domain/desired.ts';
 import { bytesText } from './amounts.ts';
 import { cgroupV1 } from './cgroup-v1.ts';
 import { cgroupV2 } from './cgroup-v2.ts';
-import { type Group, type Limits, type Mechanism, type MechanismName, NO_LIMITS, type Surroundings, Unusable } from './group.ts';
+import {
+  type Group,
+  type Limits,
+  type Mechanism,
+  type MechanismName,
+  NO_LIMITS,
+  type Stage,
+  type Surroundings,
+  Unusable,
+} from './group.ts';
 import { systemd } from './systemd.ts';
 import { watchdog } from './watchdog.ts';
 
@@ -13,6 +22,8 @@ const WATCH_MS = 250;
 /** A group is empty a moment after its last process has ended. */
 const REMOVE_MS = 20;
 const LAST_WAIT_MS = 500;
+/** For so long what serves goes before what starts; many replicas are ready by then, and none waits for ever on a machine that is full. */
+const YIELDS_MS = 500;
 
 /** From the strongest to the weakest; `strict` takes none below the third. */
 const LADDER: readonly {
@@ -172,7 +183,8 @@ export class ReplicaQuota {
   readonly #group: Group | undefined;
   readonly #hooks: QuotaHooks;
   #limits: Limits;
-  #ready = false;
+  #stage: Stage = 'yields';
+  #yields: NodeJS.Timeout | undefined;
   #entered = false;
   #breached = false;
 
@@ -199,11 +211,17 @@ export class ReplicaQuota {
   entered(pid: number): void {
     this.#entered = true;
     this.#group?.entered(pid);
+    this.#yields = setTimeout(() => this.#reached('starts'), YIELDS_MS).unref();
   }
 
   /** From now on its share is its share. */
   ready(): void {
-    this.#ready = true;
+    this.#reached('ready');
+  }
+
+  #reached(stage: Stage): void {
+    clearTimeout(this.#yields);
+    this.#stage = stage;
     this.refresh();
   }
 
@@ -215,7 +233,7 @@ export class ReplicaQuota {
 
   refresh(): void {
     try {
-      this.#group?.apply(this.#hooks.isOff() ? NO_LIMITS : this.#limits, this.#ready);
+      this.#group?.apply(this.#hooks.isOff() ? NO_LIMITS : this.#limits, this.#stage);
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       // The kernel takes no limit below what is in use and cannot be dropped.
@@ -243,6 +261,7 @@ export class ReplicaQuota {
 
   /** Its process has gone: what it started goes too. */
   close(): void {
+    clearTimeout(this.#yields);
     this.#group?.kill();
     this.#hooks.onClose();
   }

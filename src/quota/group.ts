@@ -16,17 +16,20 @@ export const limitsOf = ({ numCpus, cpuLimit, memoryBytes }: Limits): Limits => 
 
 export type MechanismName = 'cgroup-v2' | 'systemd' | 'cgroup-v1' | 'rlimit+watchdog' | 'none';
 
+/**
+ * How far a replica is. `yields`: it has just begun to start, and what serves goes first where CPUs are scarce; `starts`: no CPU is
+ * withheld from it; `ready`: its limits hold.
+ */
+export type Stage = 'yields' | 'starts' | 'ready';
+
 /** Where one replica, and all that it starts, is held. */
 export interface Group {
   /** Goes before the command of the replica: enters the group, then becomes the command, with the same process id. */
   readonly prefix: readonly string[];
   /** The replica's process is there. */
   entered(pid: number): void;
-  /**
-   * @param ready no CPU is withheld from a replica that starts
-   * @throws when what it uses already is more than it may
-   */
-  apply(limits: Limits, ready: boolean): void;
+  /** @throws when what it uses already is more than it may */
+  apply(limits: Limits, stage: Stage): void;
   /** What it uses, all its processes together. undefined: cannot be told. */
   memoryBytes(): number | undefined;
   /** How often a process in it was ended for want of memory. */
@@ -70,19 +73,19 @@ const CPU_WEIGHT = 100;
 const between = (least: number, value: number, most: number): number => Math.min(most, Math.max(least, Math.round(value)));
 
 /** Of cgroup v1; a replica that starts has at least what one without quota has. */
-export const sharesOf = ({ numCpus }: Limits, ready: boolean): number => {
+export const sharesOf = ({ numCpus }: Limits, stage: Stage): number => {
   const shares = between(2, (numCpus ?? 1) * CPU_SHARES, 262_144);
-  return ready ? shares : Math.max(CPU_SHARES, shares);
+  return stage === 'ready' ? shares : Math.max(CPU_SHARES, shares);
 };
 
 /** Of cgroup v2 and systemd. */
-export const weightOf = ({ numCpus }: Limits, ready: boolean): number => {
+export const weightOf = ({ numCpus }: Limits, stage: Stage): number => {
   const weight = between(1, (numCpus ?? 1) * CPU_WEIGHT, 10_000);
-  return ready ? weight : Math.max(CPU_WEIGHT, weight);
+  return stage === 'ready' ? weight : Math.max(CPU_WEIGHT, weight);
 };
 
 export const CPU_PERIOD_US = 100_000;
 
 /** Microseconds of CPU in each period; undefined: no cap. */
-export const cpuQuotaUs = ({ cpuLimit }: Limits, ready: boolean): number | undefined =>
-  cpuLimit === null || !ready ? undefined : Math.max(1000, Math.round(cpuLimit * CPU_PERIOD_US));
+export const cpuQuotaUs = ({ cpuLimit }: Limits, stage: Stage): number | undefined =>
+  cpuLimit === null || stage !== 'ready' ? undefined : Math.max(1000, Math.round(cpuLimit * CPU_PERIOD_US));

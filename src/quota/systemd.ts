@@ -3,7 +3,16 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { memoryOf, oomKillsOf } from './cgroup-v2.ts';
 import { killAll, read } from './files.ts';
-import { type Group, type Limits, MAX_PROCESSES, type Mechanism, type Surroundings, Unusable, weightOf } from './group.ts';
+import {
+  type Group,
+  type Limits,
+  MAX_PROCESSES,
+  type Mechanism,
+  type Stage,
+  type Surroundings,
+  Unusable,
+  weightOf,
+} from './group.ts';
 import { hierarchiesOf } from './hierarchy.ts';
 
 const COMMAND = 'systemd-run';
@@ -26,10 +35,10 @@ export const systemd = async (surroundings: Surroundings): Promise<Mechanism> =>
   };
 };
 
-const propertiesOf = ({ cpuLimit, memoryBytes, ...limits }: Limits, ready: boolean): readonly string[] => [
-  `CPUWeight=${weightOf({ ...limits, cpuLimit, memoryBytes }, ready)}`,
+const propertiesOf = ({ cpuLimit, memoryBytes, ...limits }: Limits, stage: Stage): readonly string[] => [
+  `CPUWeight=${weightOf({ ...limits, cpuLimit, memoryBytes }, stage)}`,
   // Empty: without a cap.
-  `CPUQuota=${cpuLimit === null || !ready ? '' : `${Math.round(cpuLimit * 100_000) / 1000}%`}`,
+  `CPUQuota=${cpuLimit === null || stage !== 'ready' ? '' : `${Math.round(cpuLimit * 100_000) / 1000}%`}`,
   `MemoryMax=${memoryBytes ?? 'infinity'}`,
   `MemorySwapMax=${memoryBytes === null ? 'infinity' : 0}`,
 ];
@@ -46,7 +55,7 @@ class Scope implements Group {
   constructor(surroundings: Surroundings, unit: string, limits: Limits) {
     this.#surroundings = surroundings;
     this.#unit = unit;
-    const properties = [...propertiesOf(limits, false), `TasksMax=${MAX_PROCESSES}`, 'OOMPolicy=kill'];
+    const properties = [...propertiesOf(limits, 'starts'), `TasksMax=${MAX_PROCESSES}`, 'OOMPolicy=kill'];
     this.prefix = [COMMAND, ...SCOPE, `--unit=${unit}`, ...properties.flatMap((each) => ['-p', each]), '--'];
   }
 
@@ -54,9 +63,10 @@ class Scope implements Group {
     this.#pid = pid;
   }
 
-  apply(limits: Limits, ready: boolean): void {
+  /** To yield is not among what every systemd knows (`CPUWeight=idle` came with 252). */
+  apply(limits: Limits, stage: Stage): void {
     const { run } = this.#surroundings;
-    void run('systemctl', ['--user', 'set-property', '--runtime', this.#unit, ...propertiesOf(limits, ready)]);
+    void run('systemctl', ['--user', 'set-property', '--runtime', this.#unit, ...propertiesOf(limits, stage)]);
   }
 
   memoryBytes(): number | undefined {

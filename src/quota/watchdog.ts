@@ -6,7 +6,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { availableParallelism, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { read, signalAll } from './files.ts';
-import { type Group, type Limits, type Mechanism, type Surroundings, Unusable } from './group.ts';
+import { type Group, type Limits, type Mechanism, type Stage, type Surroundings, Unusable } from './group.ts';
 
 /** One look at all processes serves every replica for so long. */
 const LOOK_MS = 100;
@@ -103,7 +103,7 @@ class Watched implements Group {
     this.#score();
   }
 
-  apply(limits: Limits, ready: boolean): void {
+  apply(limits: Limits, stage: Stage): void {
     const before = this.#limits;
     this.#limits = limits;
     const pid = this.#pid;
@@ -114,7 +114,7 @@ class Watched implements Group {
       void run('prlimit', ['--pid', String(pid), `--data=${most}:`]);
       this.#score();
     }
-    if (!ready) return;
+    if (stage !== 'ready') return;
     void run('taskset', ['-a', '-c', '-p', this.#cpus(), String(pid)]);
     try {
       for (const thread of readdirSync(join(this.#surroundings.root, 'proc', String(pid), 'task')))

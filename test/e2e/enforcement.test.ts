@@ -193,6 +193,23 @@ t.test('groups go with their replicas, and those of a daemon that was killed are
   await next[Symbol.asyncDispose]();
 });
 
+t.test('what starts yields to what serves, and no longer than half a second', { skip }, async (t) => {
+  const code = `import { readFileSync } from 'node:fs';
+const idle = (folder) => readFileSync(folder + '/cpu.idle', 'utf8').trim();
+const read = () => idle(process.env.CPU_ROOT + /:cpu(?:,[^:]*)?:(.*)/.exec(readFileSync('/proc/self/cgroup', 'utf8'))[1]);
+const first = read();
+await new Promise((resolve) => setTimeout(resolve, 1500));
+const later = read();
+export class Work { call() { return [first, later, read()]; } }
+`;
+  const CPU_ROOT = v1.get('cpu')?.upwards.at(-1) as string;
+  await using daemon = await startDaemon(configWith({ runtime_env: { env_vars: { CPU_ROOT } } }), {
+    files: { ...files, 'work.ts': code },
+  });
+  await daemon.running();
+  t.same(JSON.parse((await daemon.post('/work', {})).text), ['1', '0', '0']);
+});
+
 t.test('off holds nobody, and says so', async (t) => {
   await using daemon = await startDaemon(configWith({ memory: '256MiB' }, `${HEAD}resources: {enforce: "off"}\n`), { files });
   const [replica] = await daemon.replicas('work', 'Only');

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { CannotEnforce, Enforcer, runCommand } from '../../src/quota/enforcer.ts';
-import { type Limits, NO_LIMITS, type Run, sharesOf, weightOf } from '../../src/quota/group.ts';
+import { type Limits, NO_LIMITS, type Run, type Stage, sharesOf, weightOf } from '../../src/quota/group.ts';
 import { until } from '../support/daemon-rig.ts';
 
 /** A file system of these files. */
@@ -54,9 +54,14 @@ t.test('v2: the daemon makes room for groups beside its own, and writes what a r
   t.equal(text(group, 'memory.max'), String(2 ** 28));
   t.equal(text(group, 'cpu.weight'), '100', 'nothing is withheld while it starts');
   t.equal(text(group, 'cpu.max'), 'max 100000');
+  // The kernel makes the file; what starts has it at 1 (`test/e2e/enforcement.test.ts`).
+  writeFileSync(join(group, 'cpu.idle'), '1');
   quota.entered(78);
+  await until('it yields no longer', () => text(group, 'cpu.idle') === '0');
+  t.equal(text(group, 'cpu.weight'), '100', 'although it is not ready yet');
   quota.ready();
   t.equal(text(group, 'cpu.weight'), '50');
+  t.equal(text(group, 'cpu.idle'), '0');
   t.equal(text(group, 'cpu.max'), '150000 100000');
   quota.change({ ...NO_LIMITS, memoryBytes: 2 ** 30 });
   t.equal(text(group, 'memory.max'), String(2 ** 30));
@@ -160,17 +165,17 @@ t.test('groups of daemons that are gone are swept, those of others are not', asy
 });
 
 t.test('shares and weights are in proportion to num_cpus, from ready on', async (t) => {
-  const at = (numCpus: number | null, ready = true) => [
-    sharesOf({ ...NO_LIMITS, numCpus }, ready),
-    weightOf({ ...NO_LIMITS, numCpus }, ready),
+  const at = (numCpus: number | null, stage: Stage = 'ready') => [
+    sharesOf({ ...NO_LIMITS, numCpus }, stage),
+    weightOf({ ...NO_LIMITS, numCpus }, stage),
   ];
   t.same(at(1.5), [1536, 150]);
   t.same(at(0.5), [512, 50]);
   t.same(at(null), [1024, 100]);
   t.same(at(0), [2, 1], 'the least that the kernel takes');
   t.same(at(1000), [262_144, 10_000], 'and the most');
-  t.same(at(0.5, false), [1024, 100]);
-  t.same(at(4, false), [4096, 400]);
+  t.same(at(0.5, 'starts'), [1024, 100]);
+  t.same(at(4, 'yields'), [4096, 400]);
 });
 
 t.test('the watchdog sees what a process and its children use, and says when it is too much', async (t) => {

@@ -11,6 +11,13 @@ export const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown>
 const isGenerator = (value: object): boolean =>
   Symbol.iterator in value && typeof (value as { next?: unknown }).next === 'function';
 
+/** Asked by its tag first: the mere name `Response` loads a fetch client (15 ms and 5 MB), which most code never needs. */
+export const isResponse = (value: unknown): value is Response =>
+  typeof value === 'object' &&
+  value !== null &&
+  (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] === 'Response' &&
+  value instanceof Response;
+
 const bytesValue = (bytes: Uint8Array): WireValue => ({
   skeleton: '{"$seg":0}',
   segments: [{ dtype: 'bytes', shape: null, bytes }],
@@ -21,7 +28,7 @@ const theirs = (bytes: Uint8Array): WireValue => copied(bytesValue(bytes));
 
 /** Any value but a `Response` of its own making: see `answerOf`; an async iterable is streamed. */
 export const sendHttp = async (reply: Reply, call: IncomingCall, result: unknown): Promise<void> => {
-  if (result instanceof Response) return sendResponse(reply, call, result);
+  if (isResponse(result)) return sendResponse(reply, call, result);
   if (isAsyncIterable(result)) return sendItems(reply, call, result);
   const { contentType, body } = answerOf(result);
   const value = typeof body === 'string' ? bytesValue(Buffer.from(body, 'utf8')) : theirs(body);

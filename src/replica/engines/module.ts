@@ -152,6 +152,8 @@ class ModuleEngine implements Engine {
     this.#reply = reply;
     this.methods = methodsOf(instance);
     this.#fetch = typeof instance['fetch'] === 'function' ? (instance['fetch'] as Method) : undefined;
+    // Its first use loads a whole fetch client: not in the first request.
+    if (this.#fetch !== undefined) void globalThis.Response;
     if (this.#fetch === undefined && Object.keys(this.methods).length === 0) {
       throw new ServeError('INVALID_INPUT', `${run.deployment} has no method to call: add \`call(input)\` or \`fetch(request)\``);
     }
