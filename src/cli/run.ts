@@ -5,6 +5,7 @@ import { StartError } from '../daemon.ts';
 import { startDaemon } from '../main.ts';
 import type { Terminal } from '../telemetry/log.ts';
 import { NOTIFY_VARIABLES, ServiceManager, watchdogPeriodMs } from '../telemetry/notify.ts';
+import { keepYoungSpaces } from '../young-space.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
 import { invokedAs } from './invoked-as.ts';
 import { ServiceReport } from './service-report.ts';
@@ -71,6 +72,7 @@ const SAME_SIGNAL_MS = 200;
 export const serve = async (options: ServeOptions): Promise<number> => {
   const { config, watchCode = true, lastGood = false, logLevel, stateDir, onReady } = options;
   const since = performance.now();
+  keepYoungSpaces();
   const terminal = terminalOf(process.stdout, process.env);
   let endDisplay = () => {};
   const report = reportTo(process.env, (error) => {

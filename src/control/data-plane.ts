@@ -1,6 +1,7 @@
 /** The main thread's end of the data plane: starts the worker thread, speaks to it, and gets it closed before the process may end. */
 import { Worker } from 'node:worker_threads';
 import type { DataPlaneLoad, FromDataPlane, RoutingSnapshot, ToDataPlane } from '../domain/snapshot.ts';
+import { giveDataPlaneSpace, keepYoungSpaces } from '../young-space.ts';
 
 export interface DataPlaneSettings {
   readonly socket: string;
@@ -34,6 +35,7 @@ export class DataPlane {
     onMessage: (message: FromDataPlane) => void,
     onEnd: (error: Error | undefined) => void,
   ): Promise<DataPlane> {
+    giveDataPlaneSpace();
     const worker = new Worker(entry, { workerData: settings, name: 'data-plane' });
     const plane = new DataPlane(worker, onMessage);
     await new Promise<void>((resolve, reject) => {
@@ -43,6 +45,7 @@ export class DataPlane {
         else plane.#take(message);
       });
     });
+    keepYoungSpaces();
     let error: Error | undefined;
     worker.on('error', (thrown) => {
       error = thrown as Error;
