@@ -1,5 +1,6 @@
 /** Messages that no server should take for anything else than one request or an error, and what each driver makes of them. */
 
+import { FAMILIES } from './http-malformed-families.ts';
 import { get, HOST } from './http-rig.ts';
 
 /**
@@ -31,6 +32,22 @@ const body = (name: string, headers: string, uws?: Outcome, node?: Outcome) =>
   refused(name, `POST / HTTP/1.1\r\n${HOST}${headers}\r\n\r\nhello`, uws, node);
 const chunks = (name: string, text: string, uws?: Outcome, node?: Outcome) =>
   refused(name, `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n${text}`, uws, node);
+
+/** Members of families that a driver does not refuse; `docs/http-drivers.md` has them. */
+const OTHERWISE: Readonly<Record<string, Partial<Record<'uws' | 'node', Outcome>>>> = {
+  'a header value with \\u007f': { uws: 'one' },
+  'the version RTSP/1.0': { node: 'one' },
+  'the chunk size 5\\u0000': { uws: 'cut' },
+  'the chunk size 5\\u000b': { uws: 'cut' },
+  'the chunk size \\u00005': { uws: 'one' },
+  'what ends chunk data is \\n': { uws: 'cut' },
+  'what ends chunk data is ': { uws: 'cut' },
+  'what ends chunk data is \\u0000\\u0000': { uws: 'cut' },
+  'a trailer : y': { uws: 'one' },
+  'another protocol: SSH-2.0-OpenSSH_9.2\\r\\n': { uws: 'waits' },
+  'another protocol: {\\"a\\":1}\\r\\n\\r\\n': { uws: 'waits' },
+  'another protocol: *1\\r\\n$4\\r\\nPING\\r\\n': { uws: 'waits' },
+};
 
 export const MALFORMED: readonly Malformed[] = [
   line('no method', ' / HTTP/1.1'),
@@ -128,4 +145,5 @@ export const MALFORMED: readonly Malformed[] = [
   chunks('a bare LF in a chunk extension', '5;a\nb\r\nhello\r\n0\r\n\r\n', 'waits'),
   chunks('a trailer without a colon', '5\r\nhello\r\n0\r\nX\r\n\r\n'),
   chunks('a request line for a trailer', `5\r\nhello\r\n0\r\n${get('/canary')}`, 'cut'),
+  ...FAMILIES.map(([name, message]) => refused(name, message, OTHERWISE[name]?.uws, OTHERWISE[name]?.node)),
 ];

@@ -52,12 +52,16 @@ const malformed = (kind: Kind): void => {
       // A second answer would be taken for that of the next request.
       if (outcome === 'refused') t.match(answer?.headers, { connection: /close/i }, `${message.name}: says that it closes`);
     }
-    t.ok(MALFORMED.length >= 60);
+    t.ok(MALFORMED.length >= 280);
+    t.equal(new Set(MALFORMED.map(({ name }) => name)).size, MALFORMED.length);
   });
 
   t.test(`${kind}: malformed messages that come byte by byte`, async (t) => {
     const rig = await startRig(t, kind);
-    const sample = MALFORMED.filter(({ message }, i) => i % 5 === 0 && message.length < 200);
+    // One driver has answered before it sees what comes behind a chunk, and closes: see the table of limits.
+    const sample = MALFORMED.filter(
+      ({ name, message }, i) => i % 5 === 0 && message.length < 200 && !/^(?:what ends chunk data|a trailer) /.test(name),
+    );
     for (const message of sample) {
       const { outcome } = await tryMalformed(rig, kind, message, true);
       // Between two segments there is time for the answer; so a cut connection may have had one.
