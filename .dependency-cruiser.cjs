@@ -17,7 +17,7 @@ module.exports = {
     layer('quota', '^src/quota/', ['^src/domain/']),
     layer('dispatch', '^src/dispatch/', ['^src/domain/', '^src/protocol/']),
     layer('proxy', '^src/proxy/', ['^src/domain/', '^src/protocol/', '^src/dispatch/', '^src/graph/']),
-    layer('control', '^src/control/', ['^src/domain/', '^src/protocol/', '^src/quota/', '^src/scaling/', '^src/version']),
+    layer('control', '^src/control/', ['^src/domain/', '^src/protocol/', '^src/quota/', '^src/scaling/', '^src/(version|young-space)']),
     layer('replica', '^src/replica/', ['^src/domain/', '^src/protocol/', '^src/sdk/']),
     layer('sdk', '^src/sdk/', ['^src/domain/', '^src/protocol/']),
     layer('telemetry', '^src/telemetry/', ['^src/domain/']),

@@ -8,6 +8,8 @@ export const restartKey = (application: string, deployment: string, version: str
 export interface RestartMemory {
   /** Starts in a row that failed, or died soon after. */
   readonly failures: number;
+  /** How many of them somebody else ended by a signal when they were ready: they say little of what is run. */
+  readonly kills: number;
   /** When the last of them was counted (monotonic milliseconds). */
   readonly failedAt: number;
   /** No start before this time (monotonic milliseconds). */
@@ -20,6 +22,7 @@ export interface RestartMemory {
 
 export const NO_FAILURES: RestartMemory = {
   failures: 0,
+  kills: 0,
   failedAt: Number.NEGATIVE_INFINITY,
   notBefore: 0,
   everReady: false,
@@ -38,6 +41,8 @@ const SETTLED_MS = { least: 500, most: 10_000 };
 /** Back-off keeps starts from costing more than they give: one that was killed after three times the time of its start was worth it. */
 const WORTH_STARTS = 3;
 const LONGEST_MS = 60_000;
+/** So many that somebody else ended count as one that failed by itself. */
+const KILLS_A_FAULT = 3;
 
 /** It did not fail to start: it is replaced at once. Replicas that somebody kills one after the other are no crash loop. */
 const hasSettled = ({ startMs, readyForMs, killed }: Life): boolean =>
@@ -57,10 +62,11 @@ export const afterDeath = (
   rand: number,
   startedAt = now,
 ): RestartMemory => {
-  if (life !== undefined && hasSettled(life)) return { ...memory, failures: 0, notBefore: now, error };
+  if (life !== undefined && hasSettled(life)) return { ...memory, failures: 0, kills: 0, notBefore: now, error };
   if (startedAt < memory.failedAt) return { ...memory, error };
   const failures = memory.failures + 1;
-  return { ...memory, failures, failedAt: now, notBefore: now + backoffMs(failures, rand), error };
+  const kills = memory.kills + (life?.killed === true ? 1 : 0);
+  return { ...memory, failures, kills, failedAt: now, notBefore: now + backoffMs(failures, rand), error };
 };
 
 /** 0, 0.5, 1, 2 … 60 s, ±20 %. */
@@ -78,7 +84,9 @@ export const hasFailed = (memory: RestartMemory, maxRetries: number): boolean =>
  * until one is ready again. Fewer deaths are a replica that was killed: what waits for the next one is held.
  */
 export const isUnhealthy = (memory: RestartMemory, maxRetries: number): boolean =>
-  memory.everReady && memory.failures > 1 && memory.failures >= maxRetries;
+  memory.everReady && memory.failures > 1 && faultsOf(memory) >= maxRetries;
+
+const faultsOf = ({ failures, kills }: RestartMemory): number => failures - kills + kills / KILLS_A_FAULT;
 
 /**
  * Whether a replica that has not answered for `limitMs` may be held to it. Heartbeats begin before the constructor, which may be busy for

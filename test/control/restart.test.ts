@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { afterDeath, backoffMs, hasFailed, type Life, mayBeUnresponsive, NO_FAILURES } from '../../src/control/restart.ts';
+import {
+  afterDeath,
+  backoffMs,
+  hasFailed,
+  isUnhealthy,
+  type Life,
+  mayBeUnresponsive,
+  NO_FAILURES,
+} from '../../src/control/restart.ts';
 
 t.test('the wait doubles from half a second to a minute, with a fifth to either side', async (t) => {
   const waits = [1, 2, 3, 4, 5, 9, 10, 100, 5000].map((failures) => backoffMs(failures, 0.5));
@@ -87,6 +95,22 @@ t.test('replicas that were started side by side and die of one cause are one fai
   t.match(memory, { failures: 1, failedAt: 1000, notBefore: 1000 });
   memory = afterDeath(memory, undefined, 'no database', 1200, 0.5, 1100);
   t.match(memory, { failures: 2, failedAt: 1200, notBefore: 1700 });
+});
+
+t.test('what others kill is unhealthy after three times as many deaths as what dies by itself', async (t) => {
+  const deaths = (killed: boolean, count: number) => {
+    let memory = { ...NO_FAILURES, everReady: true };
+    for (let n = 0; n < count; n++)
+      memory = { ...memory, ...afterDeath(memory, { startMs: 100, readyForMs: 200, killed }, 'why', n * 1e6, 0.5) };
+    return memory;
+  };
+  t.equal(isUnhealthy(deaths(false, 2), 3), false);
+  t.equal(isUnhealthy(deaths(false, 3), 3), true);
+  t.equal(isUnhealthy(deaths(true, 8), 3), false);
+  t.equal(isUnhealthy(deaths(true, 9), 3), true);
+  t.equal(deaths(true, 3).notBefore, deaths(false, 3).notBefore, 'but both wait as long');
+  const settled = afterDeath(deaths(true, 8), { startMs: 100, readyForMs: 60_000, killed: true }, 'why', 9e6, 0.5);
+  t.match(settled, { failures: 0, kills: 0 });
 });
 
 t.test('what dies again and again is started at most 20 times in 10 minutes, and goes on once a minute', async () => {
