@@ -7,6 +7,7 @@ import type { CallTarget, Graph, GraphStep, Shadow } from '../domain/graph.ts';
 import { jsonNode, listNode, type RequestScope } from '../graph/evaluate.ts';
 import { finish, inputsOf, isDone, outputOf, type RunState, ready, start, targetOf } from '../graph/step.ts';
 import { nodeOf, type ValueNode, type WireValue, wireOf } from '../protocol/value.ts';
+import type { RetryBudgets } from './retry-budget.ts';
 import type { Shadows } from './shadow.ts';
 
 export interface GraphRequest {
@@ -20,6 +21,7 @@ export interface GraphRequest {
   /** In [0, 1): where a `split` without `sticky_by` falls. */
   readonly random: () => number;
   readonly shadows: Shadows;
+  readonly retries: RetryBudgets;
   /** Called once with the graph's output, or with what it failed with. Not after `cancel`. */
   readonly done: (output: WireValue | ServeError) => void;
 }
@@ -163,9 +165,14 @@ export class GraphRun {
   /** A call, and behind it the further tries that `retry` allows while there is time. */
   #try(step: GraphStep, attempt: number, call: StepCall): void {
     const { retry } = step;
-    if (retry === undefined || attempt >= retry.maxAttempts) return this.#call(step, call);
+    if (retry === undefined) return this.#call(step, call);
+    const budget = this.#request.retries.of(keyOf(call.target));
+    if (attempt === 1) budget.first(this.#now());
+    if (attempt >= retry.maxAttempts) return this.#call(step, call);
     const failed = (error: ServeError) => {
-      if (!mayRetry(error) || this.#over || this.#now() + retry.backoffMs >= call.deadlineAt) return call.failed(error);
+      const now = this.#now();
+      if (!mayRetry(error) || this.#over || now + retry.backoffMs >= call.deadlineAt || !budget.again(now))
+        return call.failed(error);
       // What goes on in the turn of the failure could call itself for ever.
       const pause = setTimeout(() => {
         this.#pauses.delete(pause);
@@ -264,6 +271,8 @@ export class GraphRun {
     }
   }
 }
+
+const keyOf = ({ application, deployment }: CallTarget): string => `${application}/${deployment}`;
 
 /** Not what the caller is to blame for, what the file does not allow, or what has no time left. */
 const mayRetry = ({ code, status }: ServeError): boolean => (status >= 500 && code !== 'CALL_REFUSED') || status === 429;

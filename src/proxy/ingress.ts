@@ -13,6 +13,7 @@ import { errorAnswer } from './error-answer.ts';
 import { GraphRun } from './graph-run.ts';
 import type { HttpExchange } from './http-server.ts';
 import { requestScope } from './request-scope.ts';
+import type { RetryBudgets } from './retry-budget.ts';
 import { RouteTable } from './route-table.ts';
 import type { Shadows } from './shadow.ts';
 
@@ -20,6 +21,7 @@ export interface IngressOptions {
   readonly dispatcher: Dispatcher;
   readonly now: () => number;
   readonly shadows: Shadows;
+  readonly retries: RetryBudgets;
   /** Called for each finished request of an application that has its access log on. */
   readonly logged: (record: AccessRecord) => void;
   /** For errors that are not the client's: the detail that clients do not get. */
@@ -219,6 +221,7 @@ class IngressRequest implements Sink {
         traces: this.#traces,
         random: Math.random,
         shadows: this.#options.shadows,
+        retries: this.#options.retries,
         done: (output) => {
           if (output instanceof ServeError) return this.error(output);
           try {

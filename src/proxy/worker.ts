@@ -7,6 +7,7 @@ import { listenForReplicas } from '../protocol/accept.ts';
 import { type AccessRecord, jsonLine, textLine } from './access-log.ts';
 import { Ingress } from './ingress.ts';
 import { Listener } from './listener.ts';
+import { RetryBudgets } from './retry-budget.ts';
 import { Shadows } from './shadow.ts';
 
 export interface DataPlaneOptions {
@@ -45,8 +46,10 @@ const log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields
 
 const dispatcher = new Dispatcher(now, post);
 const shadows = new Shadows();
+const retries = new RetryBudgets();
 const ingress = new Ingress({
   shadows,
+  retries,
   dispatcher,
   now,
   logged,
@@ -77,6 +80,7 @@ const apply = (next: RoutingSnapshot): void => {
   dispatcher.apply(next);
   ingress.apply(next);
   shadows.keep(new Set(next.applications.flatMap(shadowed)));
+  retries.keep(new Set(next.applications.flatMap(({ name, deployments }) => deployments.map((each) => `${name}/${each.name}`))));
   listener.follow(next);
 };
 

@@ -4,6 +4,7 @@ import { compileGraph, type GraphSource } from '../../src/graph/compile.ts';
 import { decodeValue } from '../../src/protocol/codec.ts';
 import { GraphRun } from '../../src/proxy/graph-run.ts';
 import { requestScope } from '../../src/proxy/request-scope.ts';
+import { RetryBudgets } from '../../src/proxy/retry-budget.ts';
 import { Shadows } from '../../src/proxy/shadow.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { FakeDispatcher } from '../support/fake-dispatcher.ts';
@@ -14,7 +15,11 @@ const begin = (
   body: unknown = null,
   deadlineAt = Number.POSITIVE_INFINITY,
   slots = 1,
-  { random = () => 0, headers = [] }: { random?: () => number; headers?: readonly string[] } = {},
+  {
+    random = () => 0,
+    headers = [],
+    retries = new RetryBudgets(),
+  }: { random?: () => number; headers?: readonly string[]; retries?: RetryBudgets } = {},
 ) => {
   const { ingress } = compileGraph(source, { name: 'app', deployments: ['A', 'B', 'C'] }, []);
   if (ingress?.kind !== 'graph') throw new Error('expected a graph');
@@ -35,6 +40,7 @@ const begin = (
       traces: [],
       random,
       shadows,
+      retries,
       done: (output) => outcomes.push(output instanceof ServeError ? output : decodeValue(output)),
     },
     () => 1000,
@@ -170,6 +176,7 @@ t.test('a step that is refused at the door fails like any other', async (t) => {
       traces: [],
       random: () => 0,
       shadows: new Shadows(),
+      retries: new RetryBudgets(),
       done: (output) => outcomes.push(output),
     },
     () => 0,
@@ -253,6 +260,23 @@ t.test('retry calls again until one succeeds, and no more often than it says', a
   }
   t.equal(broken.dispatcher.calls.length, 3);
   t.match(broken.outcomes, [{ code: 'USER_ERROR' }]);
+});
+
+t.test('a deployment whose calls all fail is called a fifth more often, not three times', async (t) => {
+  const clock = new FakeClock(t);
+  const steps = { a: { call: 'A', input: 1, retry: { max_attempts: 3, backoff_s: 0.001 } } };
+  const retries = new RetryBudgets();
+  let calls = 0;
+  for (let request = 0; request < 1000; request++) {
+    const { dispatcher, outcomes } = begin({ steps }, null, undefined, 1, { retries });
+    for (let call = 0; call < dispatcher.calls.length; call++) {
+      dispatcher.calls[call]?.fail('USER_ERROR');
+      clock.advance(1);
+    }
+    t.match(outcomes, [{ code: 'USER_ERROR' }]);
+    calls += dispatcher.calls.length;
+  }
+  t.equal(calls, 1000 + 200 + 10);
 });
 
 t.test('what is the input’s fault, or has no time left, is not tried again', async (t) => {

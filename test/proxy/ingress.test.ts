@@ -2,6 +2,7 @@ import t from 'tap';
 import type { AccessRecord } from '../../src/proxy/access-log.ts';
 import type { HttpExchange } from '../../src/proxy/http-server.ts';
 import { Ingress } from '../../src/proxy/ingress.ts';
+import { RetryBudgets } from '../../src/proxy/retry-budget.ts';
 import { Shadows } from '../../src/proxy/shadow.ts';
 import { FakeDispatcher } from '../support/fake-dispatcher.ts';
 import { applicationRouting, routingSnapshot } from '../support/routing.ts';
@@ -69,6 +70,7 @@ const start = (given: Parameters<typeof applicationRouting>[0] = {}, proxy: Para
   const ingress = new Ingress({
     dispatcher: dispatcher.itself,
     shadows: new Shadows(),
+    retries: new RetryBudgets(),
     now: () => 1000,
     logged: (record) => records.push(record),
     failed: () => {},
