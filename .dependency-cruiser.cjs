@@ -16,7 +16,7 @@ module.exports = {
     layer('config-meets-others-in-the-domain', '^src/config/', ['^src/domain/', '^src/graph/', '^src/quota/(amounts|offer|ledger)']),
     layer('quota', '^src/quota/', ['^src/domain/']),
     layer('dispatch', '^src/dispatch/', ['^src/domain/', '^src/protocol/']),
-    layer('proxy', '^src/proxy/', ['^src/domain/', '^src/protocol/', '^src/dispatch/', '^src/graph/']),
+    layer('proxy', '^src/proxy/', ['^src/domain/', '^src/protocol/', '^src/dispatch/', '^src/graph/', '^src/loop-watch']),
     layer('control', '^src/control/', ['^src/domain/', '^src/protocol/', '^src/quota/', '^src/scaling/', '^src/(version|young-space)']),
     layer('replica', '^src/replica/', ['^src/domain/', '^src/protocol/', '^src/sdk/']),
     layer('sdk', '^src/sdk/', ['^src/domain/', '^src/protocol/']),

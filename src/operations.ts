@@ -11,6 +11,7 @@ import { type Reloader, type Submitted, textOf } from './control/reloader.ts';
 import { buildStatus, type Status } from './control/status.ts';
 import type { Diagnostic } from './domain/diagnostic.ts';
 import type { Json } from './domain/json.ts';
+import { LoopWatch } from './loop-watch.ts';
 import type { DaemonLog } from './telemetry/log.ts';
 import { VERSION } from './version.ts';
 
@@ -36,6 +37,7 @@ export interface Operations extends AdminSources {
 
 export const operationsOf = (parts: Parts): Operations => {
   const { path, compile, history, reloader, controller, stopping } = parts;
+  const loop = new LoopWatch();
   const feed = new StatusFeed(() => statusOf(parts, undefined));
   const served = () => Buffer.from(reloader.applied.config.text).toString();
   const submit = async (text: string, confined: boolean): Promise<Submitted> => {
@@ -44,6 +46,12 @@ export const operationsOf = (parts: Parts): Operations => {
   };
   return {
     status: (apiType) => statusOf(parts, apiType),
+    measure: async () => ({
+      plane: await parts.plane()?.metrics(),
+      status: await statusOf(parts, undefined),
+      reloads: reloader.results,
+      controlLoop: loop.delay,
+    }),
     preview: async (text) => {
       const preview = await reloader.preview(text);
       return preview.valid || text === undefined ? preview : { ...preview, diagnostics: elsewhere(preview.diagnostics) };

@@ -13,6 +13,7 @@ export interface AdminRequest {
 export type AdminAnswer =
   /** Sent as JSON; undefined: nothing. */
   | { readonly status: number; readonly body?: object; readonly headers?: Readonly<Record<string, string>> }
+  | { readonly text: string; readonly type: string }
   /** Sent as it comes, until either side ends it. */
   | { readonly type: string; readonly follow: (out: Sink) => () => void };
 

@@ -5,7 +5,9 @@ import type { Preview, Submitted } from '../control/reloader.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
 import { VERSION } from '../version.ts';
 import { eventsRoute } from './events.ts';
+import { exposition } from './exposition.ts';
 import { type LogSource, logsRoute } from './logs.ts';
+import { familiesOf, type Measured } from './metrics.ts';
 import { type AdminAnswer, AdminError, type Route } from './route.ts';
 import { type Scale, scaleRoute } from './scale.ts';
 
@@ -13,6 +15,8 @@ import { type Scale, scaleRoute } from './scale.ts';
 export interface AdminSources {
   /** @param apiType Ray Serve's filter: all that is here was declared */
   readonly status: (apiType?: 'declarative' | 'imperative') => Promise<object>;
+  /** Everything that is counted. */
+  readonly measure: () => Promise<Measured>;
   /** What saving this text would do; without one, what the file would do as it is. */
   readonly preview: (text?: Uint8Array) => Promise<Preview>;
   /** Takes a config over the API: the file stays as it is. */
@@ -47,6 +51,7 @@ export const routesOf = (daemon: AdminSources): readonly Route[] => [
         : { status: 503, body: { status: 'not ready', reason } };
     },
   },
+  { method: 'GET', path: '/metrics', handle: async () => exposition(familiesOf(await daemon.measure())) },
   { method: 'GET', path: '/api/serve/plan', handle: async () => planned(await daemon.preview()) },
   // With the text of a config, YAML or JSON: it has a body, so it is no GET.
   { method: 'POST', path: '/api/serve/plan', handle: async ({ body }) => planned(await daemon.preview(body)) },

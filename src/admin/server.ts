@@ -80,6 +80,7 @@ export class AdminServer {
     const query = new URLSearchParams(cut < 0 ? '' : url.slice(cut + 1));
     const answer = await found.route.handle({ params: found.params, query, body });
     if ('follow' in answer) this.#follow(request, response, answer);
+    else if ('text' in answer) sendText(response, 200, answer.text, { 'content-type': answer.type });
     else send(response, answer.status, answer.body, answer.headers);
   }
 
@@ -108,7 +109,7 @@ export class AdminServer {
     return given.length === expected.length && timingSafeEqual(given, expected);
   }
 
-  #follow(request: IncomingMessage, response: ServerResponse, { type, follow }: Extract<AdminAnswer, { type: string }>): void {
+  #follow(request: IncomingMessage, response: ServerResponse, { type, follow }: Extract<AdminAnswer, { follow: unknown }>): void {
     if (this.#streams >= MAX_STREAMS)
       throw new AdminError(503, `${MAX_STREAMS} streams are open, and more are not`, {}, { 'retry-after': '1' });
     response.writeHead(200, { 'content-type': type, 'cache-control': 'no-store' });
@@ -154,12 +155,11 @@ const send = (
   body: object | undefined,
   headers: Readonly<Record<string, string>> = {},
 ): void => {
-  const text = body === undefined ? '' : `${JSON.stringify(body, undefined, 2)}\n`;
-  response.writeHead(status, {
-    ...(text === '' ? {} : { 'content-type': 'application/json' }),
-    'content-length': Buffer.byteLength(text),
-    'cache-control': 'no-store',
-    ...headers,
-  });
+  if (body === undefined) return sendText(response, status, '', headers);
+  sendText(response, status, `${JSON.stringify(body, undefined, 2)}\n`, { 'content-type': 'application/json', ...headers });
+};
+
+const sendText = (response: ServerResponse, status: number, text: string, headers: Readonly<Record<string, string>>): void => {
+  response.writeHead(status, { 'content-length': Buffer.byteLength(text), 'cache-control': 'no-store', ...headers });
   response.end(text);
 };

@@ -508,7 +508,8 @@ export class Controller {
       const before = this.#deaths.get(name);
       const dead = { replica: replica.id, pid: replica.process?.pid, death, at: Date.now() };
       const recent = [dead, ...(before?.recent ?? [])].slice(0, KEPT_DEATHS);
-      this.#deaths.set(name, { count: (before?.count ?? 0) + 1, last: death, at: dead.at, recent });
+      const causes = { ...before?.causes, [death.cause]: (before?.causes[death.cause] ?? 0) + 1 };
+      this.#deaths.set(name, { count: (before?.count ?? 0) + 1, causes, last: death, at: dead.at, recent });
       if (replica.state !== 'DRAINING') {
         this.#restarts.set(
           key,

@@ -1,5 +1,6 @@
 /** The main thread's end of the data plane: starts the worker thread, speaks to it, and gets it closed before the process may end. */
 import { Worker } from 'node:worker_threads';
+import type { DataPlaneMetrics } from '../domain/metrics.ts';
 import type { DataPlaneLoad, FromDataPlane, RoutingSnapshot, ToDataPlane } from '../domain/snapshot.ts';
 import { giveDataPlaneSpace, keepYoungSpaces } from '../young-space.ts';
 
@@ -12,13 +13,15 @@ export interface DataPlaneSettings {
 /** How long the worker may take to close before the process is ended without it. */
 const CLOSE_WITHIN_MS = 1000;
 const REPORT_WITHIN_MS = 1000;
+/** What the worker answers a question with. */
+type Reply = Extract<FromDataPlane, { type: 'report' | 'metrics' }>;
 const NO_LOAD: DataPlaneLoad = { ongoing: 0, deployments: {}, replicas: {} };
 
 export class DataPlane {
   readonly #worker: Worker;
-  readonly #reports = new Map<number, (load: DataPlaneLoad) => void>();
+  readonly #questions = new Map<number, (reply: Reply) => void>();
   readonly #onMessage: (message: FromDataPlane) => void;
-  #nextReport = 1;
+  #nextQuestion = 1;
   #drained: (() => void) | undefined;
   #closed: (() => void) | undefined;
   #isClosed = false;
@@ -66,25 +69,30 @@ export class DataPlane {
 
   /** What is under way; nothing when the data plane is too busy to say. */
   async load(): Promise<DataPlaneLoad> {
-    return (await this.#report(REPORT_WITHIN_MS)) ?? NO_LOAD;
+    return (await this.#ask('report', REPORT_WITHIN_MS))?.load ?? NO_LOAD;
+  }
+
+  /** What has been counted; undefined when the data plane is too busy to say. */
+  async metrics(): Promise<DataPlaneMetrics | undefined> {
+    return (await this.#ask('metrics', REPORT_WITHIN_MS))?.metrics;
   }
 
   /** Whether the thread that serves answers in time. */
   async responds(withinMs: number): Promise<boolean> {
-    return (await this.#report(withinMs)) !== undefined;
+    return (await this.#ask('report', withinMs)) !== undefined;
   }
 
-  #report(withinMs: number): Promise<DataPlaneLoad | undefined> {
-    const id = this.#nextReport++;
+  #ask<T extends Reply['type']>(type: T, withinMs: number): Promise<Extract<Reply, { type: T }> | undefined> {
+    const id = this.#nextQuestion++;
     return new Promise((resolve) => {
-      const give = (load?: DataPlaneLoad) => {
+      const give = (reply?: Reply) => {
         clearTimeout(timer);
-        this.#reports.delete(id);
-        resolve(load);
+        this.#questions.delete(id);
+        resolve(reply as Extract<Reply, { type: T }> | undefined);
       };
       const timer = setTimeout(give, withinMs);
-      this.#reports.set(id, give);
-      this.#post({ type: 'report', id });
+      this.#questions.set(id, give);
+      this.#post({ type, id });
     });
   }
 
@@ -118,7 +126,8 @@ export class DataPlane {
   #take(message: FromDataPlane): void {
     switch (message.type) {
       case 'report':
-        return this.#reports.get(message.id)?.(message.load);
+      case 'metrics':
+        return this.#questions.get(message.id)?.(message);
       case 'drained':
         return this.#drained?.();
       case 'closed':

@@ -44,6 +44,8 @@ export interface Waiting {
 /** Deaths of one deployment, for the status. */
 export interface DeathRecord {
   readonly count: number;
+  /** How many of each cause. */
+  readonly causes: Readonly<Record<string, number>>;
   readonly last: Death;
   readonly at: number;
   /** The last of them, newest first. */

@@ -79,6 +79,7 @@ export class Reloader {
   /** Reloads that have been asked for and are not done. */
   #open = 0;
   #closed = false;
+  readonly #results = { applied: 0, unchanged: 0, rejected: 0, rolled_back: 0 };
 
   constructor(options: ReloaderOptions) {
     this.#options = options;
@@ -99,6 +100,11 @@ export class Reloader {
   /** Applications whose code or model on disk is broken now, while an older version serves. */
   get rejected(): ReadonlyMap<string, string> {
     return this.#rejected;
+  }
+
+  /** How often configs were read, by what became of them. */
+  get results(): Readonly<Record<string, number>> {
+    return this.#results;
   }
 
   get deployed(): ReadonlyMap<string, Deployed> {
@@ -189,7 +195,10 @@ export class Reloader {
     return this.#next(async () => {
       const since = Date.now();
       const outcome = await this.#options.goal.read(config, false);
-      if (outcome.type === 'rejected') return { accepted: false, diagnostics: outcome.diagnostics };
+      if (outcome.type === 'rejected') {
+        this.#results.rejected += 1;
+        return { accepted: false, diagnostics: outcome.diagnostics };
+      }
       this.#settledHash = this.#fileHash;
       await this.#accept(outcome, { config, source }, false);
       this.#follow(outcome.files, since);
@@ -241,6 +250,7 @@ export class Reloader {
     if (this.#closed) return;
     this.#follow(outcome.files, since);
     if (outcome.type === 'rejected') {
+      this.#results.rejected += 1;
       const news = retry || JSON.stringify(outcome.diagnostics) !== JSON.stringify(this.#errors);
       this.#errors = outcome.diagnostics;
       this.#rejected = outcome.problems;
@@ -259,9 +269,11 @@ export class Reloader {
     this.#errors = outcome.diagnostics;
     this.#rejected = new Map();
     if (!outcome.changed && !retry) {
+      this.#results.unchanged += 1;
       this.#applied = { ...this.#applied, ...writer, hash: outcome.hash };
       return false;
     }
+    this.#results[writer.source === 'rollback' ? 'rolled_back' : 'applied'] += 1;
     this.#options.report(outcome.diagnostics);
     const before = this.#desired;
     this.#desired = outcome.desired;

@@ -36,6 +36,7 @@ export const deploymentOf = (application: string, { spec, version }: TargetDeplo
     queued: input.load.deployments[`${application}/${name}`]?.queued ?? 0,
     ongoing: input.load.deployments[`${application}/${name}`]?.ongoing ?? 0,
     restarts: death?.count ?? 0,
+    deaths: death?.causes ?? {},
     last_death: death === undefined ? null : deathOf(death.last, death.at),
     recent_dead_replicas: (death?.recent ?? []).map(({ replica, pid, death: each, at }) => ({
       replica_id: replica,
@@ -83,6 +84,7 @@ export const leavingOf = (application: string, input: StatusInput): Record<strin
       queued: 0,
       ongoing: 0,
       restarts: 0,
+      deaths: {},
       last_death: null,
       recent_dead_replicas: [],
       replicas: input.replicas

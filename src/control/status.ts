@@ -100,6 +100,8 @@ export interface DeploymentStatus {
   readonly queued: number;
   readonly ongoing: number;
   readonly restarts: number;
+  /** Cause → how many replicas have died of it. */
+  readonly deaths: Readonly<Record<string, number>>;
   readonly last_death: object | null;
   /** Newest first. */
   readonly recent_dead_replicas: readonly object[];

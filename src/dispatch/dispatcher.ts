@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import { ServeError } from '../domain/errors.ts';
 import type { CallTarget } from '../domain/graph.ts';
+import type { DeploymentMetrics } from '../domain/metrics.ts';
 import type { DataPlaneLoad, FromDataPlane, ReplicaRouting, RoutingSnapshot } from '../domain/snapshot.ts';
 import type { Purpose } from '../protocol/accept.ts';
 import type { CallMeta, HttpHead } from '../protocol/messages.ts';
@@ -204,6 +205,15 @@ export class Dispatcher implements LinkOwner {
     link.welcome();
     this.#queues.get(identity.deployment)?.attach(link);
     this.#post({ type: 'link-up', replica: identity.replica });
+  }
+
+  metrics(): readonly DeploymentMetrics[] {
+    return [...this.#queues.values()].flatMap((queue) => {
+      const [application = '', deployment = ''] = queue.key.split('/');
+      // One that has left the config lives on until its last request is answered.
+      if (this.#generations.get(application)?.deployment(deployment) === undefined) return [];
+      return { application, deployment, ...queue.counts.read(), queued: queue.queued, ongoing: queue.ongoing };
+    });
   }
 
   load(): DataPlaneLoad {

@@ -111,14 +111,14 @@ export class PendingCall implements CallTrace {
   /** @param now an answer that comes late is none, also when the timer has not run yet */
   complete(value: WireValue, http: HttpAnswerHead | undefined, now: number): void {
     if (now >= this.deadlineAt) return this.fail(timedOut());
-    if (!this.#finish()) return;
+    if (!this.#finish('OK')) return;
     this.#endStreams();
     this.#sink.result(value, http);
   }
 
   /** Its children end with it: nobody is left to take their answers. */
   fail(error: ServeError): void {
-    if (!this.#finish()) return;
+    if (!this.#finish(error.code)) return;
     this.cancelChildren(error);
     this.#sink.error(error);
   }
@@ -133,7 +133,7 @@ export class PendingCall implements CallTrace {
   }
 
   end(): void {
-    if (!this.#finish()) return;
+    if (!this.#finish('OK')) return;
     this.#endStreams();
     this.#sink.end();
   }
@@ -146,7 +146,7 @@ export class PendingCall implements CallTrace {
     if (this.state === 'done') return;
     if (this.state === 'queued') this.queue.remove(this);
     else if (this.state === 'sent') this.link?.cancel(this);
-    this.#finish(true);
+    this.#finish(error?.code ?? 'CLIENT_CLOSED', true);
     this.cancelChildren(error);
     if (error !== undefined) this.#sink.error(error);
   }
@@ -169,11 +169,12 @@ export class PendingCall implements CallTrace {
     for (const child of [...this.children]) child.abandon(why);
   }
 
-  #finish(abandoned = false): boolean {
+  #finish(result: string, abandoned = false): boolean {
     if (this.#finished || (this.state === 'done' && !abandoned)) return false;
     this.#finished = true;
     this.state = 'done';
     clearTimeout(this.timer);
+    this.queue.counts.finished(result, this.queueMs, this.workMs, this.attempts > 0);
     this.parent?.children?.delete(this);
     this.generation.leave();
     return true;

@@ -8,6 +8,7 @@ import type { HttpAnswerHead } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { decideBatch } from './batch.ts';
 import { chooseLeastLoaded } from './choose.ts';
+import { DeploymentCounts } from './counts.ts';
 import { Lane, type LaneForm } from './lane.ts';
 import type { Link } from './link.ts';
 import type { PendingCall } from './pending.ts';
@@ -22,6 +23,7 @@ const MAX_EMPTY_LANES = 32;
 export class DeploymentQueue {
   /** `application/Deployment`. */
   readonly key: string;
+  readonly counts = new DeploymentCounts();
   readonly #now: () => number;
   readonly #lanes = new Map<string, Lane>();
   /** The lane of single requests that was found last: the usual one, without making its key each time. */
@@ -203,6 +205,7 @@ export class DeploymentQueue {
       const link = this.#links[chosen] as Link;
       const now = this.#now();
       let take = 1;
+      let reason: 'full' | 'idle' | 'window' | undefined;
       if (lane.alone) link.exclusive = true;
       else if (lane.form !== 'one' && batching !== null) {
         const decision = decideBatch(lane, batching, link.room(this.#routing, true, fills), now);
@@ -211,6 +214,7 @@ export class DeploymentQueue {
           return;
         }
         take = decision.take;
+        reason = decision.reason;
       }
       this.#lastChosen = chosen;
       const calls = lane.take(take);
@@ -223,7 +227,9 @@ export class DeploymentQueue {
         call.queueMs += now - call.queuedAt;
         rows += call.rows;
       }
-      for (const call of calls) call.batchSize = lane.form === 'rows' ? rows : calls.length;
+      const size = lane.form === 'rows' ? rows : calls.length;
+      for (const call of calls) call.batchSize = size;
+      if (reason !== undefined) this.counts.dispatched(reason, size);
       link.send(calls, lane.form, now);
     }
     // One lane for each shape that ever came would be a leak; the few that go on coming are kept.
@@ -253,6 +259,7 @@ export class DeploymentQueue {
     if (calls.length > 1 && this.#routing.retry.idempotent) {
       const company = Math.ceil(calls.length / 2);
       for (const call of calls) call.maxCompany = Math.min(call.maxCompany, company);
+      this.counts.again('halved', calls.length);
       return this.giveBack(calls.map((call) => this.#again(call)));
     }
     for (const call of calls) call.fail(error);
@@ -275,6 +282,8 @@ export class DeploymentQueue {
       else lost.push(call);
     }
     const worked = again.filter((call) => call.begun);
+    this.counts.again('died', worked.length);
+    this.counts.again('not_begun', again.length - worked.length);
     this.giveBack(again.filter((call) => !call.begun));
     this.#holdBack(worked);
     for (const call of lost) {

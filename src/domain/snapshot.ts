@@ -2,6 +2,7 @@
 import type { BatchingSpec, Ingress, ProxySpec } from './desired.ts';
 import type { CallTarget } from './graph.ts';
 import type { HttpDriver } from './listener.ts';
+import type { DataPlaneMetrics } from './metrics.ts';
 
 export interface RoutingSnapshot {
   readonly revision: number;
@@ -63,6 +64,7 @@ export type ToDataPlane =
   /** Close everything and confirm with `closed`. */
   | { readonly type: 'close' }
   | { readonly type: 'report'; readonly id: number }
+  | { readonly type: 'metrics'; readonly id: number }
   /** How lines of the access log are written from now on. */
   | { readonly type: 'access-log'; readonly encoding: 'TEXT' | 'JSON' };
 
@@ -96,6 +98,7 @@ export type FromDataPlane =
       readonly fields: Readonly<Record<string, unknown>>;
     }
   | { readonly type: 'report'; readonly id: number; readonly load: DataPlaneLoad }
+  | { readonly type: 'metrics'; readonly id: number; readonly metrics: DataPlaneMetrics }
   /** Of deployments that autoscale, by `application/Deployment`: in a period, and at once when one waits where there is no replica. */
   | { readonly type: 'load'; readonly deployments: Readonly<Record<string, LoadReport>> }
   | { readonly type: 'drained' }

@@ -11,6 +11,7 @@ import type { WireValue } from '../protocol/value.ts';
 import type { AccessRecord } from './access-log.ts';
 import { errorAnswer } from './error-answer.ts';
 import { GraphRun } from './graph-run.ts';
+import type { HttpCounts } from './http-counts.ts';
 import type { HttpExchange } from './http-server.ts';
 import { requestScope } from './request-scope.ts';
 import type { RetryBudgets } from './retry-budget.ts';
@@ -22,6 +23,7 @@ export interface IngressOptions {
   readonly now: () => number;
   readonly shadows: Shadows;
   readonly retries: RetryBudgets;
+  readonly counts: HttpCounts;
   /** Called for each finished request of an application that has its access log on. */
   readonly logged: (record: AccessRecord) => void;
   /** For errors that are not the client's: the detail that clients do not get. */
@@ -45,6 +47,7 @@ export class Ingress {
 
   apply(snapshot: RoutingSnapshot): void {
     this.#snapshot = snapshot;
+    this.#options.counts.follow(new Map(snapshot.applications.map(({ name, routePrefix }) => [name, routePrefix ?? ''])));
     this.#routes = new RouteTable(
       snapshot.applications.flatMap((application) =>
         application.routePrefix === null ? [] : [[application.routePrefix, application] as const],
@@ -304,6 +307,8 @@ class IngressRequest implements Sink {
     this.#finished = true;
     this.#over();
     const application = this.#application;
+    const totalMs = this.#options.now() - this.#startedAt;
+    this.#options.counts.finished(application?.name, status, totalMs);
     if (application === undefined || !application.accessLog) return;
     this.#options.logged({
       time: Date.now(),
@@ -313,7 +318,7 @@ class IngressRequest implements Sink {
       application: application.name,
       route: application.routePrefix ?? '',
       status,
-      totalMs: this.#options.now() - this.#startedAt,
+      totalMs,
       error,
       traces: this.#traces,
     });

@@ -3,8 +3,10 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { Dispatcher } from '../dispatch/dispatcher.ts';
 import { ServeError } from '../domain/errors.ts';
 import type { ApplicationRouting, FromDataPlane, RoutingSnapshot, ToDataPlane } from '../domain/snapshot.ts';
+import { LoopWatch } from '../loop-watch.ts';
 import { listenForReplicas } from '../protocol/accept.ts';
 import { type AccessRecord, jsonLine, textLine } from './access-log.ts';
+import { HttpCounts } from './http-counts.ts';
 import { Ingress } from './ingress.ts';
 import { Listener } from './listener.ts';
 import { RetryBudgets } from './retry-budget.ts';
@@ -47,9 +49,12 @@ const log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields
 const dispatcher = new Dispatcher(now, post);
 const shadows = new Shadows();
 const retries = new RetryBudgets();
+const counts = new HttpCounts();
+const loop = new LoopWatch();
 const ingress = new Ingress({
   shadows,
   retries,
+  counts,
   dispatcher,
   now,
   logged,
@@ -109,6 +114,7 @@ const close = (): void => {
   dispatcher.destroy(new ServeError('UNAVAILABLE', 'The daemon is stopping.'));
   listener.destroy();
   replicas?.close();
+  loop.close();
   post({ type: 'closed' });
 };
 
@@ -141,6 +147,15 @@ port.on('message', (message: ToDataPlane) => {
       return;
     case 'report':
       return post({ type: 'report', id: message.id, load: { ...dispatcher.load(), shadows: shadows.counts } });
+    case 'metrics': {
+      const metrics = {
+        http: counts.read(),
+        inFlight: ingress.ongoing,
+        deployments: dispatcher.metrics(),
+        loopDelay: loop.delay,
+      };
+      return post({ type: 'metrics', id: message.id, metrics });
+    }
     default:
       return message satisfies never;
   }

@@ -1,5 +1,6 @@
 import t from 'tap';
 import type { AccessRecord } from '../../src/proxy/access-log.ts';
+import { HttpCounts } from '../../src/proxy/http-counts.ts';
 import type { HttpExchange } from '../../src/proxy/http-server.ts';
 import { Ingress } from '../../src/proxy/ingress.ts';
 import { RetryBudgets } from '../../src/proxy/retry-budget.ts';
@@ -71,6 +72,7 @@ const start = (given: Parameters<typeof applicationRouting>[0] = {}, proxy: Para
     dispatcher: dispatcher.itself,
     shadows: new Shadows(),
     retries: new RetryBudgets(),
+    counts: new HttpCounts(),
     now: () => 1000,
     logged: (record) => records.push(record),
     failed: () => {},

@@ -1,0 +1,201 @@
+/** `/metrics`: what is counted everywhere in the daemon, as Prometheus reads it. `docs/metrics.md` says what each name means. */
+import type { Status } from '../control/status.ts';
+import type { DataPlaneMetrics, DeploymentMetrics, HistogramCounts, LoopDelay } from '../domain/metrics.ts';
+
+export interface Measured {
+  /** undefined: the data plane was too busy to say. */
+  readonly plane: DataPlaneMetrics | undefined;
+  readonly status: Status;
+  readonly reloads: Readonly<Record<string, number>>;
+  readonly controlLoop: LoopDelay;
+}
+
+type Labels = Readonly<Record<string, string>>;
+type Value = readonly [labels: Labels, value: number];
+
+export interface Family {
+  readonly name: string;
+  readonly help: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly values: readonly {
+    readonly labels: Readonly<Record<string, string | number>>;
+    readonly value: number;
+    readonly metricName?: string;
+  }[];
+}
+
+const family = (type: 'counter' | 'gauge', name: string, help: string, values: readonly Value[]): Family => ({
+  name,
+  help,
+  type,
+  values: values.map(([labels, value]) => ({ labels, value })),
+});
+
+const histogram = (name: string, help: string, series: readonly (readonly [Labels, HistogramCounts])[]): Family => ({
+  name,
+  help,
+  type: 'histogram',
+  values: series.flatMap(([labels, { bounds, counts, sum }]) => {
+    let total = 0;
+    const buckets = counts.map((count, index) => {
+      total += count;
+      return { labels: { ...labels, le: bounds[index] ?? '+Inf' }, value: total, metricName: `${name}_bucket` };
+    });
+    return [...buckets, { labels, value: sum, metricName: `${name}_sum` }, { labels, value: total, metricName: `${name}_count` }];
+  }),
+});
+
+const counted = (labels: Labels, name: string, counts: Readonly<Record<string, number>>): readonly Value[] =>
+  Object.entries(counts).map(([key, value]) => [{ ...labels, [name]: key }, value]);
+
+export const familiesOf = (measured: Measured): readonly Family[] => [
+  ...(measured.plane === undefined ? [] : planeFamilies(measured.plane)),
+  ...statusFamilies(measured.status),
+  family(
+    'counter',
+    'serve_config_reloads_total',
+    'Configs that were read, by what became of them.',
+    counted({}, 'result', measured.reloads),
+  ),
+  loopFamily([
+    ['control', measured.controlLoop],
+    ...(measured.plane === undefined ? [] : [['data-plane', measured.plane.loopDelay] as const]),
+  ]),
+  ...processFamilies(),
+];
+
+const planeFamilies = ({ http, inFlight, deployments }: DataPlaneMetrics): readonly Family[] => {
+  const each = <T>(read: (metrics: DeploymentMetrics, labels: Labels) => T): T[] =>
+    deployments.map((metrics) => read(metrics, { application: metrics.application, deployment: metrics.deployment }));
+  return [
+    family(
+      'counter',
+      'serve_http_requests_total',
+      'Requests that were answered, by status; 499: the client had gone. Without an application: unknown paths and the daemon’s own.',
+      http.flatMap(({ application, route, statuses }) => counted({ application, route }, 'code', { 200: 0, ...statuses })),
+    ),
+    histogram(
+      'serve_http_request_duration_seconds',
+      'From the head of a request to the end of its answer.',
+      http.map(({ application, route, duration }) => [{ application, route }, duration]),
+    ),
+    family('gauge', 'serve_http_requests_in_flight', 'Requests whose answer is not complete.', [[{}, inFlight]]),
+    family(
+      'counter',
+      'serve_deployment_requests_total',
+      'Calls of a deployment, from HTTP, steps and other replicas, by how they ended.',
+      each(({ results }, labels) => counted(labels, 'result', results)).flat(),
+    ),
+    family(
+      'gauge',
+      'serve_deployment_queue_length',
+      'Calls that wait for a replica.',
+      each(({ queued }, labels): Value => [labels, queued]),
+    ),
+    family(
+      'gauge',
+      'serve_deployment_ongoing_requests',
+      'Calls that replicas work on.',
+      each(({ ongoing }, labels): Value => [labels, ongoing]),
+    ),
+    histogram(
+      'serve_deployment_queue_wait_seconds',
+      'How long a call waited for a replica.',
+      each(({ queueWait }, labels) => [labels, queueWait] as const),
+    ),
+    histogram(
+      'serve_deployment_processing_seconds',
+      'How long a replica worked on a call.',
+      each(({ processing }, labels) => [labels, processing] as const),
+    ),
+    histogram(
+      'serve_batch_size',
+      'Rows of a model, items of code.',
+      each(({ batchSize }, labels) => [labels, batchSize] as const),
+    ),
+    family(
+      'counter',
+      'serve_batch_dispatch_total',
+      'Why batches left: full, a replica was idle, or the wait of the oldest was over.',
+      each(({ dispatches }, labels) => counted(labels, 'reason', dispatches)).flat(),
+    ),
+    family(
+      'counter',
+      'serve_deployment_retries_total',
+      'Calls that were sent again.',
+      each(({ retries }, labels) => counted(labels, 'reason', retries)).flat(),
+    ),
+  ];
+};
+
+const statusFamilies = ({ applications }: Status): readonly Family[] => {
+  const deployments = Object.values(applications).flatMap(({ name: application, deployments: list }) =>
+    Object.values(list).map((deployment) => ({ labels: { application, deployment: deployment.name }, deployment })),
+  );
+  return [
+    family(
+      'gauge',
+      'serve_application_status',
+      '1 for the status that an application has.',
+      Object.values(applications).map(({ name, status }) => [{ application: name, status }, 1]),
+    ),
+    family(
+      'gauge',
+      'serve_deployment_status',
+      '1 for the status that a deployment has.',
+      deployments.map(({ labels, deployment }) => [{ ...labels, status: deployment.status }, 1]),
+    ),
+    family(
+      'gauge',
+      'serve_deployment_target_replicas',
+      'Replicas that are wanted.',
+      deployments.map(({ labels, deployment }) => [labels, deployment.target_num_replicas]),
+    ),
+    family(
+      'gauge',
+      'serve_deployment_replicas',
+      'Replicas by state.',
+      deployments.flatMap(({ labels, deployment }) => counted(labels, 'state', { RUNNING: 0, ...deployment.replica_states })),
+    ),
+    family(
+      'counter',
+      'serve_replica_deaths_total',
+      'Replicas that ended without having been asked, by cause.',
+      deployments.flatMap(({ labels, deployment }) => counted(labels, 'cause', deployment.deaths)),
+    ),
+    family(
+      'gauge',
+      'serve_replica_memory_bytes',
+      'What a replica uses, all its processes together.',
+      deployments.flatMap(({ labels, deployment }) =>
+        deployment.replicas.flatMap(({ replica_id, memory_bytes }): Value[] =>
+          memory_bytes === null ? [] : [[{ ...labels, replica: replica_id }, memory_bytes]],
+        ),
+      ),
+    ),
+  ];
+};
+
+/** By the names that every Prometheus client has for them. */
+const processFamilies = (): readonly Family[] => {
+  const { user, system } = process.cpuUsage();
+  return [
+    family('counter', 'process_cpu_seconds_total', 'CPU time of the daemon, replicas not counted.', [
+      [{}, (user + system) / 1e6],
+    ]),
+    family('gauge', 'process_resident_memory_bytes', 'Of the daemon, replicas not counted.', [[{}, process.memoryUsage.rss()]]),
+    family('gauge', 'process_start_time_seconds', 'Since the epoch.', [[{}, Math.round(performance.timeOrigin) / 1000]]),
+  ];
+};
+
+const loopFamily = (threads: readonly (readonly [string, LoopDelay])[]): Family =>
+  family(
+    'gauge',
+    'serve_event_loop_delay_seconds',
+    'How late the event loop of a thread was, over the last seconds.',
+    threads.flatMap(([thread, { p50, p99, max }]) => [
+      [{ thread, stat: 'p50' }, p50],
+      [{ thread, stat: 'p99' }, p99],
+      [{ thread, stat: 'max' }, max],
+    ]),
+  );

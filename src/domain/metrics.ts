@@ -1,0 +1,74 @@
+/** What is counted where requests pass: plain numbers, read when somebody asks. */
+
+/** Upper bounds in seconds: from what a call through the daemon costs to the longest time-outs that people set. */
+export const SECONDS: readonly number[] = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
+];
+/** Upper bounds of rows or items. */
+export const SIZES: readonly number[] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
+
+export interface HistogramCounts {
+  readonly bounds: readonly number[];
+  /** Of each bucket for itself; the last is for what is above every bound. */
+  readonly counts: readonly number[];
+  readonly sum: number;
+}
+
+export class Histogram implements HistogramCounts {
+  readonly bounds: readonly number[];
+  readonly counts: number[];
+  sum = 0;
+
+  constructor(bounds: readonly number[]) {
+    this.bounds = bounds;
+    this.counts = new Array<number>(bounds.length + 1).fill(0);
+  }
+
+  observe(value: number): void {
+    const { bounds, counts } = this;
+    let bucket = 0;
+    while (bucket < bounds.length && value > (bounds[bucket] as number)) bucket += 1;
+    counts[bucket] = (counts[bucket] as number) + 1;
+    this.sum += value;
+  }
+}
+
+/** Requests over HTTP of one application; with '' for a name, those of none. */
+export interface HttpMetrics {
+  readonly application: string;
+  readonly route: string;
+  /** Status → how many were answered with it; 499: the client had gone. */
+  readonly statuses: Readonly<Record<number, number>>;
+  readonly duration: HistogramCounts;
+}
+
+/** Calls of one deployment: from HTTP, from steps of graphs, and from other replicas. */
+export interface DeploymentMetrics {
+  readonly application: string;
+  readonly deployment: string;
+  /** `OK`, or the code of the error that a call ended with. */
+  readonly results: Readonly<Record<string, number>>;
+  readonly queueWait: HistogramCounts;
+  readonly processing: HistogramCounts;
+  readonly batchSize: HistogramCounts;
+  /** Why batches left. */
+  readonly dispatches: Readonly<Record<string, number>>;
+  /** Calls that were sent again, by why. */
+  readonly retries: Readonly<Record<string, number>>;
+  readonly queued: number;
+  readonly ongoing: number;
+}
+
+/** Seconds that the event loop of a thread was late, over the last while. */
+export interface LoopDelay {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+export interface DataPlaneMetrics {
+  readonly http: readonly HttpMetrics[];
+  readonly inFlight: number;
+  readonly deployments: readonly DeploymentMetrics[];
+  readonly loopDelay: LoopDelay;
+}
