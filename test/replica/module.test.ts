@@ -7,9 +7,10 @@ import type { DeploymentRun } from '../../src/protocol/start.ts';
 import { ChildCalls } from '../../src/replica/child-calls.ts';
 import { ReplicaContext } from '../../src/replica/context.ts';
 import { startModule } from '../../src/replica/engines/module.ts';
+import { Models } from '../../src/replica/models.ts';
 import { FakeReply, incoming } from '../support/fake-reply.ts';
 
-type Owner = { teardown(done: () => unknown): void };
+type Owner = { teardown(done: () => unknown): void; comment(text: string): void };
 
 const textOf = (value: unknown) => Buffer.from(value as Uint8Array).toString();
 
@@ -20,6 +21,7 @@ const started = async (t: Owner, text: string, given: Partial<DeploymentRun> = {
   t.teardown(() => rm(entry));
   await writeFile(entry, text);
   const reply = new FakeReply();
+  const models = new Models((id, error) => t.comment(`${id}: ${error}`));
   const run: DeploymentRun = {
     application: 'app',
     deployment: 'A',
@@ -29,7 +31,7 @@ const started = async (t: Owner, text: string, given: Partial<DeploymentRun> = {
     numCpus: null,
     ...given,
   };
-  const engine = await startModule(run, new ReplicaContext('app', 'A', 'a1'), new ChildCalls(), reply);
+  const engine = await startModule(run, new ReplicaContext('app', 'A', 'a1'), new ChildCalls(), reply, models);
   const call = (value: unknown, options: Parameters<typeof incoming>[1] & { method?: string } = {}) => {
     const one = incoming(value, options);
     engine.run({ method: options.method ?? 'call', form: 'one', calls: [one] });
@@ -40,7 +42,7 @@ const started = async (t: Owner, text: string, given: Partial<DeploymentRun> = {
     engine.run({ method: 'call', form: 'items', calls });
     return calls.map((one) => reply.answer(one));
   };
-  return { engine, reply, call, batch };
+  return { engine, reply, call, batch, models };
 };
 
 t.test('a class is built with its arguments, and its methods are called', async (t) => {
