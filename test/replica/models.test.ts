@@ -184,6 +184,19 @@ t.test('asked for again while it goes, it is loaded when it has gone', async (t)
   t.same([(await a).model, (await c).model], [{ is: 'a' }, { is: 'c' }]);
 });
 
+t.test('also where there is another place', async (t) => {
+  const { loader, use, visit, models } = made(1);
+  await visit('a');
+  models.allow(0);
+  models.allow(2);
+  const a = use('a');
+  await turns();
+  t.same(loader.open, ['unload a']);
+  await loader.finish('unload a');
+  await loader.finish('load a');
+  t.same((await a).model, { is: 'a' });
+});
+
 t.test('who leaves while waiting is told so; a load that nobody has begun is then not begun', async (t) => {
   const { loader, use } = made(1);
   const [stays, leaves] = [new AbortController(), new AbortController()];
