@@ -71,8 +71,7 @@ export class Lane {
 
   /** Arrival of the oldest; Infinity when empty. */
   get oldest(): number {
-    for (const call of this) return call.arrivedAt;
-    return Number.POSITIVE_INFINITY;
+    return this.first?.arrivedAt ?? Number.POSITIVE_INFINITY;
   }
 
   *[Symbol.iterator](): Generator<PendingCall> {
@@ -106,7 +105,10 @@ export class Lane {
 
   /** The oldest. */
   get first(): PendingCall | undefined {
-    for (const call of this) return call;
+    for (let index = this.#head; index < this.#calls.length; index++) {
+      const call = this.#calls[index];
+      if (call !== undefined && this.#holds(call)) return call;
+    }
     return undefined;
   }
 

@@ -22,6 +22,9 @@ const MAX_DEATHS_ALONE = 2;
 /** Lanes that are kept although nothing waits in them. */
 const MAX_EMPTY_LANES = 32;
 
+/** Lanes in which requests for multiplexed models wait: clients make up the ids, and each lane is looked at when a place comes free. */
+const MAX_LANES = 1000;
+
 export class DeploymentQueue {
   /** `application/Deployment`. */
   readonly key: string;
@@ -120,12 +123,30 @@ export class DeploymentQueue {
         { status: backpressure.statusCode, retryAfterS: backpressure.retryAfterS },
       );
     }
-    this.#laneOf(call).push(call);
+    const lane = this.#laneOf(call);
+    if (lane.modelId !== undefined && lane.size === 0 && this.#lanes.size > MAX_LANES) this.#refuseLane(lane);
+    lane.push(call);
     this.#queued += 1;
     this.#onBuffered(call.bytes);
     // Requests that arrive in one turn may share a batch; where nothing is batched there is nothing to wait for.
-    if (this.#routing.batching === null) this.pump();
-    else this.#pumpSoon();
+    if (this.#routing.batching !== null) this.#pumpSoon();
+    else if (lane.modelId === undefined || this.#waitsAlone()) this.pump();
+    // What waits for other models could not run before either.
+    else this.#pumpLane(lane, undefined);
+  }
+
+  /** @throws ServeError QUEUE_FULL when requests for too many models wait already */
+  #refuseLane(lane: Lane): void {
+    this.#sweep();
+    if (this.#lanes.size < MAX_LANES) return void this.#lanes.set(lane.key, lane);
+    const { statusCode, retryAfterS } = this.#routing.backpressure;
+    const message = `Request dropped due to backpressure: requests for ${MAX_LANES} models wait already.`;
+    throw new ServeError('QUEUE_FULL', message, { status: statusCode, retryAfterS });
+  }
+
+  #waitsAlone(): boolean {
+    for (const lane of this.#lanes.values()) if (lane.alone && lane.size > 0) return true;
+    return false;
   }
 
   /** Takes a queued request out, for good: it was cancelled or its time is over. The caller marks it done. */

@@ -79,6 +79,24 @@ t.test('the queue is as long as it says, also where free slots are of no use to 
   t.same(outcomes(calls), ['', '', 'error QUEUE_FULL', '']);
 });
 
+t.test('requests for a thousand models wait at once, and for no more', async (t) => {
+  const { plane, replicas, settled } = await start(t, { multiplexing: multiplexing(1), maxOngoingRequests: 9 }, 1);
+  const calls = Array.from({ length: 1001 }, (_, index) => plane.call(null, { modelId: `m${index}` }));
+  t.same(new Set(outcomes(calls)), new Set(['']));
+  t.match(plane.call(null, { modelId: 'new' }).error, { code: 'QUEUE_FULL', message: /requests for 1000 models wait already/ });
+  t.same(outcomes([plane.call(null, { modelId: 'm5' }), plane.call(null)]), ['', ''], 'others wait, or run');
+  calls[7]?.call?.abandon(undefined);
+  t.same(outcomes([plane.call(null, { modelId: 'new' })]), [''], 'one that leaves makes room');
+  await settled();
+  replicas[0].result(null, replicas[0].batches[0]?.ids);
+  await settled();
+  t.same(
+    replicas[0].batches.map(({ members }) => members[0]?.modelId),
+    ['m0', undefined, 'm1'],
+    'and the oldest is next',
+  );
+});
+
 t.test('what a replica held is forgotten when it dies', async (t) => {
   const { plane, replicas, settled } = await start(t, { multiplexing: multiplexing(), maxOngoingRequests: 5 });
   const [one, two] = replicas;

@@ -49,6 +49,11 @@ export class Caller {
 }
 `;
 
+const BUILT = `import { deployment } from 'serve-daemon';
+import { Many } from './code.ts';
+export const app = deployment(Many, { multiplexing: { maxNumModelsPerReplica: 1 } }).bind();
+`;
+
 const MODEL = 'serve_multiplexed_model_id';
 const many = (more: object = {}, exported = 'Many') => ({
   import_path: `./code.ts:${exported}`,
@@ -99,8 +104,22 @@ t.test('one replica', async (t) => {
         { name: 'Many', ...many() },
       ],
     },
+    {
+      name: 'flow',
+      route_prefix: '/flow',
+      graph: {
+        steps: {
+          fixed: { call: 'Many', input: null, model: 'base' },
+          own: { call: 'Many', input: null, model: '$request.headers.serve_multiplexed_model_id' },
+          all: { call: 'Many', for_each: [1, 2, 3], model: '$own.id' },
+        },
+        output: ['$fixed.named', '$own.named', '$all'],
+      },
+      deployments: [{ name: 'Many', ...many() }],
+    },
+    { name: 'built', route_prefix: '/built', import_path: './built.ts:app' },
   ]);
-  await using daemon = await startDaemon(config, { files: { 'code.ts': CODE } });
+  await using daemon = await startDaemon(config, { files: { 'code.ts': CODE, 'built.ts': BUILT } });
 
   await t.test('fifty requests at once for one model load it once', async (t) => {
     const answers = Array.from({ length: 50 }, () => answer(daemon, 'slow1'));
@@ -184,6 +203,35 @@ t.test('one replica', async (t) => {
   await t.test('a handle names the model; what it calls has none by itself', async (t) => {
     const { text } = await daemon.post('/calls', { id: 'x' }, { [MODEL]: 'another' });
     t.match(JSON.parse(text), { named: { id: 'x', named: 'x' }, bare: 'INVALID_INPUT' });
+  });
+
+  await t.test('a step of a graph names the model, itself or by a reference', async (t) => {
+    const { text } = await ask(daemon, 'mine', null, '/flow');
+    const mine = { id: 'mine', named: 'mine' };
+    t.match(JSON.parse(text), ['base', 'mine', [mine, mine, mine]]);
+    t.match(await ask(daemon, undefined, null, '/flow'), { status: 400, text: /expected the id of a model, got none/ });
+  });
+
+  await t.test('an application in code says its limits', async (t) => {
+    for (const id of ['a', 'b']) t.equal((await answer(daemon, id, null, '/built')).id, id);
+    t.same((await daemon.replicas('built', 'Many'))[0]?.models, ['b']);
+  });
+
+  await t.test('a request whose time is over while its model loads is told so, and the load is for the next', async (t) => {
+    const { status } = await daemon.post('/many', null, { [MODEL]: 'slow3', 'x-request-timeout-seconds': '0.2' });
+    t.equal(status, 408);
+    const next = answer(daemon, 'slow3');
+    await daemon.write('load-slow3', '');
+    t.equal((await next).id, 'slow3');
+    t.equal(whatOf(daemon).filter((what) => what === 'load slow3').length, 1);
+  });
+
+  await t.test('when the replica stops its models are unloaded', async (t) => {
+    const from = eventsOf(daemon).length;
+    await answer(daemon, 'last', null, '/built');
+    await daemon.apply(configOf([single('many', '/many', many())]));
+    await until('it has gone', () => whatOf(daemon).slice(from).includes('unload last'));
+    t.pass();
   });
 
   await t.test('limits change live: more places at once, fewer as models are free', async (t) => {
