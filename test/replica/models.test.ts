@@ -56,8 +56,7 @@ const made = (limit: number) => {
   models.connect((change) => told.push(change));
   models.serve(loader);
   models.allow(limit);
-  const never = new AbortController().signal;
-  const use = (id: string | undefined, signal: AbortSignal = never) => {
+  const use = (id: string | undefined, signal: AbortSignal = new AbortController().signal) => {
     const using = models.use(id, () => signal);
     // Some fail before the test looks at them.
     using.catch(() => {});
