@@ -134,6 +134,9 @@ t.test('one replica', async (t) => {
     for (const id of ['a', 'b', 'a', 'c']) await answer(daemon, id);
     t.same(whatOf(daemon).slice(1), ['load a', 'unload slow1', 'load b', 'unload b', 'load c']);
     t.same(Object.values(await modelsOf(daemon)), [['a', 'c']], 'and the status shows what is held');
+    const { text } = await daemon.ask('/metrics', {}, daemon.adminUrl);
+    t.match(text, /^serve_multiplexed_models\{application="many",deployment="Only",replica="[^"]+"\} 2$/m);
+    t.notMatch(text, /^serve_multiplexed_models\{application="off"/m);
     await answer(daemon, 'a');
     t.equal(whatOf(daemon).filter((what) => what === 'load a').length, 1);
   });
