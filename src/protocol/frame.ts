@@ -38,6 +38,7 @@ export const FRAME = {
   END: 38,
   CANCEL: 39,
   CREDIT: 40,
+  MODELS: 56,
 } as const;
 
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];

@@ -19,6 +19,7 @@ import type { WireValue } from '../protocol/value.ts';
 import { FrameWriter } from '../protocol/writer.ts';
 import type { ChildCalls } from './child-calls.ts';
 import type { Engine, IncomingBatch, IncomingCall, Reply } from './engine.ts';
+import type { Models } from './models.ts';
 
 const NO_BYTES = new Uint8Array(0);
 const MAX_FRAME_BYTES = 2 ** 32 - 8;
@@ -31,6 +32,8 @@ class Incoming implements IncomingCall {
   readonly spread: boolean;
   readonly rows: number;
   readonly http: IncomingCall['http'];
+  readonly modelId: string | undefined;
+  readonly sessionId: string | undefined;
   readonly startedAt = performance.now();
   cancelled = false;
   credit = INITIAL_CREDIT_BYTES;
@@ -47,6 +50,8 @@ class Incoming implements IncomingCall {
     this.spread = spread;
     this.rows = member.rows ?? 1;
     this.http = member.http;
+    this.modelId = member.modelId;
+    this.sessionId = member.sessionId;
   }
 
   get signal(): AbortSignal {
@@ -79,17 +84,20 @@ export class Runner implements Reply {
   readonly #socket: Socket;
   readonly #writer: FrameWriter;
   readonly #childCalls: ChildCalls;
+  readonly #models: Models;
   readonly #calls = new PeerSlotTable<Incoming>();
   /** The daemon takes the short form of answers. */
   #brief = false;
   #engine: Engine | undefined;
   #begun: Socket | undefined;
 
-  constructor(socket: Socket, childCalls: ChildCalls) {
+  constructor(socket: Socket, childCalls: ChildCalls, models: Models) {
     this.#socket = socket;
     this.#writer = new FrameWriter(socket);
     this.#childCalls = childCalls;
+    this.#models = models;
     childCalls.connect((buffers) => this.#writer.write(buffers));
+    models.connect((change) => this.#writer.write(encodeFrame(FRAME.MODELS, change)));
   }
 
   /** Says hello; resolves when the daemon has let this replica in. From then on handles work. */
@@ -156,6 +164,8 @@ export class Runner implements Reply {
         if (call.credit > 0) call.resume?.();
         return;
       }
+      case FRAME.MODELS:
+        return this.#models.allow(meta['max'] as number);
       case FRAME.PING:
         this.#writer.write(encodeFrame(FRAME.PONG, {}));
         return;
