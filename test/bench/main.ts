@@ -1,7 +1,7 @@
 /** Runs the benches that are named, or all. */
 import { loadAverage, machineText } from './support.ts';
 
-const BENCHES = ['echo', 'ocr', 'batching', 'footprint', 'config', 'quota', 'reload'] as const;
+const BENCHES = ['echo', 'ocr', 'batching', 'footprint', 'config', 'quota', 'reload', 'traffic'] as const;
 
 const named = process.argv.slice(2);
 const unknown = named.filter((name) => !BENCHES.some((bench) => bench === name));
