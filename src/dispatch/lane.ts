@@ -10,6 +10,8 @@ export class Lane {
   readonly form: LaneForm;
   /** Of suspects: each runs with a replica to itself. */
   readonly alone: boolean;
+  /** Of WebSockets: the replica is chosen by those that it has open. */
+  readonly sockets: boolean;
   #calls: (PendingCall | undefined)[] = [];
   #head = 0;
   #size = 0;
@@ -18,11 +20,12 @@ export class Lane {
   /** Monotonic milliseconds; of no meaning without a timer. */
   timerAt = 0;
 
-  constructor(key: string, version: string, form: LaneForm, alone: boolean) {
+  constructor(key: string, version: string, form: LaneForm, alone: boolean, sockets = false) {
     this.key = key;
     this.version = version;
     this.form = form;
     this.alone = alone;
+    this.sockets = sockets;
   }
 
   /** Requests that wait; cancelled ones do not count. */

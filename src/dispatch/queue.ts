@@ -7,7 +7,7 @@ import type { DeploymentRouting } from '../domain/snapshot.ts';
 import type { HttpAnswerHead } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { decideBatch } from './batch.ts';
-import { chooseLeastLoaded } from './choose.ts';
+import { chooseForSocket, chooseLeastLoaded } from './choose.ts';
 import { DeploymentCounts } from './counts.ts';
 import { Lane, type LaneForm } from './lane.ts';
 import type { Link } from './link.ts';
@@ -72,6 +72,11 @@ export class DeploymentQueue {
 
   get ongoing(): number {
     return this.#links.reduce((sum, link) => sum + link.ongoing, 0);
+  }
+
+  /** WebSockets that its replicas have. */
+  get openSockets(): number {
+    return this.#links.reduce((sum, link) => sum + link.openSockets, 0);
   }
 
   /** Nothing waits and no replica is connected. */
@@ -193,10 +198,14 @@ export class DeploymentQueue {
     const { batching } = this.#routing;
     while (lane.size > 0) {
       const fills = batching !== null && !lane.alone && lane.size >= batching.maxBatchSize;
-      const chosen = chooseLeastLoaded(
+      const choose = lane.sockets ? chooseForSocket : chooseLeastLoaded;
+      const chosen = choose(
         this.#links,
         (link) =>
-          !link.serves(lane.version) || link === reserved || (lane.alone && link.ongoing > 0)
+          !link.serves(lane.version) ||
+          link === reserved ||
+          (lane.alone && link.ongoing > 0) ||
+          (lane.sockets && !link.websockets)
             ? 0
             : link.room(this.#routing, lane.form !== 'one', fills),
         this.#lastChosen,
@@ -360,6 +369,11 @@ export class DeploymentQueue {
     return this.#queued > 0 ? 0 : this.#room(version);
   }
 
+  /** Whether replicas are connected, and none of them takes WebSockets. */
+  get refusesSockets(): boolean {
+    return this.#links.length > 0 && !this.#links.some((link) => link.websockets);
+  }
+
   /** Requests that the replicas of a version may work on at once. */
   slots(version: string): number {
     return this.#links.filter((link) => link.serves(version) && link.accepting).length * this.#routing.maxOngoingRequests;
@@ -383,12 +397,13 @@ export class DeploymentQueue {
         form = 'items';
       }
     }
-    const plain = form === 'one' && !call.suspect;
+    const socket = call.socketSink !== undefined;
+    const plain = form === 'one' && !call.suspect && !socket;
     if (plain && this.#plain?.version === call.version) return this.#plain;
-    const key = `${call.suspect ? 'alone' : ''}\n${call.version}\n${form}\n${shape}`;
+    const key = `${call.suspect ? 'alone' : ''}${socket ? 'socket' : ''}\n${call.version}\n${form}\n${shape}`;
     let lane = this.#lanes.get(key);
     if (lane === undefined) {
-      lane = new Lane(key, call.version, form, call.suspect);
+      lane = new Lane(key, call.version, form, call.suspect, socket);
       this.#lanes.set(key, lane);
     }
     if (plain) this.#plain = lane;
