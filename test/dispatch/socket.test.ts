@@ -72,9 +72,12 @@ const taken = async (t: Owner) => {
 };
 
 const message = (replica: FakeReplica, id: number, text: string | Uint8Array, meta: object = {}) =>
-  replica.send(FRAME.MESSAGE, { id, ...(typeof text === 'string' ? { text: true } : {}), ...meta }, [], [
-    outgoing(segmentOf(typeof text === 'string' ? Buffer.from(text) : text)),
-  ]);
+  replica.send(
+    FRAME.MESSAGE,
+    { id, ...(typeof text === 'string' ? { text: true } : {}), ...meta },
+    [],
+    [outgoing(segmentOf(typeof text === 'string' ? Buffer.from(text) : text))],
+  );
 
 t.test('SOCKET frees the place and ends the deadline; messages, closes and the end come in their order', async (t) => {
   const { plane, replica, client, call, id } = await taken(t);
@@ -95,21 +98,24 @@ t.test('SOCKET frees the place and ends the deadline; messages, closes and the e
   t.equal(replica.closed, false, 'what comes late is ignored');
 });
 
-t.test('what the client sends and its close reach the replica; calls in the work of the socket go on until its end', async (t) => {
-  const { replica, client, id } = await taken(t);
-  client.socket?.send(Buffer.from('hello'), true);
-  client.socket?.clientClosed(1005, '');
-  await replica.settled();
-  t.same(replica.answers, [`MESSAGE ${id}`, `CLOSE ${id} 1005`]);
-  replica.call(7, 'nobody', null, { parent: id });
-  await replica.settled();
-  t.match(replica.refusals[0], /graph of application app does not declare/, 'its parent is known');
-  replica.end(id);
-  replica.call(8, 'nobody', null, { parent: id });
-  await replica.settled();
-  t.match(replica.refusals[1], /is over/);
-  t.same(client.events, ['accepted', 'end']);
-});
+t.test(
+  'what the client sends and its close reach the replica; calls in the work of the socket go on until its end',
+  async (t) => {
+    const { replica, client, id } = await taken(t);
+    client.socket?.send(Buffer.from('hello'), true);
+    client.socket?.clientClosed(1005, '');
+    await replica.settled();
+    t.same(replica.answers, [`MESSAGE ${id}`, `CLOSE ${id} 1005`]);
+    replica.call(7, 'nobody', null, { parent: id });
+    await replica.settled();
+    t.match(replica.refusals[0], /graph of application app does not declare/, 'its parent is known');
+    replica.end(id);
+    replica.call(8, 'nobody', null, { parent: id });
+    await replica.settled();
+    t.match(replica.refusals[1], /is over/);
+    t.same(client.events, ['accepted', 'end']);
+  },
+);
 
 t.test('an ERROR in place of SOCKET refuses; behind it, it ends the socket', async (t) => {
   const { replica, client, id, plane } = await taken(t);

@@ -20,7 +20,10 @@ const files = { 'code.ts': CODE(1), 'echo.ts': ECHO };
 const headOf = (server: string, more = '') => HEAD.replace('port: 0}', `port: 0, server: ${server}${more}}`);
 const main = (options: object = {}) => single('main', '/main', { import_path: './code.ts:Main', ...options });
 const allRun = (daemon: DaemonRig, count: number) =>
-  daemon.when(`${count} replicas run`, (status) => status.applications['main']?.deployments['Only']?.replica_states['RUNNING'] === count);
+  daemon.when(
+    `${count} replicas run`,
+    (status) => status.applications['main']?.deployments['Only']?.replica_states['RUNNING'] === count,
+  );
 const pidOf = (hello: string | Buffer) => Number(String(hello).split(' ')[1]);
 
 for (const server of ['uws', 'node'] as const) {
@@ -76,7 +79,10 @@ for (const server of ['uws', 'node'] as const) {
   });
 
   t.test(`${server}: deaths, limits, choice and the end`, async (t) => {
-    const config = configOf([main({ num_replicas: 3, max_ongoing_requests: 2 }), NEIGHBOUR], headOf(server, ', max_websockets: 7'));
+    const config = configOf(
+      [main({ num_replicas: 3, max_ongoing_requests: 2 }), NEIGHBOUR],
+      headOf(server, ', max_websockets: 7'),
+    );
     await using daemon = await startDaemon(config, { files });
     const url = `${daemon.url}/main`;
 
@@ -84,8 +90,17 @@ for (const server of ['uws', 'node'] as const) {
     const clients: SocketClient[] = [];
     for (let i = 0; i < 6; i++) clients.push(await SocketClient.open(url));
     const pids = await Promise.all(clients.map(async (client) => pidOf(await client.next())));
-    for (const pid of new Set(pids)) t.equal(pids.filter((each) => each === pid).length, 2, 'the replica with the fewest takes the next');
+    for (const pid of new Set(pids))
+      t.equal(pids.filter((each) => each === pid).length, 2, 'the replica with the fewest takes the next');
     t.equal(new Set(pids).size, 3);
+    for (const [index, pid] of pids.entries()) if (pid === pids[0]) clients[index]?.ws.close();
+    await daemon.when('two are closed', ({ applications }) => applications['main']?.deployments['Only']?.websockets === 4);
+    for (const [index, pid] of pids.entries()) {
+      if (pid !== pids[0]) continue;
+      const again = await SocketClient.open(url);
+      t.equal(pidOf(await again.next()), pid, 'the one that lost two gets the next two');
+      clients[index] = again;
+    }
 
     await t.test('six sockets take none of the six places', async (t) => {
       const answers = await Promise.all(Array.from({ length: 20 }, () => daemon.post('/main', null)));
@@ -100,7 +115,9 @@ for (const server of ['uws', 'node'] as const) {
       seventh.ws.close();
       await seventh.closed;
       const again = await until('there is room again', () => SocketClient.open(url).catch(() => undefined));
-      await daemon.apply(configOf([main({ num_replicas: 3, max_ongoing_requests: 2 }), NEIGHBOUR], headOf(server, ', max_websockets: 8')));
+      await daemon.apply(
+        configOf([main({ num_replicas: 3, max_ongoing_requests: 2 }), NEIGHBOUR], headOf(server, ', max_websockets: 8')),
+      );
       const eighth = await SocketClient.open(url);
       again.ws.terminate();
       eighth.ws.terminate();

@@ -3,7 +3,18 @@ import { readFraming } from '../../src/proxy/http-framing.ts';
 import { asksForWebSocket, checkHandshake } from '../../src/proxy/http-upgrade.ts';
 
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
-const GOOD = ['host', 'x', 'connection', 'Upgrade', 'upgrade', 'websocket', 'sec-websocket-version', '13', 'sec-websocket-key', KEY];
+const GOOD = [
+  'host',
+  'x',
+  'connection',
+  'Upgrade',
+  'upgrade',
+  'websocket',
+  'sec-websocket-version',
+  '13',
+  'sec-websocket-key',
+  KEY,
+];
 
 const checked = (headers: readonly string[], isHttp10 = false) =>
   checkHandshake(headers, readFraming(headers, 1000, isHttp10), isHttp10)?.message;

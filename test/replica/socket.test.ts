@@ -1,7 +1,7 @@
 /** The socket as user code has it. */
 import t from 'tap';
 import { INITIAL_CREDIT_BYTES } from '../../src/protocol/messages.ts';
-import { costOf, CREDIT_PORTION_BYTES } from '../../src/protocol/websocket.ts';
+import { CREDIT_PORTION_BYTES, costOf } from '../../src/protocol/websocket.ts';
 import { ReplicaSocket } from '../../src/replica/socket.ts';
 
 const start = () => {
