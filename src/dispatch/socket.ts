@@ -26,7 +26,7 @@ export interface SocketSink extends Sink {
   closeClient(code: number, reason: string): void;
 }
 
-const ended = (): ServeError => new ServeError('CLIENT_CLOSED', 'the WebSocket was closed, as its replica is to go');
+const ended = (): ServeError => new ServeError('CLIENT_CLOSED', 'the WebSocket was closed, and its code has not ended in time');
 
 /** Code that was told of a close has so long to end, where its replica is to go. */
 const END_WITHIN_MS = 2000;
@@ -72,6 +72,7 @@ export class Socket {
   clientClosed(code: number, reason: string): void {
     if (this.#isOver) return;
     this.#isClosedHere = true;
+    this.#endsSoon();
     this.#write(encodeFrame(FRAME.CLOSE, { id: this.call.id, code, reason } satisfies CloseMeta));
   }
 
@@ -108,8 +109,10 @@ export class Socket {
     if (!isCloseCode(code)) throw new ProtocolError(`a CLOSE with the code ${JSON.stringify(code)}, which nobody may send`);
     if (!isCloseReason(reason)) throw new ProtocolError('a CLOSE with a reason that is no text, or over 123 bytes');
     this.#isClosedThere = true;
-    if (!this.#isClosedHere) this.#sink.closeClient(code, reason);
+    if (this.#isClosedHere) return;
     this.#isClosedHere = true;
+    this.#endsSoon();
+    this.#sink.closeClient(code, reason);
   }
 
   /** @throws ProtocolError */
@@ -131,10 +134,11 @@ export class Socket {
     if (this.leaving !== undefined) return;
     this.leaving = code;
     const { call } = this;
+    clearTimeout(call.timer);
     const closesInMs = drainMs - Math.min(BEFORE_STOP_MS, drainMs / 10);
     call.timer = setTimeout(() => {
       this.goAway(code);
-      call.timer = setTimeout(() => call.abandon(ended()), END_WITHIN_MS);
+      this.#endsWithin(END_WITHIN_MS);
     }, closesInMs);
   }
 
@@ -143,6 +147,17 @@ export class Socket {
     if (this.#isClosedHere || this.#isOver) return;
     this.#sink.closeClient(code, code === CLOSE_CODE.SERVICE_RESTART ? 'service restart' : 'going away');
     this.clientClosed(code, '');
+  }
+
+  /** There is no client any more: code that goes on is not waited for without end. */
+  #endsSoon(): void {
+    if (this.leaving === undefined) this.#endsWithin(this.call.queue.routing.gracefulShutdownTimeoutMs);
+  }
+
+  #endsWithin(ms: number): void {
+    const { call } = this;
+    clearTimeout(call.timer);
+    call.timer = setTimeout(() => call.abandon(ended()), ms);
   }
 
   get #isOver(): boolean {

@@ -20,9 +20,8 @@ export interface WebSocketsOptions {
 /** All that the daemon has, from the request to the end of their code. */
 export class WebSockets {
   readonly #options: WebSocketsOptions;
+  /** From the request to the end of their code: what `max_websockets` bounds. */
   readonly #all = new Set<ClientWebSocket>();
-  /** Asked for or open: what `max_websockets` bounds. */
-  #clients = 0;
   #onQuiet: (() => void) | undefined;
 
   constructor(options: WebSocketsOptions) {
@@ -30,19 +29,13 @@ export class WebSockets {
   }
 
   begin(asked: Asked, { max, deadlineAt, isDraining }: Limits): void {
-    this.#clients += 1;
-    const socket = new ClientWebSocket(asked, this.#options, {
-      left: () => {
-        this.#clients -= 1;
-      },
-      over: () => {
-        this.#all.delete(socket);
-        if (this.#all.size === 0) this.#onQuiet?.();
-      },
+    const socket: ClientWebSocket = new ClientWebSocket(asked, this.#options, () => {
+      this.#all.delete(socket);
+      if (this.#all.size === 0) this.#onQuiet?.();
     });
     this.#all.add(socket);
     if (isDraining) return socket.error(stopping());
-    if (this.#clients <= max) return socket.begin(deadlineAt);
+    if (this.#all.size <= max) return socket.begin(deadlineAt);
     const message = `No more WebSockets: http_options.max_websockets allows ${max}, and as many are open.`;
     socket.error(new ServeError('QUEUE_FULL', message, { retryAfterS: 1 }));
   }
@@ -77,13 +70,6 @@ interface Limits {
   readonly isDraining: boolean;
 }
 
-interface Counts {
-  /** No client any more. */
-  left(): void;
-  /** Nothing any more. */
-  over(): void;
-}
-
 /** One, from the request to its end. */
 class ClientWebSocket implements SocketSink, WebSocketListener {
   readonly #exchange: HttpExchange;
@@ -91,7 +77,7 @@ class ClientWebSocket implements SocketSink, WebSocketListener {
   readonly #id: string;
   readonly #application: ApplicationRouting;
   readonly #options: WebSocketsOptions;
-  readonly #counts: Counts;
+  readonly #onOver: () => void;
   readonly #startedAt: number;
   readonly #traces: CallTrace[] = [];
   #call: PendingCall | undefined;
@@ -102,13 +88,13 @@ class ClientWebSocket implements SocketSink, WebSocketListener {
   #hasLeft = false;
   #isOver = false;
 
-  constructor({ exchange, upgrade, id, application }: Asked, options: WebSocketsOptions, counts: Counts) {
+  constructor({ exchange, upgrade, id, application }: Asked, options: WebSocketsOptions, onOver: () => void) {
     this.#exchange = exchange;
     this.#upgrade = upgrade;
     this.#id = id;
     this.#application = application;
     this.#options = options;
-    this.#counts = counts;
+    this.#onOver = onOver;
     this.#startedAt = options.now();
     exchange.onAborted(() => {
       this.#left(499, { error: 'CLIENT_CLOSED' });
@@ -232,7 +218,6 @@ class ClientWebSocket implements SocketSink, WebSocketListener {
   #left(status: number, more: { readonly closeCode?: number; readonly error?: string }): void {
     if (this.#hasLeft) return;
     this.#hasLeft = true;
-    this.#counts.left();
     const { name, routePrefix, accessLog } = this.#application;
     if (!accessLog) return;
     this.#options.logged({
@@ -252,7 +237,7 @@ class ClientWebSocket implements SocketSink, WebSocketListener {
   #over(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#counts.over();
+    this.#onOver();
   }
 }
 

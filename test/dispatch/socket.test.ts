@@ -221,6 +221,18 @@ t.test('a replaced version: a socket has its drain time, then 1012, and the gene
   t.same(replica.cancelled, [id]);
 });
 
+t.test('code that goes on when its client has gone is not waited for without end', async (t) => {
+  const { plane, replica, client, id } = await taken(t);
+  client.socket?.clientClosed(1006, '');
+  plane.clock.advance(19_999);
+  t.same(client.events, ['accepted']);
+  plane.clock.advance(1);
+  t.same(client.events, ['accepted', 'error CLIENT_CLOSED']);
+  await replica.settled();
+  t.same(replica.cancelled, [id]);
+  t.equal(plane.dispatcher.load().deployments['app/A']?.websockets, 0);
+});
+
 t.test('a new generation of the same version takes its sockets over', async (t) => {
   const { plane, client } = await taken(t);
   plane.dispatcher.apply(snapshot(2));
