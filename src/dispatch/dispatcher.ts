@@ -220,7 +220,14 @@ export class Dispatcher implements LinkOwner {
       const [application = '', deployment = ''] = queue.key.split('/');
       // One that has left the config lives on until its last request is answered.
       if (this.#generations.get(application)?.deployment(deployment) === undefined) return [];
-      return { application, deployment, ...queue.counts.read(), queued: queue.queued, ongoing: queue.ongoing };
+      return {
+        application,
+        deployment,
+        ...queue.counts.read(),
+        queued: queue.queued,
+        ongoing: queue.ongoing,
+        websockets: queue.openSockets,
+      };
     });
   }
 

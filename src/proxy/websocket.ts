@@ -8,11 +8,13 @@ import { ProtocolError } from '../protocol/frame.ts';
 import { CLOSE_CODE, CREDIT_PORTION_BYTES, costOf, offeredProtocols } from '../protocol/websocket.ts';
 import type { AccessRecord } from './access-log.ts';
 import { errorAnswer } from './error-answer.ts';
+import type { HttpCounts } from './http-counts.ts';
 import type { HttpExchange, HttpUpgrade, WebSocketListener, WebSocketPeer } from './http-server.ts';
 
 export interface WebSocketsOptions {
   readonly dispatcher: Dispatcher;
   readonly now: () => number;
+  readonly counts: HttpCounts;
   readonly logged: (record: AccessRecord) => void;
   readonly failed: (requestId: string, error: ServeError) => void;
 }
@@ -138,6 +140,8 @@ class ClientWebSocket implements SocketSink, WebSocketListener {
     if (protocol !== undefined && !offeredProtocols(this.#exchange.headers).includes(protocol))
       throw new ProtocolError('a SOCKET with a protocol that the client did not offer');
     this.#socket = socket;
+    // The upgrade is what is counted as a request: how long a socket is open says nothing of how fast anything is.
+    this.#options.counts.finished(this.#application.name, 101, this.#options.now() - this.#startedAt);
     this.#peer = this.#upgrade.accept(protocol, ['x-request-id', this.#id], this);
     if (this.#peer === undefined) this.closed(CLOSE_CODE.ABNORMAL, '');
   }
@@ -219,6 +223,8 @@ class ClientWebSocket implements SocketSink, WebSocketListener {
     if (this.#hasLeft) return;
     this.#hasLeft = true;
     const { name, routePrefix, accessLog } = this.#application;
+    const totalMs = this.#options.now() - this.#startedAt;
+    if (this.#socket === undefined) this.#options.counts.finished(name, status, totalMs);
     if (!accessLog) return;
     this.#options.logged({
       time: Date.now(),
@@ -228,7 +234,7 @@ class ClientWebSocket implements SocketSink, WebSocketListener {
       application: name,
       route: routePrefix ?? '',
       status,
-      totalMs: this.#options.now() - this.#startedAt,
+      totalMs,
       traces: this.#traces,
       ...more,
     });

@@ -269,6 +269,10 @@ for (const server of ['uws', 'node'] as const) {
       for (const client of clients) await client.ask('there');
       const status = await daemon.status();
       t.match(status.applications['echo']?.deployments['Only'], { websockets: 3, ongoing: 0 });
+      const metrics = (await daemon.ask('/metrics', {}, daemon.adminUrl)).text;
+      t.match(metrics, /^serve_deployment_open_websockets\{application="echo",deployment="Only"\} 3$/m);
+      t.match(metrics, /^serve_http_requests_total\{application="doors",route="\/doors",code="101"\} 2$/m);
+      t.match(metrics, /^serve_http_requests_total\{application="doors",route="\/doors",code="401"\} 1$/m);
       for (const client of clients) client.ws.close();
       await daemon.when('none is open', ({ applications }) => applications['echo']?.deployments['Only']?.websockets === 0);
     });
