@@ -103,8 +103,7 @@ export class UwsChild {
     const headers: string[] = [];
     collected = headers;
     req.forEach(collect);
-    if (asksForWebSocket(req.getCaseSensitiveMethod(), headers)) this.#request(res, req, context);
-    else req.setYield(true);
+    this.#request(res, req, asksForWebSocket(req.getCaseSensitiveMethod(), headers) ? context : undefined);
   }
 
   /** @param context of a request for a WebSocket */

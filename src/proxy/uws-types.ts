@@ -31,8 +31,6 @@ export interface UwsRequest {
   getQuery(): string | undefined;
   /** Every header in order, repeated ones included, names in lower case. */
   forEach(listener: (name: string, value: string) => void): void;
-  /** Not handled here: the next pattern that fits gets it. */
-  setYield(isYield: boolean): void;
 }
 
 /** Only handed back to the library. */
