@@ -179,6 +179,16 @@ const statusFamilies = ({ applications }: Status): readonly Family[] => {
         ),
       ),
     ),
+    family(
+      'gauge',
+      'serve_multiplexed_models',
+      'Models that a replica holds, up to a thousand.',
+      deployments.flatMap(({ labels, deployment }) =>
+        deployment.replicas.flatMap(({ replica_id, models }): Value[] =>
+          models === null ? [] : [[{ ...labels, replica: replica_id }, models.length]],
+        ),
+      ),
+    ),
   ];
 };
 

@@ -1,5 +1,5 @@
 /** `status`: applications, deployments and replicas of a running daemon, as a table. */
-import type { Status } from '../control/status.ts';
+import type { ReplicaStatus, Status } from '../control/status.ts';
 import { CLIENT_HELP, CLIENT_OPTIONS, Client } from './client.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
 
@@ -62,9 +62,11 @@ const table = ({ version, pid, config, listeners, applications }: Status): strin
       );
       for (const replica of replicas)
         lines.push(
-          `    ${replica.replica_id.padEnd(36)} ${replica.state.padEnd(9)} pid ${replica.pid ?? '-'}, since ${replica.since}, ${replica.ongoing} ongoing`,
+          `    ${replica.replica_id.padEnd(36)} ${replica.state.padEnd(9)} pid ${replica.pid ?? '-'}, since ${replica.since}, ${replica.ongoing} ongoing${modelsOf(replica)}`,
         );
     }
   }
   return `${lines.join('\n')}\n`;
 };
+
+const modelsOf = ({ models }: ReplicaStatus): string => (models === null ? '' : `, models ${models.join(' ') || 'none'}`);

@@ -8,6 +8,7 @@ import { absolute, locateModule, pathMistake } from './locate.ts';
 export const checkDeployment = (deployment: SeenDeployment, application: SeenApplication, checking: Checking): void => {
   checkRuns(deployment, application, checking);
   checkBatching(deployment, checking);
+  checkMultiplexing(deployment, checking);
   checkHandles(deployment, application, checking);
   checkScaling(deployment, application, checking, checkCode);
   checkQuota(deployment, checking);
@@ -144,6 +145,12 @@ const checkBatching = (deployment: SeenDeployment, checking: Checking): void => 
   const size = checking.show([...path, 'batching', 'max_batch_size'], wanted);
   const message = `a batch of ${size} can never fill: a replica has at most ${limit} requests (\`max_ongoing_requests\`); raise that or lower \`max_batch_size\``;
   checking.error('BATCH_NEVER_FULL', at, message);
+};
+
+const checkMultiplexing = ({ data, path }: SeenDeployment, checking: Checking): void => {
+  if (!isGiven(data.multiplexing) || !isGiven(data.model)) return;
+  const message = '`multiplexing` is for code with `loadModel(id)`; a `model` is the one that its replicas hold';
+  checking.error('NO_EFFECT', [...path, 'multiplexing'], message, 'key');
 };
 
 /** Handles and `init_args` reach the constructor in one object, so a name must not be in both. */

@@ -23,7 +23,7 @@ export const readableGraph = (graph: unknown): GraphSource | undefined => {
 
 const readableStep = (source: unknown): StepSource => {
   const step: Mapping = mappingOf(source) ?? { call: UNREADABLE, input: null };
-  const { call, split, shadow, when, retry, timeout_s: timeout, max_concurrency: concurrency, on_error: onError } = step;
+  const { call, split, shadow, when, retry, timeout_s: timeout, max_concurrency: concurrency, on_error: onError, model } = step;
   return {
     ...('call' in step ? { call: isText(call) ? call : UNREADABLE } : {}),
     ...(given(split) ? { split: readableSplit(split) } : {}),
@@ -34,6 +34,7 @@ const readableStep = (source: unknown): StepSource => {
     ...('for_each' in step ? { for_each: step.for_each } : {}),
     ...(isNumber(timeout) ? { timeout_s: timeout } : {}),
     ...(isNumber(concurrency) ? { max_concurrency: concurrency } : {}),
+    ...(isText(model) ? { model } : {}),
     ...(isMapping(onError) && 'value' in onError ? { on_error: { value: onError.value } } : {}),
   };
 };

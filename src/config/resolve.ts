@@ -5,8 +5,10 @@ import type {
   DeploymentSpec,
   DesiredState,
   LoggingSpec,
+  MultiplexingSpec,
   ResourcesSpec,
   RolloutSpec,
+  RouterSpec,
   Runnable,
   ScalingPolicySpec,
   TlsSpec,
@@ -162,6 +164,8 @@ const deploymentOf = (section: Section, application: Section, policy: ScalingPol
     requestTimeoutMs: section.millisOrNull('request_timeout_s'),
     retry: retryOf(section.section('retry'), runs),
     batching,
+    multiplexing: multiplexingOf(section),
+    requestRouterConfig: { policy: section.section('request_router_config').text<RouterSpec['policy']>('policy') },
     health: {
       periodMs: section.millis('health_check_period_s'),
       timeoutMs: section.millis('health_check_timeout_s'),
@@ -234,6 +238,15 @@ const batchingOf = (section: Section): BatchingSpec | null => {
     waitMs: batching.millis('batch_wait_timeout_s'),
     maxConcurrentBatches: batching.number('max_concurrent_batches'),
     method: batching.text('method'),
+  };
+};
+
+const multiplexingOf = (section: Section): MultiplexingSpec | null => {
+  if (!section.has('multiplexing')) return null;
+  const multiplexing = section.section('multiplexing');
+  return {
+    maxNumModelsPerReplica: multiplexing.number('max_num_models_per_replica'),
+    targetReplicasPerModel: multiplexing.number('target_replicas_per_model'),
   };
 };
 

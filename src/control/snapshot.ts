@@ -149,6 +149,8 @@ const limitsOf = (
     requestTimeoutMs: spec.requestTimeoutMs,
     retry: spec.retry,
     batching: spec.batching,
+    multiplexing: spec.multiplexing,
+    router: spec.requestRouterConfig,
     unresponsiveTimeoutMs: spec.unresponsiveTimeoutMs,
     gracefulShutdownTimeoutMs: spec.gracefulShutdownTimeoutMs,
     autoscales: spec.autoscaling !== null,

@@ -107,6 +107,7 @@ const pendingOf = (name: string, waiting: Waiting | undefined): readonly Replica
     start_time_s: null,
     version: waiting?.version ?? '',
     ongoing: 0,
+    models: null,
     reason: waiting?.reason ?? null,
     quota: null,
     memory_bytes: null,
@@ -122,6 +123,7 @@ const replicaOf = (replica: ReplicaView, load: DataPlaneLoad): ReplicaStatus => 
     start_time_s: startedAt / 1000,
     version,
     ongoing: load.replicas[id]?.ongoing ?? 0,
+    models: load.replicas[id]?.models ?? null,
     reason: reason ?? null,
     quota:
       quota === undefined

@@ -64,6 +64,8 @@ export interface ReplicaStatus {
   readonly start_time_s: number | null;
   readonly version: string;
   readonly ongoing: number;
+  /** Ids of the models that it holds, the first thousand; null where the deployment is not multiplexed. */
+  readonly models: readonly string[] | null;
   /** Why it is PENDING, or runs otherwise than the config says. */
   readonly reason: string | null;
   /** What it is held to, and by the strongest means that the machine offers. null: it has no process yet. */

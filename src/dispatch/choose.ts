@@ -1,8 +1,11 @@
 /** Which replica takes the next request. Pure. */
 
 export interface Candidate {
-  /** Requests it has been given and not answered. */
-  readonly ongoing: number;
+  /**
+   * Work that it has been given and not answered: rows of a model's batches, else requests. Replicas of one version take as long for a row
+   * as each other, so the rows say who is done first.
+   */
+  readonly load: number;
 }
 
 /** For a WebSocket: the fewest open ones count first, and among equals the least outstanding work. Otherwise as `chooseLeastLoaded`. */
@@ -32,9 +35,9 @@ export const chooseLeastLoaded = <T extends Candidate>(
   for (let step = 1; step <= candidates.length; step++) {
     const index = (after + step) % candidates.length;
     const candidate = candidates[index] as T;
-    if (candidate.ongoing < least && room(candidate) > 0) {
+    if (candidate.load < least && room(candidate) > 0) {
       best = index;
-      least = candidate.ongoing;
+      least = candidate.load;
     }
   }
   return best;

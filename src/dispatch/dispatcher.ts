@@ -3,13 +3,15 @@ import type { Socket } from 'node:net';
 import { ServeError } from '../domain/errors.ts';
 import type { CallTarget } from '../domain/graph.ts';
 import type { DeploymentMetrics } from '../domain/metrics.ts';
-import type { DataPlaneLoad, FromDataPlane, ReplicaRouting, RoutingSnapshot } from '../domain/snapshot.ts';
+import type { DataPlaneLoad, FromDataPlane, ReplicaLoad, ReplicaRouting, RoutingSnapshot } from '../domain/snapshot.ts';
 import type { Purpose } from '../protocol/accept.ts';
-import type { CallMeta, HttpHead } from '../protocol/messages.ts';
+import { type CallMeta, type HttpHead, MAX_MODEL_ID } from '../protocol/messages.ts';
 import type { FrameReader } from '../protocol/reader.ts';
+import { modelIdOf, sessionIdOf } from '../protocol/routing-headers.ts';
 import { PeerSlotTable } from '../protocol/slots.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { CLOSE_CODE } from '../protocol/websocket.ts';
+import { hashOf } from './choose-session.ts';
 import { Generation } from './generation.ts';
 import { Link, type LinkOwner } from './link.ts';
 import { LoadMeter } from './load-meter.ts';
@@ -41,6 +43,9 @@ export interface CallRequest {
   readonly exempt?: boolean;
   /** Where what this call cost is written down for the access log of the request that it serves. */
   readonly traces?: CallTrace[];
+  /** Where they are not in the headers of `http`. */
+  readonly modelId?: string | undefined;
+  readonly sessionId?: string | undefined;
 }
 
 /** Calls noted for one request in the access log; further ones are served all the same. */
@@ -147,6 +152,8 @@ export class Dispatcher implements LinkOwner {
     });
     call.movable = request.movable ?? false;
     call.traces = request.traces;
+    call.modelId = request.modelId;
+    call.sessionId = request.sessionId;
     if (request.traces !== undefined && request.traces.length < MAX_TRACES) request.traces.push(call);
     if (call.parent !== undefined) {
       call.parent.children ??= new Set();
@@ -161,6 +168,9 @@ export class Dispatcher implements LinkOwner {
       call.timer = setTimeout(() => call.abandon(timedOut()), Math.min(leftMs, MAX_TIMER_MS));
     }
     try {
+      // Headers are read only where something depends on them.
+      if (routing.multiplexing !== null) nameModel(call);
+      if (routing.router.policy === 'session') nameSession(call);
       if (this.#bufferedBytes > this.#maxBufferedBytes) {
         throw new ServeError(
           'QUEUE_FULL',
@@ -235,8 +245,9 @@ export class Dispatcher implements LinkOwner {
     const deployments: Record<string, { queued: number; ongoing: number; websockets: number }> = {};
     for (const [key, queue] of this.#queues)
       deployments[key] = { queued: queue.queued, ongoing: queue.ongoing, websockets: queue.openSockets };
-    const replicas: Record<string, { ongoing: number }> = {};
-    for (const [id, link] of this.#links) replicas[id] = { ongoing: link.ongoing };
+    const replicas: Record<string, ReplicaLoad> = {};
+    for (const [id, { ongoing, modelIds }] of this.#links)
+      replicas[id] = modelIds === undefined ? { ongoing } : { ongoing, models: modelIds };
     return {
       ongoing: Object.values(deployments).reduce((sum, each) => sum + each.queued + each.ongoing, 0),
       deployments,
@@ -296,6 +307,9 @@ export class Dispatcher implements LinkOwner {
     }
     const generation = declared.application === application ? from : this.#generations.get(declared.application);
     if (generation === undefined) return refuse(`there is no application ${declared.application}`);
+    const { modelId, sessionId } = meta;
+    if (!isIdOrNone(modelId) || !isIdOrNone(sessionId))
+      return refuse('expected `modelId` and `sessionId` to be texts that are not empty');
     const own = typeof meta.timeoutMs === 'number' ? this.#now() + meta.timeoutMs : Number.POSITIVE_INFINITY;
     const over = () => children.delete(id);
     const call = this.call({
@@ -307,6 +321,8 @@ export class Dispatcher implements LinkOwner {
       deadlineAt: Math.min(parent?.deadlineAt ?? Number.POSITIVE_INFINITY, own),
       parent,
       traces: parent?.traces,
+      modelId,
+      sessionId,
       sink: {
         result: (result) => {
           over();
@@ -427,6 +443,22 @@ const isIngress = (generation: Generation, link: Link): boolean => {
   if (ingress.kind !== 'deployment' || `${application}/${ingress.deployment}` !== link.deployment) return false;
   const version = generation.deployment(ingress.deployment)?.version;
   return version !== undefined && link.serves(version);
+};
+
+/** As a replica sends it: it may be anything. */
+const isIdOrNone = (id: unknown): boolean => id === undefined || (typeof id === 'string' && id !== '');
+
+/** @throws ServeError INVALID_INPUT when the id is longer than one may be */
+const nameModel = (call: PendingCall): void => {
+  call.modelId ??= call.http === undefined ? undefined : modelIdOf(call.http.headers);
+  const length = call.modelId?.length ?? 0;
+  if (length > MAX_MODEL_ID)
+    throw new ServeError('INVALID_INPUT', `expected a model id of at most ${MAX_MODEL_ID} characters, got ${length}`);
+};
+
+const nameSession = (call: PendingCall): void => {
+  call.sessionId ??= call.http === undefined ? undefined : sessionIdOf(call.http.headers);
+  if (call.sessionId !== undefined) call.sessionHash = hashOf(call.sessionId);
 };
 
 const takeOver = (call: PendingCall, generation: Generation): true => {

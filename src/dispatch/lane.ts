@@ -8,6 +8,8 @@ export class Lane {
   readonly key: string;
   readonly version: string;
   readonly form: LaneForm;
+  /** All its members are for this multiplexed model; undefined: for none. */
+  readonly modelId: string | undefined;
   /** Of suspects: each runs with a replica to itself. */
   readonly alone: boolean;
   /** Of WebSockets: the replica is chosen by those that it has open. */
@@ -20,11 +22,12 @@ export class Lane {
   /** Monotonic milliseconds; of no meaning without a timer. */
   timerAt = 0;
 
-  constructor(key: string, version: string, form: LaneForm, alone: boolean, sockets = false) {
+  constructor(key: string, version: string, form: LaneForm, alone: boolean, modelId?: string, sockets = false) {
     this.key = key;
     this.version = version;
     this.form = form;
     this.alone = alone;
+    this.modelId = modelId;
     this.sockets = sockets;
   }
 
@@ -71,8 +74,7 @@ export class Lane {
 
   /** Arrival of the oldest; Infinity when empty. */
   get oldest(): number {
-    for (const call of this) return call.arrivedAt;
-    return Number.POSITIVE_INFINITY;
+    return this.first?.arrivedAt ?? Number.POSITIVE_INFINITY;
   }
 
   *[Symbol.iterator](): Generator<PendingCall> {
@@ -85,7 +87,7 @@ export class Lane {
   /** Removes the first. Undefined when empty. */
   shift(): PendingCall | undefined {
     while (this.#head < this.#calls.length) {
-      const call = this.#calls[this.#head] as PendingCall;
+      const call = this.#calls[this.#head];
       // What has left must not be kept alive from here.
       this.#calls[this.#head] = undefined;
       this.#head += 1;
@@ -96,12 +98,35 @@ export class Lane {
         this.#calls.splice(0, this.#head);
         this.#head = 0;
       }
-      if (this.#holds(call)) {
+      if (call !== undefined && this.#holds(call)) {
         this.#size -= 1;
         return call;
       }
     }
     return undefined;
+  }
+
+  /** The oldest. */
+  get first(): PendingCall | undefined {
+    for (let index = this.#head; index < this.#calls.length; index++) {
+      const call = this.#calls[index];
+      if (call !== undefined && this.#holds(call)) return call;
+    }
+    return undefined;
+  }
+
+  /** Removes the oldest of those that fit, wherever they stand. */
+  takeThose(count: number, fits: (call: PendingCall) => boolean): PendingCall[] {
+    const taken: PendingCall[] = [];
+    for (let index = this.#head; index < this.#calls.length && taken.length < count; index++) {
+      const call = this.#calls[index];
+      if (call === undefined || !this.#holds(call) || !fits(call)) continue;
+      this.#calls[index] = undefined;
+      this.#size -= 1;
+      taken.push(call);
+    }
+    if (this.#calls.length > 64 && this.#calls.length > 4 * this.#size) this.#compact();
+    return taken;
   }
 
   take(count: number): PendingCall[] {

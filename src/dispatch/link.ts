@@ -4,11 +4,13 @@ import type { BatchingSpec } from '../domain/desired.ts';
 import { errorFromShape, ServeError, shapeOfError } from '../domain/errors.ts';
 import type { DeploymentRouting } from '../domain/snapshot.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
-import type { CallMember, CallMeta, HttpAnswerHead, HttpHead, WelcomeMeta } from '../protocol/messages.ts';
+import type { CallMember, CallMeta, HttpAnswerHead, HttpHead, ModelLimitMeta, WelcomeMeta } from '../protocol/messages.ts';
 import type { FrameReader } from '../protocol/reader.ts';
 import { SlotTable } from '../protocol/slots.ts';
 import type { Segment, WireValue } from '../protocol/value.ts';
 import { FrameWriter } from '../protocol/writer.ts';
+import { hashOf } from './choose-session.ts';
+import { HeldModels } from './held-models.ts';
 import type { LaneForm } from './lane.ts';
 import type { PendingCall } from './pending.ts';
 import { Socket as ClientSocket } from './socket.ts';
@@ -50,6 +52,9 @@ export class Link {
   readonly replica: string;
   readonly deployment: string;
   readonly version: string;
+  /** Of its id: where sessions stick. */
+  readonly hash: number;
+  readonly #models = new HeldModels();
   /** Versions whose requests it takes beside its own. */
   also: readonly string[] = [];
   /** It takes the short form of a CALL. */
@@ -68,6 +73,7 @@ export class Link {
   /** WebSockets that it has taken, by the id of their call. */
   readonly #sockets = new Map<number, ClientSocket>();
   #batches = 0;
+  #load = 0;
   /** How long its batches take of late. */
   #runMs = Number.POSITIVE_INFINITY;
   #closed = false;
@@ -87,6 +93,7 @@ export class Link {
     this.replica = identity.replica;
     this.deployment = identity.deployment;
     this.version = identity.version;
+    this.hash = hashOf(identity.replica);
     this.#brief = identity.brief;
     this.websockets = identity.websockets;
     this.#socket = socket;
@@ -123,6 +130,35 @@ export class Link {
   /** It has nothing that its end would cut. */
   get idle(): boolean {
     return this.#outgoing.size === 0 && this.#sockets.size === 0;
+  }
+
+  /** Outstanding work: rows of what it was given and has not answered. */
+  get load(): number {
+    return this.#load;
+  }
+
+  /** How many models it holds. */
+  get models(): number {
+    return this.#models.count;
+  }
+
+  /** undefined: it was never told to hold any. */
+  get modelIds(): readonly string[] | undefined {
+    return this.#models.isAsked ? this.#models.ids : undefined;
+  }
+
+  holdsModel(id: string): boolean {
+    return this.#models.has(id);
+  }
+
+  /** Whether a request for a model would begin at once, as far as models go. */
+  hasPlaceFor(id: string, most: number): boolean {
+    return this.#models.hasPlaceFor(id, most);
+  }
+
+  /** How many models it may hold from now on. */
+  allowModels(max: number): void {
+    if (this.#models.allow(max)) this.#writer.write(encodeFrame(FRAME.MODELS, { max } satisfies ModelLimitMeta));
   }
 
   /** Whether it may be given requests of a version. */
@@ -181,6 +217,8 @@ export class Link {
       call.link = this;
       call.replica = this.replica;
       call.id = this.#outgoing.add({ call, batch });
+      this.#load += call.rows;
+      if (call.modelId !== undefined) this.#models.given(call.modelId);
     }
     const first = calls[0] as PendingCall;
     if (this.#brief && form !== 'rows' && !first.spread && calls.every(isFromHttp)) {
@@ -203,6 +241,8 @@ export class Link {
         n: form === 'items' ? call.value.segments.length : undefined,
         rows: form === 'rows' ? call.rows : undefined,
         http: call.http,
+        modelId: call.http === undefined ? call.modelId : undefined,
+        sessionId: call.http === undefined ? call.sessionId : undefined,
       }),
     );
     const meta: CallMeta = { method: first.method, calls: members, form, spread: first.spread || undefined };
@@ -389,6 +429,8 @@ export class Link {
         return this.#socketOf(meta)?.message(frame);
       case FRAME.CLOSE:
         return this.#socketOf(meta)?.close(frame);
+      case FRAME.MODELS:
+        return this.#models.take(meta);
       case FRAME.PONG: {
         const wasLate = this.lateMs > LATE_MS;
         this.#pingedAt = undefined;
@@ -466,6 +508,8 @@ export class Link {
       if (this.#outgoing.size === 0) this.exclusive = false;
       entry.batch.open -= 1;
       const { call } = entry;
+      this.#load -= call.rows;
+      if (call.modelId !== undefined) this.#models.answered(call.modelId);
       const ms = Number.isFinite(workMs) ? (workMs as number) : this.#now() - call.sentAt;
       call.workMs += ms;
       if (entry.batch.open === 0) {

@@ -49,6 +49,11 @@ export class PendingCall implements CallTrace {
   /** An ingress request: moves to the next generation as long as no replica has begun it. */
   movable = false;
   version: string;
+  /** The multiplexed model that it is for; always undefined where the deployment is called over HTTP and not multiplexed. */
+  modelId: string | undefined;
+  sessionId: string | undefined;
+  /** Of its session, where sessions stick. */
+  sessionHash: number | undefined;
   lane: Lane | undefined;
   rows = 1;
   maxCompany = Number.POSITIVE_INFINITY;

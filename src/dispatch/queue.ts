@@ -8,6 +8,8 @@ import type { HttpAnswerHead } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { decideBatch } from './batch.ts';
 import { chooseForSocket, chooseLeastLoaded } from './choose.ts';
+import { chooseForModel } from './choose-model.ts';
+import { chooseForSession } from './choose-session.ts';
 import { DeploymentCounts } from './counts.ts';
 import { Lane, type LaneForm } from './lane.ts';
 import type { Link } from './link.ts';
@@ -19,6 +21,9 @@ const MAX_DEATHS_ALONE = 2;
 
 /** Lanes that are kept although nothing waits in them. */
 const MAX_EMPTY_LANES = 32;
+
+/** Lanes in which requests for multiplexed models wait: clients make up the ids, and each lane is looked at when a place comes free. */
+const MAX_LANES = 1000;
 
 export class DeploymentQueue {
   /** `application/Deployment`. */
@@ -87,6 +92,7 @@ export class DeploymentQueue {
   /** New limits are in force at once; what waits stays, except where nothing will ever come. */
   configure(routing: DeploymentRouting): void {
     this.#routing = routing;
+    for (const link of this.#links) this.#tellModels(link);
     if (routing.refuse !== null) this.refuseAll(routing.version, routing.refuse);
     this.pump();
   }
@@ -94,7 +100,13 @@ export class DeploymentQueue {
   attach(link: Link): void {
     if (this.#links.includes(link)) return;
     this.#links.push(link);
+    this.#tellModels(link);
     this.pump();
+  }
+
+  /** Before its first call: what it may load is known when it is asked for a model. */
+  #tellModels(link: Link): void {
+    link.allowModels(this.#routing.multiplexing?.maxNumModelsPerReplica ?? 0);
   }
 
   detach(link: Link): void {
@@ -109,19 +121,37 @@ export class DeploymentQueue {
     if (refuse !== null && call.version === this.#routing.version)
       throw new ServeError('UNAVAILABLE', refuse, { retryAfterS: 1 });
     if (this.#links.length === 0) this.#onUnserved(this);
-    if (!exempt && maxQueuedRequests >= 0 && this.#queued >= maxQueuedRequests + this.#room(call.version)) {
+    if (!exempt && maxQueuedRequests >= 0 && this.#queued >= maxQueuedRequests + this.#room(call.version, call.modelId)) {
       throw new ServeError(
         'QUEUE_FULL',
         `Request dropped due to backpressure (num_queued_requests=${this.#queued}, max_queued_requests=${maxQueuedRequests}).`,
         { status: backpressure.statusCode, retryAfterS: backpressure.retryAfterS },
       );
     }
-    this.#laneOf(call).push(call);
+    const lane = this.#laneOf(call);
+    if (lane.modelId !== undefined && lane.size === 0 && this.#lanes.size > MAX_LANES) this.#refuseLane(lane);
+    lane.push(call);
     this.#queued += 1;
     this.#onBuffered(call.bytes);
     // Requests that arrive in one turn may share a batch; where nothing is batched there is nothing to wait for.
-    if (this.#routing.batching === null) this.pump();
-    else this.#pumpSoon();
+    if (this.#routing.batching !== null) this.#pumpSoon();
+    else if (lane.modelId === undefined || this.#waitsAlone()) this.pump();
+    // What waits for other models could not run before either.
+    else this.#pumpLane(lane, undefined);
+  }
+
+  /** @throws ServeError QUEUE_FULL when requests for too many models wait already */
+  #refuseLane(lane: Lane): void {
+    this.#sweep();
+    if (this.#lanes.size < MAX_LANES) return void this.#lanes.set(lane.key, lane);
+    const { statusCode, retryAfterS } = this.#routing.backpressure;
+    const message = `Request dropped due to backpressure: requests for ${MAX_LANES} models wait already.`;
+    throw new ServeError('QUEUE_FULL', message, { status: statusCode, retryAfterS });
+  }
+
+  #waitsAlone(): boolean {
+    for (const lane of this.#lanes.values()) if (lane.alone && lane.size > 0) return true;
+    return false;
   }
 
   /** Takes a queued request out, for good: it was cancelled or its time is over. The caller marks it done. */
@@ -198,26 +228,25 @@ export class DeploymentQueue {
     const { batching } = this.#routing;
     while (lane.size > 0) {
       const fills = batching !== null && !lane.alone && lane.size >= batching.maxBatchSize;
-      const choose = lane.sockets ? chooseForSocket : chooseLeastLoaded;
-      const chosen = choose(
-        this.#links,
-        (link) =>
-          !link.serves(lane.version) ||
-          link === reserved ||
-          (lane.alone && link.ongoing > 0) ||
-          (lane.sockets && !link.websockets)
-            ? 0
-            : link.room(this.#routing, lane.form !== 'one', fills),
-        this.#lastChosen,
+      const chosen = this.#choose(lane, (link) =>
+        !link.serves(lane.version) || link === reserved || (lane.alone && link.ongoing > 0) || (lane.sockets && !link.websockets)
+          ? 0
+          : link.room(this.#routing, lane.form !== 'one', fills),
       );
       if (chosen === undefined) return;
       const link = this.#links[chosen] as Link;
       const now = this.#now();
       let take = 1;
       let reason: 'full' | 'idle' | 'window' | undefined;
+      const fits = lane.form === 'one' || lane.alone ? undefined : this.#companions(lane);
       if (lane.alone) link.exclusive = true;
       else if (lane.form !== 'one' && batching !== null) {
-        const decision = decideBatch(lane, batching, link.room(this.#routing, true, fills), now);
+        const decision = decideBatch(
+          fits === undefined ? lane : filtered(lane, fits),
+          batching,
+          link.room(this.#routing, true, fills),
+          now,
+        );
         if ('until' in decision) {
           this.#lookAgain(lane, decision.until - now);
           return;
@@ -226,7 +255,7 @@ export class DeploymentQueue {
         reason = decision.reason;
       }
       this.#lastChosen = chosen;
-      const calls = lane.take(take);
+      const calls = fits === undefined ? lane.take(take) : lane.takeThose(take, fits);
       let rows = 0;
       for (const call of calls) {
         this.#left(call);
@@ -243,6 +272,37 @@ export class DeploymentQueue {
     }
     // One lane for each shape that ever came would be a leak; the few that go on coming are kept.
     if (this.#lanes.size > MAX_EMPTY_LANES) this.#sweep();
+  }
+
+  /** Index of the replica that takes the head of a lane. */
+  #choose(lane: Lane, room: (link: Link) => number): number | undefined {
+    const { multiplexing, router } = this.#routing;
+    const { modelId, version } = lane;
+    if (modelId !== undefined && multiplexing !== null) {
+      return chooseForModel(
+        this.#links,
+        (link) => link.serves(version) && link.holdsModel(modelId),
+        multiplexing,
+        (link) => (link.hasPlaceFor(modelId, multiplexing.maxNumModelsPerReplica) ? room(link) : 0),
+        this.#lastChosen,
+      );
+    }
+    if (router.policy === 'session') {
+      const session = lane.first?.sessionHash;
+      if (session !== undefined) return chooseForSession(this.#links, session, (link) => room(link) > 0);
+    }
+    return (lane.sockets ? chooseForSocket : chooseLeastLoaded)(this.#links, room, this.#lastChosen);
+  }
+
+  /** Where sessions stick, those that may share a batch with the head of a lane: whose replica is the same. undefined: all. */
+  #companions(lane: Lane): ((call: PendingCall) => boolean) | undefined {
+    if (this.#routing.router.policy !== 'session' || lane.modelId !== undefined) return undefined;
+    const serves = (link: Link) => link.accepting && link.serves(lane.version);
+    const homeOf = ({ sessionHash }: PendingCall) =>
+      sessionHash === undefined ? undefined : chooseForSession(this.#links, sessionHash, serves);
+    const first = lane.first;
+    const home = first === undefined ? undefined : homeOf(first);
+    return (call) => homeOf(call) === home;
   }
 
   /** A result for one or, split by rows, for all members of a batch. */
@@ -351,12 +411,14 @@ export class DeploymentQueue {
     }
   }
 
-  /** How many more requests of a version the replicas could take at this moment. */
-  #room(version: string): number {
+  /** How many more requests of a version, and for a model, the replicas could take at this moment. */
+  #room(version: string, modelId?: string): number {
     let room = 0;
-    const { batching } = this.#routing;
+    const { batching, multiplexing } = this.#routing;
     for (const link of this.#links) {
       if (!link.serves(version)) continue;
+      if (modelId !== undefined && multiplexing !== null && !link.hasPlaceFor(modelId, multiplexing.maxNumModelsPerReplica))
+        continue;
       const each = link.room(this.#routing, batching !== null);
       // A replica with room for many takes as many as its free batches hold.
       room += Math.max(0, batching === null ? each : Math.min(each, batching.maxBatchSize * link.freeBatches(batching)));
@@ -381,7 +443,8 @@ export class DeploymentQueue {
 
   /** The lane that a call belongs to. */
   #laneOf(call: PendingCall): Lane {
-    const { batching, kind } = this.#routing;
+    const { batching, kind, multiplexing } = this.#routing;
+    const modelId = multiplexing === null ? undefined : call.modelId;
     let form: LaneForm = 'one';
     let shape = '';
     if (batching !== null) {
@@ -398,12 +461,12 @@ export class DeploymentQueue {
       }
     }
     const socket = call.socketSink !== undefined;
-    const plain = form === 'one' && !call.suspect && !socket;
+    const plain = form === 'one' && !call.suspect && !socket && modelId === undefined;
     if (plain && this.#plain?.version === call.version) return this.#plain;
-    const key = `${call.suspect ? 'alone' : ''}${socket ? 'socket' : ''}\n${call.version}\n${form}\n${shape}`;
+    const key = `${call.suspect ? 'alone' : ''}${socket ? 'socket' : ''}\n${call.version}\n${form}\n${shape}${modelId === undefined ? '' : `\n${modelId}`}`;
     let lane = this.#lanes.get(key);
     if (lane === undefined) {
-      lane = new Lane(key, call.version, form, call.suspect, socket);
+      lane = new Lane(key, call.version, form, call.suspect, modelId, socket);
       this.#lanes.set(key, lane);
     }
     if (plain) this.#plain = lane;
@@ -444,4 +507,8 @@ export class DeploymentQueue {
       this.pump();
     }, delayMs);
   }
+}
+
+function* filtered(lane: Lane, fits: (call: PendingCall) => boolean): Generator<PendingCall> {
+  for (const call of lane) if (fits(call)) yield call;
 }

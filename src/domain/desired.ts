@@ -127,6 +127,9 @@ export interface DeploymentSpec {
   readonly requestTimeoutMs: number | null;
   readonly retry: { readonly maxAttempts: number; readonly backoffMs: number; readonly idempotent: boolean };
   readonly batching: BatchingSpec | null;
+  /** null: its code is given no models by id. */
+  readonly multiplexing: MultiplexingSpec | null;
+  readonly requestRouterConfig: RouterSpec;
   readonly health: { readonly periodMs: number; readonly timeoutMs: number; readonly failureThreshold: number };
   readonly unresponsiveTimeoutMs: number;
   readonly startupTimeoutMs: number;
@@ -153,6 +156,17 @@ export interface DeploymentSpec {
 export interface RolloutSpec {
   readonly maxSurge: { readonly share: number } | { readonly replicas: number };
   readonly maxUnavailable: { readonly share: number } | { readonly replicas: number };
+}
+
+/** `multiplexing`: many models in one replica. */
+export interface MultiplexingSpec {
+  readonly maxNumModelsPerReplica: number;
+  readonly targetReplicasPerModel: number;
+}
+
+/** `request_router_config`: how a replica is chosen. */
+export interface RouterSpec {
+  readonly policy: 'least_loaded' | 'session';
 }
 
 export interface BatchingSpec {

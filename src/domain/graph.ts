@@ -66,6 +66,8 @@ export interface GraphStep {
   readonly maxConcurrency: number | undefined;
   /** `on_error: {value}`: what stands for the answer of a call that fails (with `for_each` of that item's); undefined = the request fails. */
   readonly onError: { readonly value: Json } | undefined;
+  /** Which multiplexed model the call is for; undefined: for none. */
+  readonly model: Expression | undefined;
   /** Names of the steps this one refers to. */
   readonly needs: readonly string[];
 }

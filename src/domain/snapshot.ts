@@ -1,5 +1,5 @@
 /** The one value in which control plane and data plane meet: what may be served, by whom, under which limits. Swapped whole. */
-import type { BatchingSpec, Ingress, ProxySpec } from './desired.ts';
+import type { BatchingSpec, Ingress, MultiplexingSpec, ProxySpec, RouterSpec } from './desired.ts';
 import type { CallTarget } from './graph.ts';
 import type { HttpDriver } from './listener.ts';
 import type { DataPlaneMetrics } from './metrics.ts';
@@ -48,6 +48,8 @@ export interface DeploymentRouting {
   readonly requestTimeoutMs: number | null;
   readonly retry: { readonly maxAttempts: number; readonly backoffMs: number; readonly idempotent: boolean };
   readonly batching: BatchingSpec | null;
+  readonly multiplexing: MultiplexingSpec | null;
+  readonly router: RouterSpec;
   readonly unresponsiveTimeoutMs: number;
   readonly gracefulShutdownTimeoutMs: number;
   /** Its load is measured and reported. */
@@ -110,9 +112,15 @@ export interface DataPlaneLoad {
   readonly deployments: Readonly<
     Record<string, { readonly queued: number; readonly ongoing: number; readonly websockets?: number }>
   >;
-  readonly replicas: Readonly<Record<string, { readonly ongoing: number }>>;
+  readonly replicas: Readonly<Record<string, ReplicaLoad>>;
   /** By `application/step`. */
   readonly shadows?: Readonly<Record<string, ShadowCounts>>;
+}
+
+export interface ReplicaLoad {
+  readonly ongoing: number;
+  /** Ids of the models that it holds, the first thousand; absent where it is not multiplexed. */
+  readonly models?: readonly string[];
 }
 
 /** What became of the copies that a step's shadow was to get. `skipped`: there was no idle slot, or an answer that cannot be compared. */

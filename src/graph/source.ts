@@ -27,6 +27,7 @@ export interface StepSource {
   timeout_s?: number;
   on_error?: 'fail' | { value: unknown };
   max_concurrency?: number;
+  model?: string;
 }
 
 export interface KnownApplication {

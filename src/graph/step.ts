@@ -85,6 +85,21 @@ export const targetOf = (state: RunState, step: GraphStep, request: RequestScope
 };
 
 /**
+ * The multiplexed model that a step's calls are for; undefined: for none, also where the reference is to nothing.
+ * @throws ServeError INVALID_INPUT when it is no text
+ */
+export const modelOf = (state: RunState, step: GraphStep, request: RequestScope): string | undefined => {
+  if (step.model === undefined) return undefined;
+  const value = evaluate(step.model, { request, steps: state.results });
+  if (value.json === null || value.json === '') return undefined;
+  if (typeof value.json === 'string') return value.json;
+  throw new ServeError(
+    'INVALID_INPUT',
+    `\`model\` of the step \`${step.name}\`: expected the id of a model, got ${describe(value)}`,
+  );
+};
+
+/**
  * The items of the list that `for_each` gave, each with its own segments only.
  * @throws ServeError naming the step when it is no list: INVALID_INPUT where it came from the request, else USER_ERROR
  */

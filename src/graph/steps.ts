@@ -70,7 +70,11 @@ const compileStep = (
   if (source.max_concurrency !== undefined && forEach === undefined) {
     report('NO_EFFECT', [...path, 'max_concurrency'], '`max_concurrency` does nothing without `for_each`', 'warning');
   }
-  const used = [input, forEach, call.split?.stickyBy, ...(when === undefined ? [] : valuesIn(when))].filter(
+  const model =
+    source.model === undefined
+      ? undefined
+      : compileExpression(source.model, [...path, 'model'], { ...names, item: false }, report);
+  const used = [input, forEach, model, call.split?.stickyBy, ...(when === undefined ? [] : valuesIn(when))].filter(
     (each) => each !== undefined,
   );
   return {
@@ -86,6 +90,7 @@ const compileStep = (
     timeoutMs: source.timeout_s === undefined ? undefined : source.timeout_s * 1000,
     maxConcurrency: source.max_concurrency,
     onError: value === undefined ? undefined : { value },
+    model,
     needs: [...new Set(used.flatMap(stepsIn))],
   };
 };

@@ -41,6 +41,7 @@ export const FRAME = {
   SOCKET: 41,
   MESSAGE: 42,
   CLOSE: 43,
+  MODELS: 56,
 } as const;
 
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];

@@ -67,6 +67,9 @@ export interface CallMember {
   /** Stacked members: its size on axis 0. */
   readonly rows?: number;
   readonly http?: HttpHead;
+  /** Of a call that does not come from HTTP, whose headers say them. */
+  readonly modelId?: string;
+  readonly sessionId?: string;
 }
 
 export interface CallMeta {
@@ -83,7 +86,23 @@ export interface CallMeta {
   readonly parent?: number;
   readonly handle?: string;
   readonly timeoutMs?: number;
+  readonly modelId?: string;
+  readonly sessionId?: string;
 }
+
+/** Daemon → replica, before its first call and at each change: how many models it may hold. 0: none by id. */
+export interface ModelLimitMeta {
+  readonly max: number;
+}
+
+/** Replica → daemon, once it was told a limit: which models it holds from now on (also while they load), and which no more. */
+export interface ModelsMeta {
+  readonly added?: readonly string[];
+  readonly removed?: readonly string[];
+}
+
+/** Of a model's id, in UTF-16 units. */
+export const MAX_MODEL_ID = 256;
 
 /** What an application that is built in code consists of; answers a START with `runs.kind: application`. */
 export interface ApplicationMeta {

@@ -5,7 +5,7 @@ import type { CallTrace, PendingCall, Sink } from '../dispatch/pending.ts';
 import { ServeError } from '../domain/errors.ts';
 import type { CallTarget, Graph, GraphStep, Shadow } from '../domain/graph.ts';
 import { jsonNode, listNode, type RequestScope } from '../graph/evaluate.ts';
-import { finish, inputsOf, isDone, outputOf, type RunState, ready, start, targetOf } from '../graph/step.ts';
+import { finish, inputsOf, isDone, modelOf, outputOf, type RunState, ready, start, targetOf } from '../graph/step.ts';
 import { nodeOf, type ValueNode, type WireValue, wireOf } from '../protocol/value.ts';
 import type { RetryBudgets } from './retry-budget.ts';
 import type { Shadows } from './shadow.ts';
@@ -15,6 +15,8 @@ export interface GraphRequest {
   readonly generation: Generation;
   readonly scope: RequestScope;
   readonly requestId: string;
+  /** That of the client: each step's call is in it. */
+  readonly sessionId: string | undefined;
   /** Monotonic milliseconds; Infinity: none. */
   readonly deadlineAt: number;
   readonly traces: CallTrace[];
@@ -30,6 +32,7 @@ export interface GraphRequest {
 interface StepCall {
   readonly target: CallTarget;
   readonly input: ValueNode;
+  readonly modelId: string | undefined;
   readonly deadlineAt: number;
   readonly exempt: boolean;
   readonly done: (value: ValueNode) => void;
@@ -107,6 +110,7 @@ export class GraphRun {
       return this.#advance();
     }
     const target = targetOf(this.#state, step, scope, this.#request.random());
+    const modelId = modelOf(this.#state, step, scope);
     const results: (ValueNode | undefined)[] = new Array(inputs.length);
     const deadlineAt = Math.min(
       this.#request.deadlineAt,
@@ -138,6 +142,7 @@ export class GraphRun {
         this.#try(step, 1, {
           target,
           input,
+          modelId,
           deadlineAt,
           // Items of one request behind its first are its own queue, here: they are not refused for each other's sake.
           exempt: open > 1,
@@ -183,11 +188,11 @@ export class GraphRun {
     this.#call(step, { ...call, failed });
   }
 
-  #call(step: GraphStep, { target, input, deadlineAt, exempt, done, failed }: StepCall): void {
-    const { requestId, traces } = this.#request;
+  #call(step: GraphStep, { target, input, modelId, deadlineAt, exempt, done, failed }: StepCall): void {
+    const { requestId, traces, sessionId } = this.#request;
     const own = this.#generationOf(target);
     if (own === undefined) return failed(new ServeError('UNAVAILABLE', `Application ${target.application} is not there.`));
-    const compare = step.shadow === undefined ? undefined : this.#shadow(step.name, step.shadow, input, deadlineAt);
+    const compare = step.shadow === undefined ? undefined : this.#shadow(step.name, step.shadow, input, modelId, deadlineAt);
     let call: PendingCall | undefined;
     const over = () => {
       if (call !== undefined) this.#calls.delete(call);
@@ -215,7 +220,19 @@ export class GraphRun {
         this.#guard(() => done(listNode(chunks)));
       },
     };
-    call = this.#dispatcher.call({ generation: own, target, requestId, value: wireOf(input), deadlineAt, sink, traces, exempt });
+    const value = wireOf(input);
+    call = this.#dispatcher.call({
+      generation: own,
+      target,
+      requestId,
+      value,
+      deadlineAt,
+      sink,
+      traces,
+      exempt,
+      modelId,
+      sessionId,
+    });
     if (call !== undefined && call.state !== 'done') this.#calls.add(call);
   }
 
@@ -229,6 +246,7 @@ export class GraphRun {
     step: string,
     shadow: Shadow,
     input: ValueNode,
+    modelId: string | undefined,
     deadlineAt: number,
   ): ((value: WireValue | undefined) => void) | undefined {
     const { generation, requestId, shadows } = this.#request;
@@ -254,6 +272,7 @@ export class GraphRun {
         },
       },
       exempt: true,
+      modelId,
     });
     return answered;
   }

@@ -7,6 +7,7 @@ import { ServeError } from '../domain/errors.ts';
 import type { ApplicationRouting, RoutingSnapshot } from '../domain/snapshot.ts';
 import { answerOfWire, headerOf } from '../protocol/http-value.ts';
 import type { HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
+import { sessionIdOf } from '../protocol/routing-headers.ts';
 import type { WireValue } from '../protocol/value.ts';
 import type { AccessRecord } from './access-log.ts';
 import { errorAnswer } from './error-answer.ts';
@@ -242,6 +243,7 @@ class IngressRequest implements Sink {
         generation,
         scope: requestScope(head, body),
         requestId: this.#id,
+        sessionId: sessionIdOf(head.headers),
         deadlineAt,
         traces: this.#traces,
         random: Math.random,

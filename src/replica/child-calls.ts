@@ -52,6 +52,8 @@ export class ChildCalls {
         handle,
         parent: currentCall.getStore(),
         spread: args.length > 1 || undefined,
+        modelId: options.modelId,
+        sessionId: options.sessionId,
         timeoutMs: options.timeoutS === undefined ? undefined : options.timeoutS * 1000,
       };
       this.#write(encodeFrame(FRAME.CALL, meta, [value.skeleton], value.segments.map(outgoing)));

@@ -3,8 +3,10 @@ import { createRequire } from 'node:module';
 import type { Logger } from 'pino';
 import { headerOf } from '../protocol/http-value.ts';
 import type { HttpHead } from '../protocol/messages.ts';
+import { modelIdOf, sessionIdOf } from '../protocol/routing-headers.ts';
 import type { CallContext, DeploymentContext, RequestInfo } from '../sdk/index.ts';
 import type { IncomingCall } from './engine.ts';
+import type { Models, ModelUse } from './models.ts';
 
 export class ReplicaContext implements DeploymentContext {
   readonly application: string;
@@ -47,11 +49,40 @@ export class ReplicaContext implements DeploymentContext {
 export class RunningCall implements CallContext {
   readonly #replica: ReplicaContext;
   readonly #call: IncomingCall;
+  readonly #models: Models;
   #request: RequestInfo | undefined;
+  #use: Promise<ModelUse> | undefined;
+  #over = false;
 
-  constructor(replica: ReplicaContext, call: IncomingCall) {
+  constructor(replica: ReplicaContext, call: IncomingCall, models: Models) {
     this.#replica = replica;
     this.#call = call;
+    this.#models = models;
+  }
+
+  get modelId(): string | undefined {
+    const { http, modelId } = this.#call;
+    return http === undefined ? modelId : modelIdOf(http.headers);
+  }
+
+  get sessionId(): string | undefined {
+    const { http, sessionId } = this.#call;
+    return http === undefined ? sessionId : sessionIdOf(http.headers);
+  }
+
+  async model<M>(): Promise<M> {
+    if (this.#over) throw new TypeError('`context.model()` was called after the call was answered: ask for the model before');
+    this.#use ??= this.#models.use(this.modelId, () => this.#call.signal);
+    return (await this.#use).model as M;
+  }
+
+  /** The call has been answered: what it used may go. */
+  close(): void {
+    this.#over = true;
+    this.#use?.then(
+      (use) => use.release(),
+      () => {},
+    );
   }
 
   get application(): string {

@@ -14,6 +14,9 @@ export interface IncomingCall {
   readonly spread: boolean;
   readonly rows: number;
   readonly http: HttpHead | undefined;
+  /** Of a call that does not come from HTTP, whose headers say them. */
+  readonly modelId?: string | undefined;
+  readonly sessionId?: string | undefined;
   /** Nobody waits for its answer any more. */
   readonly cancelled: boolean;
   /** Built on first use. */

@@ -12,6 +12,7 @@ import { ReplicaContext } from './context.ts';
 import type { Engine } from './engine.ts';
 import { exportOf, startModule } from './engines/module.ts';
 import { startOnnx } from './engines/onnx.ts';
+import { Models } from './models.ts';
 import { Runner } from './runner.ts';
 
 const MAX_CONTROL_FRAME_BYTES = 64 * 1024 * 1024;
@@ -115,14 +116,16 @@ class Replica {
     const calls = new ChildCalls();
     const data = await open(this.#dataPath);
     data.on('error', vanish);
-    const runner = new Runner(data, calls);
+    const models = new Models((model, error) => context.log.error({ model, err: error }, 'a model could not be unloaded'));
+    const runner = new Runner(data, calls, models);
     this.#runner = runner;
     await runner.begin({ ...this.#hello, brief: true, websockets: true } satisfies HelloMeta);
     data.on('close', vanish);
     const begun = await open(this.#dataPath);
     begun.on('error', vanish);
     await runner.openBegun(begun, { ...this.#hello, link: 'begun' } satisfies HelloMeta);
-    const engine = run.runs.kind === 'model' ? await startOnnx(run, runner) : await startModule(run, context, calls, runner);
+    const engine =
+      run.runs.kind === 'model' ? await startOnnx(run, runner) : await startModule(run, context, calls, runner, models);
     this.#engine = engine;
     // One that is not healthy from the start must not get a single request.
     await engine.check();

@@ -24,6 +24,7 @@ import { CLOSE_CODE, segmentOf } from '../protocol/websocket.ts';
 import { FrameWriter } from '../protocol/writer.ts';
 import type { ChildCalls } from './child-calls.ts';
 import type { Engine, IncomingBatch, IncomingCall, Reply } from './engine.ts';
+import type { Models } from './models.ts';
 import { ReplicaSocket } from './socket.ts';
 
 const NO_BYTES = new Uint8Array(0);
@@ -37,6 +38,8 @@ class Incoming implements IncomingCall {
   readonly spread: boolean;
   readonly rows: number;
   readonly http: IncomingCall['http'];
+  readonly modelId: string | undefined;
+  readonly sessionId: string | undefined;
   readonly startedAt = performance.now();
   cancelled = false;
   credit = INITIAL_CREDIT_BYTES;
@@ -55,6 +58,8 @@ class Incoming implements IncomingCall {
     this.spread = spread;
     this.rows = member.rows ?? 1;
     this.http = member.http;
+    this.modelId = member.modelId;
+    this.sessionId = member.sessionId;
   }
 
   get signal(): AbortSignal {
@@ -96,6 +101,7 @@ export class Runner implements Reply {
   readonly #socket: Socket;
   readonly #writer: FrameWriter;
   readonly #childCalls: ChildCalls;
+  readonly #models: Models;
   readonly #calls = new PeerSlotTable<Incoming>();
   readonly #sockets = new Map<number, Incoming>();
   /** The daemon takes the short form of answers. */
@@ -103,11 +109,13 @@ export class Runner implements Reply {
   #engine: Engine | undefined;
   #begun: Socket | undefined;
 
-  constructor(socket: Socket, childCalls: ChildCalls) {
+  constructor(socket: Socket, childCalls: ChildCalls, models: Models) {
     this.#socket = socket;
     this.#writer = new FrameWriter(socket);
     this.#childCalls = childCalls;
+    this.#models = models;
     childCalls.connect((buffers) => this.#writer.write(buffers));
+    models.connect((change) => this.#writer.write(encodeFrame(FRAME.MODELS, change)));
   }
 
   /** Says hello; resolves when the daemon has let this replica in. From then on handles work. */
@@ -185,6 +193,8 @@ export class Runner implements Reply {
         call?.cancel();
         return;
       }
+      case FRAME.MODELS:
+        return this.#models.allow(meta['max'] as number);
       case FRAME.PING:
         this.#writer.write(encodeFrame(FRAME.PONG, {}));
         return;

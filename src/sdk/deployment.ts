@@ -13,6 +13,8 @@ export interface DeploymentOptions {
   requestTimeoutS?: number | null;
   retry?: { maxAttempts?: number; backoffS?: number; idempotent?: boolean };
   batching?: { maxBatchSize?: number; batchWaitTimeoutS?: number; maxConcurrentBatches?: number; method?: string };
+  multiplexing?: { maxNumModelsPerReplica?: number; targetReplicasPerModel?: number };
+  requestRouterConfig?: { policy?: 'least_loaded' | 'session' };
   /** Given to `reconfigure`; its keys stay as they are. */
   userConfig?: unknown;
   healthCheckPeriodS?: number;

@@ -24,6 +24,15 @@ export interface CallContext extends DeploymentContext {
   readonly deadline: number | undefined;
   /** Aborted when the client has gone or the deadline has passed. */
   readonly signal: AbortSignal;
+  /** The multiplexed model that the caller named; undefined: none. */
+  readonly modelId: string | undefined;
+  /** The session that the caller named; undefined: none. */
+  readonly sessionId: string | undefined;
+  /**
+   * The model that the caller named, from `loadModel(id)` of the class: loaded on first use, and kept at least until this call is answered.
+   * Rejects with a 400 where the caller named none, and with what `loadModel` threw.
+   */
+  model<M>(): Promise<M>;
   /** The HTTP request, where the call came from HTTP. */
   readonly request: RequestInfo | undefined;
 }
@@ -64,6 +73,10 @@ export interface CallOptions {
   /** Seconds; the sooner of this and the caller's own deadline counts. */
   timeoutS?: number;
   signal?: AbortSignal;
+  /** Which multiplexed model the call is for; not passed on by what is called. */
+  modelId?: string;
+  /** Calls of one session go to the same replica, where the deployment has `request_router_config: {policy: session}`. */
+  sessionId?: string;
 }
 
 type Methods<T> = {

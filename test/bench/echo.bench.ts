@@ -1,8 +1,9 @@
-/** (a) JSON echo: through the daemon with one replica, against the same handler in a Fastify server in one process. */
-import { spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { cpuMs, LOAD_TOOL, load, median, ROOT, startDaemon, versionsText } from './support.ts';
+/**
+ * (a) JSON echo: through the daemon with one replica, against the same handler in a Fastify server and in bare uWebSockets.js, each in one
+ * process; and what one hop costs, and one more from deployment to deployment.
+ */
+import { hasUws, type Server, startServer } from './servers.ts';
+import { cpuMs, LOAD_TOOL, type LoadResult, load, median, startDaemon, versionsText } from './support.ts';
 
 const ROUNDS = 5;
 const SECONDS = 4;
@@ -14,66 +15,76 @@ applications:
 - name: echo
   deployments:
   - {name: Echo, import_path: ./echo.ts:echo, max_ongoing_requests: 100}
+- name: two
+  route_prefix: /two
+  deployments:
+  - {name: Front, import_path: ./echo.ts:Front, max_ongoing_requests: 100}
+  - {name: Back, import_path: ./echo.ts:echo, max_ongoing_requests: 100}
+  graph: {ingress: Front, calls: {Front: {back: Back}}}
+`;
+const CODE = `export async function echo(input: unknown) { return input; }
+export class Front {
+  constructor(private readonly args: { back: { call(input: unknown): Promise<unknown> } }) {}
+  async call(input: unknown) { return this.args.back.call(input); }
+}
 `;
 
-const FASTIFY = `import fastify from ${JSON.stringify(join(ROOT, 'node_modules', 'fastify', 'fastify.js'))};
-const app = fastify();
-app.post('/', async (request) => request.body);
-const address = await app.listen({ port: 0, host: '127.0.0.1' });
-console.log(address);
-`;
+interface Sample extends LoadResult {
+  readonly cpuUs: number;
+}
+
+const measure = async (port: number, pids: readonly number[], connections: number, path = '/'): Promise<Sample> => {
+  const before = cpuMs(pids);
+  const result = await load(port, connections, SECONDS, BODY, 'application/json', path);
+  if (result.errors > 0) throw new Error(`${result.errors} of ${result.requests} requests failed`);
+  return { ...result, cpuUs: ((cpuMs(pids) - before) * 1000) / result.requests };
+};
+
+const text = (name: string, samples: readonly Sample[]): string => {
+  const of = (key: keyof Sample) => median(samples.map((each) => each[key]));
+  return `${name} ${of('rps').toFixed(0)}/s (p50 ${of('p50Ms').toFixed(3)} ms, ${of('cpuUs').toFixed(1)} µs CPU)`;
+};
+
+const ratioText = (ours: readonly Sample[], theirs: readonly Sample[], wanted: string): string => {
+  const ratios = ours.map(({ rps }, round) => rps / (theirs[round] as Sample).rps);
+  return `${median(ratios).toFixed(2)} (${ratios.map((each) => each.toFixed(2)).join(' ')}), wanted ${wanted}`;
+};
 
 export const run = async (): Promise<void> => {
-  await using daemon = await startDaemon(CONFIG, { 'echo.ts': 'export async function echo(input: unknown) { return input; }\n' });
-  await daemon.line('application is serving');
-  const program = join(ROOT, 'node_modules', '.bench-fastify.mjs');
-  writeFileSync(program, FASTIFY);
-  const fastify = spawn(process.execPath, [program], { stdio: ['ignore', 'pipe', 'inherit'] });
-  try {
-    const address = await new Promise<string>((resolve) =>
-      fastify.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString().trim())),
-    );
-    const fastifyPort = Number(new URL(address).port);
-    const ours = [daemon.pid, ...(await daemon.pids())];
-    const theirs = [fastify.pid as number];
-    const measure = async (port: number, pids: readonly number[], connections: number) => {
-      const before = cpuMs(pids);
-      const result = await load(port, connections, SECONDS, BODY, 'application/json');
-      if (result.errors > 0) throw new Error(`${result.errors} of ${result.requests} requests failed`);
-      return { ...result, cpuUs: ((cpuMs(pids) - before) * 1000) / result.requests };
-    };
-    await measure(fastifyPort, theirs, 64);
-    await measure(daemon.port, ours, 64);
-    console.log(`(a) JSON echo, 64 connections, ${LOAD_TOOL}, ${versionsText(['fastify'])}; neither writes a line a request`);
-    for (const connections of [64, 1]) {
-      const rounds: {
-        ratio: number;
-        ours: number;
-        theirs: number;
-        oursP50: number;
-        theirsP50: number;
-        oursCpu: number;
-        theirsCpu: number;
-      }[] = [];
-      for (let round = 0; round < ROUNDS; round++) {
-        const a = await measure(fastifyPort, theirs, connections);
-        const b = await measure(daemon.port, ours, connections);
-        rounds.push({
-          ratio: b.rps / a.rps,
-          ours: b.rps,
-          theirs: a.rps,
-          oursP50: b.p50Ms,
-          theirsP50: a.p50Ms,
-          oursCpu: b.cpuUs,
-          theirsCpu: a.cpuUs,
-        });
-      }
-      const of = (key: keyof (typeof rounds)[number]) => median(rounds.map((each) => each[key]));
-      console.log(
-        `    ${String(connections).padStart(2)} connections: daemon ${of('ours').toFixed(0)}/s (p50 ${of('oursP50').toFixed(3)} ms, ${of('oursCpu').toFixed(1)} µs CPU), Fastify ${of('theirs').toFixed(0)}/s (p50 ${of('theirsP50').toFixed(3)} ms, ${of('theirsCpu').toFixed(1)} µs CPU); ratio ${of('ratio').toFixed(2)} (${rounds.map(({ ratio }) => ratio.toFixed(2)).join(' ')})${connections === 64 ? ', wanted ≥ 1.0' : ''}`,
-      );
+  await using daemon = await startDaemon(CONFIG, { 'echo.ts': CODE });
+  await daemon.line('"application":"echo"');
+  await daemon.line('"application":"two","route"');
+  await using fastify = await startServer('fastify');
+  await using bare = hasUws() ? await startServer('uws') : undefined;
+  const own = { pid: daemon.pid, port: daemon.port };
+  const sides: (readonly [string, Pick<Server, 'pid' | 'port'>, readonly number[]])[] = [
+    ['Fastify', fastify, [fastify.pid]],
+    ...(bare === undefined ? [] : ([['bare uWebSockets.js', bare, [bare.pid]]] as const)),
+    ['daemon', own, [daemon.pid, ...(await daemon.pids())]],
+  ];
+  for (const [, { port }, pids] of sides) await measure(port, pids, 64);
+  await measure(daemon.port, sides.at(-1)?.[2] ?? [], 64, '/two');
+  console.log(`(a) JSON echo, ${LOAD_TOOL}, ${versionsText(['fastify'])}; metrics and limits on, no line a request on any side`);
+  for (const connections of [64, 1]) {
+    const samples = new Map<string, Sample[]>(sides.map(([name]) => [name, []]));
+    const two: Sample[] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const [name, { port }, pids] of sides) samples.get(name)?.push(await measure(port, pids, connections));
+      if (connections === 1) two.push(await measure(daemon.port, sides.at(-1)?.[2] ?? [], 1, '/two'));
     }
-  } finally {
-    fastify.kill();
+    const of = (name: string): readonly Sample[] => samples.get(name) ?? [];
+    console.log(
+      `    ${connections} connection${connections === 1 ? '' : 's'}: ${sides.map(([name]) => text(name, of(name))).join(', ')}`,
+    );
+    if (connections === 64) {
+      console.log(`    daemon ÷ Fastify ${ratioText(of('daemon'), of('Fastify'), '≥ 1.3')}`);
+      if (bare !== undefined) console.log(`    daemon ÷ bare ${ratioText(of('daemon'), of('bare uWebSockets.js'), '≥ 0.6')}`);
+      continue;
+    }
+    const added = (a: readonly Sample[], b: readonly Sample[]) =>
+      (1000 * median(a.map(({ p50Ms }, round) => p50Ms - (b[round] as Sample).p50Ms))).toFixed(0);
+    if (bare !== undefined)
+      console.log(`    p50 added by the daemon over bare: ${added(of('daemon'), of('bare uWebSockets.js'))} µs, wanted ≤ 60`);
+    console.log(`    p50 added by deployment → deployment: ${added(two, of('daemon'))} µs, wanted ≤ 60`);
   }
 };

@@ -127,12 +127,13 @@ export const load = async (
   seconds: number,
   body: Uint8Array | string,
   contentType: string,
+  path = '/',
 ): Promise<LoadResult> => {
   const folder = mkdtempSync(join(tmpdir(), 'serve-load-'));
   try {
     return LOAD_TOOL === 'wrk'
-      ? await wrk(folder, port, connections, seconds, body, contentType)
-      : await own(folder, port, connections, seconds, body, contentType);
+      ? await wrk(folder, port, connections, seconds, body, contentType, path)
+      : await own(folder, port, connections, seconds, body, contentType, path);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -152,6 +153,7 @@ const wrk = async (
   seconds: number,
   body: Uint8Array | string,
   contentType: string,
+  path = '/',
 ): Promise<LoadResult> => {
   writeFileSync(join(folder, 'body'), body);
   writeFileSync(
@@ -166,7 +168,7 @@ done = function(s, l) local e = s.errors; print(string.format("RESULT %d %d %f %
     `-d${seconds}s`,
     '-s',
     join(folder, 'post.lua'),
-    `http://127.0.0.1:${port}/`,
+    `http://127.0.0.1:${port}${path}`,
   ]);
   const [, requests = '0', errors = '0', p50 = '0', p99 = '0'] = /RESULT (\d+) (\d+) ([\d.]+) ([\d.]+)/.exec(text) ?? [];
   const rps = Number(/Requests\/sec:\s+([\d.]+)/.exec(text)?.[1] ?? 0);
@@ -180,9 +182,10 @@ const own = async (
   seconds: number,
   body: Uint8Array | string,
   contentType: string,
+  path = '/',
 ): Promise<LoadResult> => {
   const bytes = typeof body === 'string' ? Buffer.from(body) : body;
-  const head = `POST / HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\ncontent-type: ${contentType}\r\ncontent-length: ${bytes.byteLength}\r\n\r\n`;
+  const head = `POST ${path} HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\ncontent-type: ${contentType}\r\ncontent-length: ${bytes.byteLength}\r\n\r\n`;
   writeFileSync(join(folder, 'request'), Buffer.concat([Buffer.from(head), bytes]));
   const text = await output(process.execPath, [
     join(ROOT, 'test', 'bench', 'loadgen.mjs'),

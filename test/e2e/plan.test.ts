@@ -59,7 +59,12 @@ const base = (): Config => ({
       route_prefix: '/main',
       graph: { ingress: 'Code' },
       deployments: [
-        { name: 'Code', import_path: './code.ts:Code', user_config: { word: 1 } },
+        {
+          name: 'Code',
+          import_path: './code.ts:Code',
+          user_config: { word: 1 },
+          multiplexing: { max_num_models_per_replica: 2 },
+        },
         { name: 'Callee', import_path: './echo.ts:echo' },
         { name: 'Model', model: './add.onnx' },
         {
@@ -128,6 +133,7 @@ const VALUES: Readonly<Record<string, () => Json | Promise<Json>>> = {
   'applications[].graph.steps.*.for_each': () => '$request.json',
   'applications[].graph.steps.*.on_error': () => ({ value: 1 }),
   'applications[].graph.steps.*.when': () => ({ ref: '$request.json', exists: true }),
+  'applications[].graph.steps.*.model': () => '$request.query.model',
   'applications[].graph.steps.*.retry': () => ({ max_attempts: 2 }),
   'applications[].graph.steps.*.shadow': () => ({ call: 'One' }),
   'applications[].graph.steps.*.split': () => ({

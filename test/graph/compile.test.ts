@@ -61,6 +61,7 @@ t.test('a flow compiles to steps in an order in which each stands behind what it
     forEach: { kind: 'ref', root: 'step', step: 'crops', path: ['tensors'] },
     maxConcurrency: 4,
     onError: undefined,
+    model: undefined,
   });
   t.match(lang, {
     target: { application: 'texts', deployment: 'Translator', method: 'guess' },

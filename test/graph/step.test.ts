@@ -1,7 +1,7 @@
 import t from 'tap';
 import { compileGraph, type GraphSource } from '../../src/graph/compile.ts';
 import { jsonNode, listNode, type RequestScope } from '../../src/graph/evaluate.ts';
-import { finish, inputsOf, isDone, items, outputOf, ready, start } from '../../src/graph/step.ts';
+import { finish, inputsOf, isDone, items, modelOf, outputOf, ready, start } from '../../src/graph/step.ts';
 import type { Segment } from '../../src/protocol/value.ts';
 
 const segment = (byte: number): Segment => ({ dtype: 'bytes', shape: null, bytes: new Uint8Array([byte]) });
@@ -104,4 +104,31 @@ t.test('an item of the wrong kind is the mistake of whoever gave the list', asyn
   t.throws(() => inputsOf(client.run, client.read, request), { code: 'INVALID_INPUT' });
   const file = only({ for_each: [1], input: '$item.x' });
   t.throws(() => inputsOf(file.run, file.read, request), { code: 'USER_ERROR' });
+});
+
+t.test('the model of a step is an id or a reference to one; to nothing it is none', async (t) => {
+  const modelIn = (model: unknown) => {
+    const { run, read } = only({ input: null, model });
+    return modelOf(run, read, request);
+  };
+  t.equal(modelIn('tenant-1'), 'tenant-1');
+  t.equal(modelIn('$request.json.text'), 'x');
+  t.equal(modelIn('$request.headers.x-none'), undefined);
+  t.equal(modelIn(undefined), undefined);
+  t.throws(() => modelIn('$request.json.list'), {
+    code: 'INVALID_INPUT',
+    message: '`model` of the step `read`: expected the id of a model, got a list',
+  });
+});
+
+t.test('a step waits for the one that its model refers to', async (t) => {
+  const graph = graphOf({
+    steps: { which: { call: 'A', input: 1 }, read: { call: 'A', input: 2, model: '$which.id' } },
+    output: '$read',
+  });
+  const run = start(graph);
+  t.same(ready(run), ['which']);
+  const next = finish(run, 'which', jsonNode({ id: 'm7' }));
+  const read = graph.steps.find(({ name }) => name === 'read');
+  t.equal(read && modelOf(next, read, request), 'm7');
 });

@@ -7,9 +7,10 @@ import type { DeploymentRun } from '../../src/protocol/start.ts';
 import { ChildCalls } from '../../src/replica/child-calls.ts';
 import { ReplicaContext } from '../../src/replica/context.ts';
 import { startModule } from '../../src/replica/engines/module.ts';
+import { Models } from '../../src/replica/models.ts';
 import { FakeReply, incoming } from '../support/fake-reply.ts';
 
-type Owner = { teardown(done: () => unknown): void };
+type Owner = { teardown(done: () => unknown): void; comment(text: string): void };
 
 const textOf = (value: unknown) => Buffer.from(value as Uint8Array).toString();
 
@@ -20,6 +21,7 @@ const started = async (t: Owner, text: string, given: Partial<DeploymentRun> = {
   t.teardown(() => rm(entry));
   await writeFile(entry, text);
   const reply = new FakeReply();
+  const models = new Models((id, error) => t.comment(`${id}: ${error}`));
   const run: DeploymentRun = {
     application: 'app',
     deployment: 'A',
@@ -29,7 +31,7 @@ const started = async (t: Owner, text: string, given: Partial<DeploymentRun> = {
     numCpus: null,
     ...given,
   };
-  const engine = await startModule(run, new ReplicaContext('app', 'A', 'a1'), new ChildCalls(), reply);
+  const engine = await startModule(run, new ReplicaContext('app', 'A', 'a1'), new ChildCalls(), reply, models);
   const call = (value: unknown, options: Parameters<typeof incoming>[1] & { method?: string } = {}) => {
     const one = incoming(value, options);
     engine.run({ method: options.method ?? 'call', form: 'one', calls: [one] });
@@ -40,7 +42,7 @@ const started = async (t: Owner, text: string, given: Partial<DeploymentRun> = {
     engine.run({ method: 'call', form: 'items', calls });
     return calls.map((one) => reply.answer(one));
   };
-  return { engine, reply, call, batch };
+  return { engine, reply, call, batch, models };
 };
 
 t.test('a class is built with its arguments, and its methods are called', async (t) => {
@@ -236,4 +238,81 @@ t.test('checkHealth and close are called where they are', async (t) => {
   const { engine: plain } = await started(t, 'export class A { call() {} }');
   await plain.check();
   await plain.close();
+});
+
+const turns = async () => {
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+};
+
+const MANY = `
+const events = [];
+export class A {
+  async loadModel(id) { events.push('load ' + id); return { id, [Symbol.asyncDispose]: async () => { events.push('gone ' + id); } }; }
+  async call(x, context) { const one = await context.model(); return (await context.model()) === one ? one.id : 'another'; }
+  async *stream(x, context) { const { id } = await context.model(); yield id; yield [...events]; }
+  async many(xs, contexts) { return Promise.all(contexts.map(async (context) => (await context.model()).id)); }
+  async late(x, context) { setImmediate(() => context.model().catch((error) => events.push(error.message))); return 'answered'; }
+  events() { return [...events]; }
+}`;
+
+t.test('`context.model()` is the model that the call names, as often as it is asked for', async (t) => {
+  const { call, models } = await started(t, MANY);
+  models.allow(1);
+  t.equal((await call(1, { modelId: 'a' })).value, 'a');
+  t.equal((await call(1, { modelId: 'b' })).value, 'b');
+  t.same((await call(1, { method: 'events' })).value, ['load a', 'gone a', 'load b']);
+  const header = { http: { headers: ['serve-multiplexed-model-id', 'c'] } };
+  t.equal(textOf((await call(new Uint8Array(0), header)).value), 'c');
+  t.match((await call(1)).error, { code: 'INVALID_INPUT', message: /expected the id of a model, got none/ });
+});
+
+t.test('a stream uses its model until its end', async (t) => {
+  const { call, models, reply } = await started(t, MANY);
+  models.allow(1);
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  reply.room = () => opened;
+  const streamed = call(1, { method: 'stream', modelId: 'a' });
+  await turns();
+  const next = call(1, { modelId: 'b' });
+  await turns();
+  t.same((await call(1, { method: 'events' })).value, ['load a']);
+  open();
+  t.same((await streamed).chunks, ['a', ['load a']]);
+  t.equal((await next).value, 'b');
+});
+
+t.test('all members of a batch use their model, and let go of it', async (t) => {
+  const { engine, reply, call, models } = await started(t, MANY);
+  models.allow(1);
+  const calls = [1, 2, 3].map((value) => incoming(value, { modelId: 'a' }));
+  engine.run({ method: 'many', form: 'items', calls });
+  for (const one of calls) t.equal((await reply.answer(one)).value, 'a');
+  t.equal((await call(1, { modelId: 'b' })).value, 'b');
+});
+
+t.test('a model that is asked for behind the answer is refused', async (t) => {
+  const { call, models } = await started(t, MANY);
+  models.allow(1);
+  t.equal((await call(1, { method: 'late', modelId: 'a' })).value, 'answered');
+  await turns();
+  t.match((await call(1, { method: 'events' })).value, [/after the call was answered/]);
+});
+
+t.test('models go before the class is closed', async (t) => {
+  const text = MANY.replace('events()', 'close() { events.push("closed"); } events()');
+  const { engine, call, models } = await started(t, text);
+  models.allow(2);
+  await call(1, { modelId: 'a' });
+  await turns();
+  await engine.close();
+  t.same((await call(1, { method: 'events' })).value, ['load a', 'gone a', 'closed']);
+});
+
+t.test('`context.model()` of a class without `loadModel` says what is missing', async (t) => {
+  const { call, models } = await started(t, 'export const A = async (x, context) => context.model();');
+  models.allow(1);
+  t.match((await call(1, { modelId: 'a' })).error, { code: 'USER_ERROR', message: /needs a method `loadModel\(id\)`/ });
 });

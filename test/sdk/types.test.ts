@@ -14,6 +14,15 @@ class Translator {
   }
 }
 
+/** Neither is this. */
+export const loads = async (context: CallContext): Promise<unknown> => {
+  const model = await context.model<Translator>();
+  const id: string | undefined = context.modelId;
+  // @ts-expect-error a model is what the code says it is
+  model.missing();
+  return [model.translate, id];
+};
+
 /** Never run: the compiler is the test. */
 export const uses = async (handle: Handle<Translator>): Promise<unknown> => {
   const translated: string = await handle.translate('text');

@@ -86,6 +86,8 @@ export interface CallOptions {
   readonly http?: HttpHead;
   readonly movable?: boolean;
   readonly spread?: boolean;
+  readonly modelId?: string;
+  readonly sessionId?: string;
 }
 
 export class DataPlane {
@@ -145,6 +147,8 @@ export class DataPlane {
       http,
       movable,
       spread,
+      modelId: options.modelId,
+      sessionId: options.sessionId,
       sink: recorded.sink,
     });
     return recorded;

@@ -13,7 +13,7 @@ import {
   outgoing,
   PROTOCOL_VERSION,
 } from '../../src/protocol/frame.ts';
-import type { CallMember, HttpAnswerHead } from '../../src/protocol/messages.ts';
+import type { CallMember, HttpAnswerHead, ModelsMeta } from '../../src/protocol/messages.ts';
 import { FrameReader } from '../../src/protocol/reader.ts';
 import type { Segment } from '../../src/protocol/value.ts';
 
@@ -40,6 +40,8 @@ export class FakeReplica {
   readonly batches: ReceivedBatch[] = [];
   readonly cancelled: number[] = [];
   readonly credits: { readonly id: number; readonly bytes: number }[] = [];
+  /** How many models it was told that it may hold, each time. */
+  readonly modelLimits: number[] = [];
   /** What came back for calls of its own: `RESULT 7 "text"`, `ERROR 7 CODE`, … */
   readonly answers: string[] = [];
   /** Messages of the errors among them. */
@@ -125,6 +127,11 @@ export class FakeReplica {
     this.send(FRAME.CALL, meta, [skeleton], segments.map(outgoing));
   }
 
+  /** Tells which models it holds from now on, and which no more. */
+  models(change: ModelsMeta): void {
+    this.send(FRAME.MODELS, change);
+  }
+
   /** Gone without a word. */
   async die(): Promise<void> {
     if (this.closed) return;
@@ -195,6 +202,7 @@ export class FakeReplica {
       });
     } else if (type === FRAME.CANCEL) this.cancelled.push(...(meta['ids'] as number[]));
     else if (type === FRAME.CREDIT) this.credits.push({ id: meta['id'] as number, bytes: meta['bytes'] as number });
+    else if (type === FRAME.MODELS) this.modelLimits.push(meta['max'] as number);
     else if (type === FRAME.PING) {
       if (this.answersPings) this.send(FRAME.PONG, {});
     } else {

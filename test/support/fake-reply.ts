@@ -73,7 +73,7 @@ let nextId = 1;
 /** A call as it comes off the wire. With `http` the value is its body. */
 export const incoming = (
   value: unknown,
-  given: { spread?: boolean; http?: Partial<HttpHead>; signal?: AbortSignal } = {},
+  given: { spread?: boolean; http?: Partial<HttpHead>; signal?: AbortSignal; modelId?: string } = {},
 ): IncomingCall => ({
   id: nextId++,
   requestId: `request ${nextId}`,
@@ -82,6 +82,7 @@ export const incoming = (
   spread: given.spread ?? false,
   rows: 1,
   http: given.http === undefined ? undefined : { method: 'POST', path: '/', query: '', headers: [], ...given.http },
+  modelId: given.modelId,
   cancelled: false,
   signal: given.signal ?? new AbortController().signal,
 });

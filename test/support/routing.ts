@@ -29,6 +29,8 @@ export const deploymentRouting = (given: Partial<DeploymentRouting> = {}): Deplo
   requestTimeoutMs: null,
   retry: { maxAttempts: 1, backoffMs: 0, idempotent: false },
   batching: null,
+  multiplexing: null,
+  router: { policy: 'least_loaded' },
   unresponsiveTimeoutMs: 30_000,
   autoscales: false,
   gracefulShutdownTimeoutMs: 20_000,

@@ -26,6 +26,8 @@ export const deploymentSpec = (given: Partial<DeploymentSpec> = {}): DeploymentS
   memoryBytes: null,
   resources: {},
   acceleratorType: null,
+  multiplexing: null,
+  requestRouterConfig: { policy: 'least_loaded' },
   cpuLimit: null,
   maxReplicasPerNode: null,
   rollout: { maxSurge: { share: 1 }, maxUnavailable: { replicas: 0 } },

@@ -13,6 +13,7 @@ import type { ChildCalls } from '../child-calls.ts';
 import { type ReplicaContext, RunningCall, requestOf } from '../context.ts';
 import type { Engine, IncomingBatch, IncomingCall, Reply } from '../engine.ts';
 import { makeHandle } from '../handle.ts';
+import type { ModelLoader, Models } from '../models.ts';
 import { isAsyncIterable, sendHttp, sendResponse } from './answer.ts';
 import { serveWebSocket } from './websocket.ts';
 
@@ -40,6 +41,7 @@ export const startModule = async (
   context: ReplicaContext,
   calls: ChildCalls,
   reply: Reply,
+  models: Models,
 ): Promise<Engine> => {
   if (run.runs.kind !== 'module') throw new TypeError('expected a module');
   const { export: name, bound } = run.runs;
@@ -47,7 +49,7 @@ export const startModule = async (
   const instance = await (bound === undefined
     ? instantiate(exported, name, run, { ...run.initArgs, ...handlesOf(run, calls) }, context)
     : instantiateBound(exported, bound, run, context, calls));
-  const engine = new ModuleEngine(instance, run, context, calls, reply);
+  const engine = new ModuleEngine(instance, run, context, calls, reply, models);
   if (run.userConfig !== undefined) await engine.reconfigure(run.userConfig);
   return engine;
 };
@@ -146,13 +148,19 @@ class ModuleEngine implements Engine {
   readonly #calls: ChildCalls;
   readonly #reply: Reply;
   readonly #fetch: Method | undefined;
+  readonly #models: Models;
+  readonly #isMultiplexed: boolean;
 
-  constructor(instance: Instance, run: DeploymentRun, context: ReplicaContext, calls: ChildCalls, reply: Reply) {
+  constructor(instance: Instance, run: DeploymentRun, context: ReplicaContext, calls: ChildCalls, reply: Reply, models: Models) {
     this.#instance = instance;
     this.#run = run;
     this.#context = context;
     this.#calls = calls;
     this.#reply = reply;
+    this.#models = models;
+    const loader = loaderOf(instance);
+    this.#isMultiplexed = loader !== undefined;
+    if (loader !== undefined) models.serve(loader);
     this.methods = methodsOf(instance);
     this.#fetch = typeof instance['fetch'] === 'function' ? (instance['fetch'] as Method) : undefined;
     // Its first use loads a whole fetch client: not in the first request.
@@ -174,8 +182,13 @@ class ModuleEngine implements Engine {
     done.catch((error: unknown) => this.#reply.error(batch.calls, error));
   }
 
-  async #runOne(name: string, call: IncomingCall): Promise<void> {
-    const context = new RunningCall(this.#context, call);
+  #runOne(name: string, call: IncomingCall): Promise<void> {
+    const context = new RunningCall(this.#context, call, this.#models);
+    const work = this.#work(name, call, context);
+    return this.#isMultiplexed ? work.finally(() => context.close()) : work;
+  }
+
+  async #work(name: string, call: IncomingCall, context: RunningCall): Promise<void> {
     if (call.http !== undefined && name === 'websocket') return serveWebSocket(this.#instance, call, context, this.#reply);
     if (call.http !== undefined && this.#fetch !== undefined) {
       const response = await this.#fetch.call(this.#instance, requestOf(call.http, bodyOf(call), call.signal), context);
@@ -217,11 +230,12 @@ class ModuleEngine implements Engine {
     }
     if (ready.length === 0) return;
     let results: unknown;
+    const contexts = ready.map(({ call }) => new RunningCall(this.#context, call, this.#models));
     try {
       results = await (this.#method(name).call(
         this.#instance,
         ready.map(({ input }) => input),
-        ready.map(({ call }) => new RunningCall(this.#context, call)),
+        contexts,
       ) as Promise<unknown>);
       if (!Array.isArray(results) || results.length !== ready.length) throw wrongCount(name, ready.length, results);
     } catch (error) {
@@ -229,11 +243,13 @@ class ModuleEngine implements Engine {
         ready.map(({ call }) => call),
         error,
       );
+      if (this.#isMultiplexed) for (const context of contexts) context.close();
       return;
     }
     // Each for itself: a stream that nobody reads must not hold up the others.
     const answers = ready.map(({ call }, index) => this.#answer(call, (results as unknown[])[index]));
     await Promise.all(answers);
+    if (this.#isMultiplexed) for (const context of contexts) context.close();
   }
 
   async #answer(call: IncomingCall, result: unknown): Promise<void> {
@@ -276,6 +292,7 @@ class ModuleEngine implements Engine {
   }
 
   async close(): Promise<void> {
+    await this.#models.close();
     const method = this.#instance['close'] ?? (this.#instance as { [Symbol.asyncDispose]?: unknown })[Symbol.asyncDispose];
     if (typeof method === 'function') await (method as Method).call(this.#instance);
   }
@@ -286,6 +303,22 @@ const upgradeNeeded = ({ application, deployment }: ReplicaContext): ServeError 
     status: 426,
     headers: { upgrade: 'websocket' },
   });
+
+/** How the class loads and unloads models by id; undefined where it does not. */
+const loaderOf = (instance: Instance): ModelLoader | undefined => {
+  const load = instance['loadModel'];
+  if (typeof load !== 'function') return undefined;
+  return {
+    load: async (id) => (load as Method).call(instance, id),
+    unload: async (model, id) => {
+      const unload = instance['unloadModel'];
+      if (typeof unload === 'function') return void (await (unload as Method).call(instance, model, id));
+      const disposable = Object(model) as { [Symbol.asyncDispose]?: unknown; [Symbol.dispose]?: unknown };
+      const dispose = disposable[Symbol.asyncDispose] ?? disposable[Symbol.dispose];
+      if (typeof dispose === 'function') await (dispose as Method).call(model);
+    },
+  };
+};
 
 const bodyOf = (call: IncomingCall): Uint8Array => call.value.segments[0]?.bytes ?? new Uint8Array(0);
 

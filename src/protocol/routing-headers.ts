@@ -1,0 +1,16 @@
+/** What a client says of which model and which session its request is for; one reading for the data plane and the replica. */
+import { headerOf } from './http-value.ts';
+
+/** Ray Serve takes both spellings; proxies such as nginx drop headers with underscores unless told otherwise. */
+const MODEL_HEADERS = ['serve_multiplexed_model_id', 'serve-multiplexed-model-id'] as const;
+
+/** An empty header says nothing. */
+export const modelIdOf = (headers: readonly string[]): string | undefined => {
+  for (const name of MODEL_HEADERS) {
+    const id = headerOf(headers, name);
+    if (id !== undefined && id !== '') return id;
+  }
+  return undefined;
+};
+
+export const sessionIdOf = (headers: readonly string[]): string | undefined => headerOf(headers, 'x-session-id') || undefined;
