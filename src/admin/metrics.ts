@@ -98,6 +98,12 @@ const planeFamilies = ({ http, inFlight, deployments }: DataPlaneMetrics): reado
       'Calls that replicas work on.',
       each(({ ongoing }, labels): Value => [labels, ongoing]),
     ),
+    family(
+      'gauge',
+      'serve_deployment_open_websockets',
+      'WebSockets that replicas have taken.',
+      each(({ websockets }, labels): Value => [labels, websockets]),
+    ),
     histogram(
       'serve_deployment_queue_wait_seconds',
       'How long a call waited for a replica.',

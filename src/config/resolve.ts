@@ -48,6 +48,7 @@ export const resolve = (
       maxRequestBodyBytes: http.bytes('max_request_body'),
       maxBufferedBytes: http.bytes('max_buffered_bytes'),
       maxHeaderBytes: http.bytes('max_header_size'),
+      maxWebSockets: http.number('max_websockets'),
       server: http.text<'auto' | 'uws' | 'node'>('server'),
       drainGraceMs: http.millis('drain_grace_s'),
       tls: tlsOf(http, files),

@@ -7,6 +7,7 @@ const NAMES: Readonly<Record<string, string>> = {
   'proxy.maxRequestBodyBytes': 'http_options.max_request_body',
   'proxy.maxBufferedBytes': 'http_options.max_buffered_bytes',
   'proxy.maxHeaderBytes': 'http_options.max_header_size',
+  'proxy.maxWebSockets': 'http_options.max_websockets',
   'proxy.tls': 'http_options.ssl_certfile',
   'proxy.tls.keyFile': 'http_options.ssl_keyfile',
   'proxy.tls.certFile': 'http_options.ssl_certfile',

@@ -101,6 +101,8 @@ export interface DeploymentStatus {
   readonly replica_states: Readonly<Record<string, number>>;
   readonly queued: number;
   readonly ongoing: number;
+  /** Open ones, on all its replicas. */
+  readonly websockets: number;
   readonly restarts: number;
   /** Cause → how many replicas have died of it. */
   readonly deaths: Readonly<Record<string, number>>;

@@ -8,6 +8,17 @@ export interface Candidate {
   readonly load: number;
 }
 
+/** For a WebSocket: the fewest open ones count first, and among equals the least outstanding work. Otherwise as `chooseLeastLoaded`. */
+export const chooseForSocket = <T extends Candidate & { readonly openSockets: number }>(
+  candidates: readonly T[],
+  room: (candidate: T) => number,
+  after: number,
+): number | undefined => {
+  let fewest = Number.POSITIVE_INFINITY;
+  for (const candidate of candidates) if (room(candidate) > 0) fewest = Math.min(fewest, candidate.openSockets);
+  return chooseLeastLoaded(candidates, (candidate) => (candidate.openSockets > fewest ? 0 : room(candidate)), after);
+};
+
 /**
  * The candidate with the least outstanding work among those that have room; among equals the one after `after`, so that idle replicas
  * take turns.

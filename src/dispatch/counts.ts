@@ -32,7 +32,7 @@ export class DeploymentCounts {
     this.#retries[reason] += calls;
   }
 
-  read(): Omit<DeploymentMetrics, 'application' | 'deployment' | 'queued' | 'ongoing'> {
+  read(): Omit<DeploymentMetrics, 'application' | 'deployment' | 'queued' | 'ongoing' | 'websockets'> {
     return {
       results: { OK: this.#ok, ...Object.fromEntries(this.#results) },
       queueWait: { ...this.#queueWait },

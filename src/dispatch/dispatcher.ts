@@ -10,12 +10,14 @@ import type { FrameReader } from '../protocol/reader.ts';
 import { modelIdOf, sessionIdOf } from '../protocol/routing-headers.ts';
 import { PeerSlotTable } from '../protocol/slots.ts';
 import type { WireValue } from '../protocol/value.ts';
+import { CLOSE_CODE } from '../protocol/websocket.ts';
 import { hashOf } from './choose-session.ts';
 import { Generation } from './generation.ts';
 import { Link, type LinkOwner } from './link.ts';
 import { LoadMeter } from './load-meter.ts';
 import { type CallTrace, PendingCall, type Sink, timedOut } from './pending.ts';
 import { DeploymentQueue } from './queue.ts';
+import type { SocketSink } from './socket.ts';
 
 /** Calls that one replica may have under way at once: beyond it something is wrong in its code. */
 const MAX_CHILD_CALLS = 10_000;
@@ -33,6 +35,8 @@ export interface CallRequest {
   readonly deadlineAt: number;
   readonly sink: Sink;
   readonly parent?: PendingCall;
+  /** It asks for a WebSocket; the same as `sink`. */
+  readonly socketSink?: SocketSink;
   /** An ingress request: goes on with the next generation as long as nothing has begun it. */
   readonly movable?: boolean;
   /** Not refused for `max_queued_requests`: an item of a fan-out whose first item was let in. */
@@ -109,6 +113,7 @@ export class Dispatcher implements LinkOwner {
       this.#move(before, generation);
       before.retire();
     }
+    this.#followSockets();
     for (const queue of this.#queues.values()) queue.pump();
   }
 
@@ -141,6 +146,7 @@ export class Dispatcher implements LinkOwner {
       http: request.http,
       deadlineAt: Math.min(request.deadlineAt, own),
       sink,
+      socketSink: request.socketSink,
       parent: request.parent,
       now,
     });
@@ -172,6 +178,8 @@ export class Dispatcher implements LinkOwner {
           { retryAfterS: 1 },
         );
       }
+      if (call.socketSink !== undefined && queue.refusesSockets)
+        throw new ServeError('INVALID_INPUT', `The replicas of ${queue.key} take no WebSockets.`);
       queue.enqueue(call, request.exempt ?? false);
     } catch (error) {
       call.fail(error as ServeError);
@@ -197,7 +205,7 @@ export class Dispatcher implements LinkOwner {
     identity: { replica: string; deployment: string; version: string },
     socket: Socket,
     reader: FrameReader,
-    purpose: Purpose = { begun: false, brief: false },
+    purpose: Purpose = { begun: false, brief: false, websockets: false },
   ): void {
     if (purpose.begun) {
       const link = this.#links.get(identity.replica);
@@ -206,7 +214,7 @@ export class Dispatcher implements LinkOwner {
       return;
     }
     this.#links.get(identity.replica)?.close('it connected a second time');
-    const link = new Link({ ...identity, brief: purpose.brief }, socket, reader, this, this.#now);
+    const link = new Link({ ...identity, brief: purpose.brief, websockets: purpose.websockets }, socket, reader, this, this.#now);
     const listed = this.#replicas.get(identity.replica);
     link.accepting = listed !== undefined;
     link.also = listed?.also ?? [];
@@ -222,13 +230,21 @@ export class Dispatcher implements LinkOwner {
       const [application = '', deployment = ''] = queue.key.split('/');
       // One that has left the config lives on until its last request is answered.
       if (this.#generations.get(application)?.deployment(deployment) === undefined) return [];
-      return { application, deployment, ...queue.counts.read(), queued: queue.queued, ongoing: queue.ongoing };
+      return {
+        application,
+        deployment,
+        ...queue.counts.read(),
+        queued: queue.queued,
+        ongoing: queue.ongoing,
+        websockets: queue.openSockets,
+      };
     });
   }
 
   load(): DataPlaneLoad {
-    const deployments: Record<string, { queued: number; ongoing: number }> = {};
-    for (const [key, queue] of this.#queues) deployments[key] = { queued: queue.queued, ongoing: queue.ongoing };
+    const deployments: Record<string, { queued: number; ongoing: number; websockets: number }> = {};
+    for (const [key, queue] of this.#queues)
+      deployments[key] = { queued: queue.queued, ongoing: queue.ongoing, websockets: queue.openSockets };
     const replicas: Record<string, ReplicaLoad> = {};
     for (const [id, { ongoing, modelIds }] of this.#links)
       replicas[id] = modelIds === undefined ? { ongoing } : { ongoing, models: modelIds };
@@ -340,7 +356,7 @@ export class Dispatcher implements LinkOwner {
   }
 
   freed(link: Link): void {
-    if (!link.accepting && link.ongoing === 0) this.#post({ type: 'replica-idle', replica: link.replica });
+    if (!link.accepting && link.idle) this.#post({ type: 'replica-idle', replica: link.replica });
     this.#queues.get(link.deployment)?.pump();
   }
 
@@ -359,7 +375,7 @@ export class Dispatcher implements LinkOwner {
       const was = link.accepting;
       link.accepting = listed !== undefined;
       link.also = listed?.also ?? [];
-      if (was && listed === undefined && link.ongoing === 0) this.#post({ type: 'replica-idle', replica: id });
+      if (was && listed === undefined && link.idle) this.#post({ type: 'replica-idle', replica: id });
       // A queue may have come into being after its replica connected.
       this.#queues.get(link.deployment)?.attach(link);
     }
@@ -372,6 +388,22 @@ export class Dispatcher implements LinkOwner {
       this.#queues
         .get(`${after.application}/${deployment.name}`)
         ?.move(old.version, (call) => call.generation === before && takeOver(call, after));
+    }
+  }
+
+  /** WebSockets stay with a replica that stays, under the config that is in force now; the others get their drain time. */
+  #followSockets(): void {
+    for (const link of this.#links.values()) {
+      for (const socket of link.sockets) {
+        const { call } = socket;
+        const current = this.#generations.get(call.generation.application);
+        if (current !== undefined && link.accepting && isIngress(current, link)) {
+          if (current !== call.generation) takeOver(call, current);
+          continue;
+        }
+        const code = current === undefined ? CLOSE_CODE.GOING_AWAY : CLOSE_CODE.SERVICE_RESTART;
+        socket.drain(code, call.queue.routing.gracefulShutdownTimeoutMs);
+      }
     }
   }
 
@@ -403,6 +435,15 @@ export class Dispatcher implements LinkOwner {
     this.#post({ type: 'generation-idle', application: generation.application, generation: generation.number });
   };
 }
+
+/** Whether the replica serves what the application's clients get now. */
+const isIngress = (generation: Generation, link: Link): boolean => {
+  const { application, routing } = generation;
+  const { ingress } = routing;
+  if (ingress.kind !== 'deployment' || `${application}/${ingress.deployment}` !== link.deployment) return false;
+  const version = generation.deployment(ingress.deployment)?.version;
+  return version !== undefined && link.serves(version);
+};
 
 /** As a replica sends it: it may be anything. */
 const isIdOrNone = (id: unknown): boolean => id === undefined || (typeof id === 'string' && id !== '');

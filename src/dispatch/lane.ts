@@ -12,6 +12,8 @@ export class Lane {
   readonly modelId: string | undefined;
   /** Of suspects: each runs with a replica to itself. */
   readonly alone: boolean;
+  /** Of WebSockets: the replica is chosen by those that it has open. */
+  readonly sockets: boolean;
   #calls: (PendingCall | undefined)[] = [];
   #head = 0;
   #size = 0;
@@ -20,12 +22,13 @@ export class Lane {
   /** Monotonic milliseconds; of no meaning without a timer. */
   timerAt = 0;
 
-  constructor(key: string, version: string, form: LaneForm, alone: boolean, modelId?: string) {
+  constructor(key: string, version: string, form: LaneForm, alone: boolean, modelId?: string, sockets = false) {
     this.key = key;
     this.version = version;
     this.form = form;
     this.alone = alone;
     this.modelId = modelId;
+    this.sockets = sockets;
   }
 
   /** Requests that wait; cancelled ones do not count. */

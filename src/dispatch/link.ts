@@ -13,6 +13,7 @@ import { hashOf } from './choose-session.ts';
 import { HeldModels } from './held-models.ts';
 import type { LaneForm } from './lane.ts';
 import type { PendingCall } from './pending.ts';
+import { Socket as ClientSocket } from './socket.ts';
 import { stack } from './stack.ts';
 
 /** What the link tells the rest of the data plane. */
@@ -58,6 +59,8 @@ export class Link {
   also: readonly string[] = [];
   /** It takes the short form of a CALL. */
   readonly #brief: boolean;
+  /** It takes WebSockets. */
+  readonly websockets: boolean;
   /** False once the snapshot no longer lists it: it finishes what it has. */
   accepting = true;
   /** It works on a suspect, and gets nothing else until it has answered. */
@@ -67,6 +70,8 @@ export class Link {
   readonly #owner: LinkOwner;
   readonly #now: () => number;
   readonly #outgoing = new SlotTable<Outgoing>();
+  /** WebSockets that it has taken, by the id of their call. */
+  readonly #sockets = new Map<number, ClientSocket>();
   #batches = 0;
   #load = 0;
   /** How long its batches take of late. */
@@ -79,7 +84,7 @@ export class Link {
   readonly #heartbeat: NodeJS.Timeout;
 
   constructor(
-    identity: { replica: string; deployment: string; version: string; brief: boolean },
+    identity: { replica: string; deployment: string; version: string; brief: boolean; websockets: boolean },
     socket: Socket,
     reader: FrameReader,
     owner: LinkOwner,
@@ -90,6 +95,7 @@ export class Link {
     this.version = identity.version;
     this.hash = hashOf(identity.replica);
     this.#brief = identity.brief;
+    this.websockets = identity.websockets;
     this.#socket = socket;
     this.#writer = new FrameWriter(socket);
     this.#owner = owner;
@@ -111,6 +117,19 @@ export class Link {
   /** Requests that it was given and has not answered, those that nobody waits for any more included. */
   get ongoing(): number {
     return this.#outgoing.size;
+  }
+
+  get sockets(): Iterable<ClientSocket> {
+    return this.#sockets.values();
+  }
+
+  get openSockets(): number {
+    return this.#sockets.size;
+  }
+
+  /** It has nothing that its end would cut. */
+  get idle(): boolean {
+    return this.#outgoing.size === 0 && this.#sockets.size === 0;
   }
 
   /** Outstanding work: rows of what it was given and has not answered. */
@@ -149,7 +168,7 @@ export class Link {
 
   /** A call that it works on, by id. */
   call(id: number): PendingCall | undefined {
-    const call = this.#outgoing.get(id)?.call;
+    const call = this.#outgoing.get(id)?.call ?? this.#sockets.get(id)?.call;
     return call?.state === 'done' ? undefined : call;
   }
 
@@ -243,6 +262,8 @@ export class Link {
   /** Tells the replica that nobody waits for a call any more. Its slot is free when the replica has answered. */
   cancel(call: PendingCall): void {
     this.#writer.write(encodeFrame(FRAME.CANCEL, { ids: [call.id] }));
+    // A WebSocket holds no place: there is no answer to wait for.
+    if (this.#sockets.delete(call.id)) this.#owner.freed(this);
   }
 
   credit(call: PendingCall, bytes: number): void {
@@ -280,11 +301,11 @@ export class Link {
     this.#owner.down(this, reason);
     if (instead !== undefined) {
       this.#begun?.destroy();
-      for (const { call } of this.#takeAll()) if (call.state !== 'done') call.fail(instead);
+      for (const call of this.#takeAll()) if (call.state !== 'done') call.fail(instead);
       return;
     }
     this.#whenBegunIsKnown(() => {
-      const calls = this.#takeAll().flatMap(({ call }) => (call.state === 'done' ? [] : [call]));
+      const calls = this.#takeAll().filter((call) => call.state !== 'done');
       calls[0]?.queue.died(calls, reason, ongoing === 1);
     });
   }
@@ -322,9 +343,10 @@ export class Link {
     };
   }
 
-  #takeAll(): Outgoing[] {
-    const all = [...this.#outgoing.values()];
+  #takeAll(): PendingCall[] {
+    const all = [...this.#outgoing.values(), ...this.#sockets.values()].map(({ call }) => call);
     this.#outgoing.clear();
+    this.#sockets.clear();
     return all;
   }
 
@@ -354,8 +376,10 @@ export class Link {
         const shape = meta['error'];
         if (typeof shape !== 'object' || shape === null) throw new ProtocolError('an ERROR frame without an error');
         const error = errorFromShape(shape);
-        const calls = this.#finish(idsOf(meta), meta).filter((call) => call.state !== 'done');
         error.source ??= this.deployment;
+        const ids = idsOf(meta);
+        if (this.#sockets.size > 0) for (const id of ids) this.#endSocket(id, error);
+        const calls = this.#finish(ids, meta).filter((call) => call.state !== 'done');
         if (calls.length > 0) (calls[0] as PendingCall).queue.fail(calls, error);
         return this.#owner.freed(this);
       }
@@ -374,6 +398,7 @@ export class Link {
         return;
       }
       case FRAME.END: {
+        this.#endSocket(idOf(meta), undefined);
         for (const call of this.#finish([idOf(meta)], meta)) {
           if (call.state === 'done') continue;
           if (call.streaming) call.end();
@@ -393,9 +418,17 @@ export class Link {
         return;
       case FRAME.CREDIT: {
         const bytes = meta['bytes'];
+        const socket = this.#sockets.get(idOf(meta));
+        if (socket !== undefined) return socket.taken(frame);
         if (typeof bytes === 'number' && bytes > 0) this.#owner.childCredit(this, idOf(meta), bytes);
         return;
       }
+      case FRAME.SOCKET:
+        return this.#socketTaken(meta);
+      case FRAME.MESSAGE:
+        return this.#socketOf(meta)?.message(frame);
+      case FRAME.CLOSE:
+        return this.#socketOf(meta)?.close(frame);
       case FRAME.MODELS:
         return this.#models.take(meta);
       case FRAME.PONG: {
@@ -409,12 +442,46 @@ export class Link {
     }
   }
 
+  #socketTaken(meta: Frame['meta']): void {
+    const { protocol } = meta;
+    if (protocol !== undefined && typeof protocol !== 'string') throw new ProtocolError('a SOCKET whose protocol is no text');
+    const id = idOf(meta);
+    const call = this.#outgoing.get(id)?.call;
+    if (call === undefined) return;
+    if (call.socketSink === undefined) throw new ProtocolError('a SOCKET for a call that asks for none');
+    this.#finish([id], meta);
+    if (call.state !== 'done') {
+      const socket = new ClientSocket(call, call.socketSink, (buffers) => this.#writer.write(buffers));
+      this.#sockets.set(id, socket);
+      call.becomeSocket();
+      call.socketSink.accepted(socket, protocol);
+    }
+    this.#owner.freed(this);
+  }
+
+  /** Undefined for one that is over. */
+  #socketOf(meta: Frame['meta']): ClientSocket | undefined {
+    const id = idOf(meta);
+    if (this.#outgoing.get(id) !== undefined) throw new ProtocolError('a frame of a WebSocket before its SOCKET');
+    return this.#sockets.get(id);
+  }
+
+  /** The code of a WebSocket has returned, or thrown. */
+  #endSocket(id: number, error: ServeError | undefined): void {
+    const call = this.#sockets.get(id)?.call;
+    if (call === undefined) return;
+    this.#sockets.delete(id);
+    if (error === undefined) call.end();
+    else call.fail(error);
+  }
+
   #result(frame: Frame): void {
     const { meta } = frame;
     // Everything is looked at before anything is taken off the books: a frame that is refused must leave its calls to be failed.
     const http = answerHeadOf(meta);
     const ids = idsOf(meta);
     const entries = ids.map((id) => this.#outgoing.get(id));
+    if (this.#sockets.size > 0 && ids.some((id) => this.#sockets.has(id))) throw new ProtocolError('a RESULT for a WebSocket');
     if (entries.some((entry) => entry?.call.streaming)) throw new ProtocolError('a RESULT for a call whose answer is a stream');
     const [first] = entries;
     if (ids.length > 1 && !(first?.batch.form === 'rows' && first.batch.calls.every((call, index) => call.id === ids[index]))) {

@@ -6,6 +6,7 @@ import type { Generation } from './generation.ts';
 import type { Lane } from './lane.ts';
 import type { Link } from './link.ts';
 import type { DeploymentQueue } from './queue.ts';
+import type { SocketSink } from './socket.ts';
 
 /** Who waits for the answer. After `result`, `error` or a stream's `end` nothing more is called. */
 export interface Sink {
@@ -36,8 +37,10 @@ export class PendingCall implements CallTrace {
   readonly spread: boolean;
   readonly http: HttpHead | undefined;
   /** Monotonic milliseconds; Infinity: none. */
-  readonly deadlineAt: number;
+  deadlineAt: number;
   readonly #sink: Sink;
+  /** The same sink where the call asks for a WebSocket. */
+  readonly socketSink: SocketSink | undefined;
   /** The call in whose work this one was made; its children are cancelled with it. */
   readonly parent: PendingCall | undefined;
 
@@ -90,6 +93,7 @@ export class PendingCall implements CallTrace {
     http: HttpHead | undefined;
     deadlineAt: number;
     sink: Sink;
+    socketSink?: SocketSink | undefined;
     parent: PendingCall | undefined;
     now: number;
   }) {
@@ -103,6 +107,7 @@ export class PendingCall implements CallTrace {
     this.http = init.http;
     this.deadlineAt = init.deadlineAt;
     this.#sink = init.sink;
+    this.socketSink = init.socketSink;
     init.generation.enter();
     this.parent = init.parent;
     this.arrivedAt = init.now;
@@ -131,6 +136,13 @@ export class PendingCall implements CallTrace {
   open(http: HttpAnswerHead | undefined): void {
     this.streaming = true;
     this.#sink.open(http);
+  }
+
+  /** The replica has taken the WebSocket: no deadline counts any more, and the call never runs again. */
+  becomeSocket(): void {
+    this.streaming = true;
+    clearTimeout(this.timer);
+    this.deadlineAt = Number.POSITIVE_INFINITY;
   }
 
   chunk(value: WireValue, bytes: number): void {

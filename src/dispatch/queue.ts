@@ -7,7 +7,7 @@ import type { DeploymentRouting } from '../domain/snapshot.ts';
 import type { HttpAnswerHead } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { decideBatch } from './batch.ts';
-import { chooseLeastLoaded } from './choose.ts';
+import { chooseForSocket, chooseLeastLoaded } from './choose.ts';
 import { chooseForModel } from './choose-model.ts';
 import { chooseForSession } from './choose-session.ts';
 import { DeploymentCounts } from './counts.ts';
@@ -77,6 +77,11 @@ export class DeploymentQueue {
 
   get ongoing(): number {
     return this.#links.reduce((sum, link) => sum + link.ongoing, 0);
+  }
+
+  /** WebSockets that its replicas have. */
+  get openSockets(): number {
+    return this.#links.reduce((sum, link) => sum + link.openSockets, 0);
   }
 
   /** Nothing waits and no replica is connected. */
@@ -224,7 +229,7 @@ export class DeploymentQueue {
     while (lane.size > 0) {
       const fills = batching !== null && !lane.alone && lane.size >= batching.maxBatchSize;
       const chosen = this.#choose(lane, (link) =>
-        !link.serves(lane.version) || link === reserved || (lane.alone && link.ongoing > 0)
+        !link.serves(lane.version) || link === reserved || (lane.alone && link.ongoing > 0) || (lane.sockets && !link.websockets)
           ? 0
           : link.room(this.#routing, lane.form !== 'one', fills),
       );
@@ -286,7 +291,7 @@ export class DeploymentQueue {
       const session = lane.first?.sessionHash;
       if (session !== undefined) return chooseForSession(this.#links, session, (link) => room(link) > 0);
     }
-    return chooseLeastLoaded(this.#links, room, this.#lastChosen);
+    return (lane.sockets ? chooseForSocket : chooseLeastLoaded)(this.#links, room, this.#lastChosen);
   }
 
   /** Where sessions stick, those that may share a batch with the head of a lane: whose replica is the same. undefined: all. */
@@ -426,6 +431,11 @@ export class DeploymentQueue {
     return this.#queued > 0 ? 0 : this.#room(version);
   }
 
+  /** Whether replicas are connected, and none of them takes WebSockets. */
+  get refusesSockets(): boolean {
+    return this.#links.length > 0 && !this.#links.some((link) => link.websockets);
+  }
+
   /** Requests that the replicas of a version may work on at once. */
   slots(version: string): number {
     return this.#links.filter((link) => link.serves(version) && link.accepting).length * this.#routing.maxOngoingRequests;
@@ -450,12 +460,13 @@ export class DeploymentQueue {
         form = 'items';
       }
     }
-    const plain = form === 'one' && !call.suspect && modelId === undefined;
+    const socket = call.socketSink !== undefined;
+    const plain = form === 'one' && !call.suspect && !socket && modelId === undefined;
     if (plain && this.#plain?.version === call.version) return this.#plain;
-    const key = `${call.suspect ? 'alone' : ''}\n${call.version}\n${form}\n${shape}${modelId === undefined ? '' : `\n${modelId}`}`;
+    const key = `${call.suspect ? 'alone' : ''}${socket ? 'socket' : ''}\n${call.version}\n${form}\n${shape}${modelId === undefined ? '' : `\n${modelId}`}`;
     let lane = this.#lanes.get(key);
     if (lane === undefined) {
-      lane = new Lane(key, call.version, form, call.suspect, modelId);
+      lane = new Lane(key, call.version, form, call.suspect, modelId, socket);
       this.#lanes.set(key, lane);
     }
     if (plain) this.#plain = lane;

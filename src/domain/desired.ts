@@ -26,6 +26,7 @@ export interface ProxySpec {
   /** Bound over all queues and streams; beyond it new requests get 503. */
   readonly maxBufferedBytes: number;
   readonly maxHeaderBytes: number;
+  readonly maxWebSockets: number;
   readonly server: 'auto' | 'uws' | 'node';
   readonly drainGraceMs: number;
   /** null: plain HTTP. */

@@ -57,6 +57,8 @@ export interface DeploymentMetrics {
   readonly retries: Readonly<Record<string, number>>;
   readonly queued: number;
   readonly ongoing: number;
+  /** Open WebSockets. */
+  readonly websockets: number;
 }
 
 /** Seconds that the event loop of a thread was late, over the last while. */

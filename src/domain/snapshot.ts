@@ -109,7 +109,9 @@ export type FromDataPlane =
 /** How much is under way, for the status. */
 export interface DataPlaneLoad {
   readonly ongoing: number;
-  readonly deployments: Readonly<Record<string, { readonly queued: number; readonly ongoing: number }>>;
+  readonly deployments: Readonly<
+    Record<string, { readonly queued: number; readonly ongoing: number; readonly websockets?: number }>
+  >;
   readonly replicas: Readonly<Record<string, ReplicaLoad>>;
   /** By `application/step`. */
   readonly shadows?: Readonly<Record<string, ShadowCounts>>;

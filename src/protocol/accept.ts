@@ -11,6 +11,8 @@ export interface Purpose {
   readonly begun: boolean;
   /** Its peer takes the short forms of frames. */
   readonly brief: boolean;
+  /** It takes WebSockets. */
+  readonly websockets: boolean;
 }
 
 /** Longest frame that a replica may send. */
@@ -52,7 +54,11 @@ export const listenForReplicas = async (
         socket.off('data', onData);
         socket.off('error', onError);
         socket.off('close', onClose);
-        const purpose: Purpose = { begun: first.meta['link'] === 'begun', brief: first.meta['brief'] === true };
+        const purpose: Purpose = {
+          begun: first.meta['link'] === 'begun',
+          brief: first.meta['brief'] === true,
+          websockets: first.meta['websockets'] === true,
+        };
         admitted(identity, socket, readerFor(purpose), purpose);
       } catch (error) {
         // Whatever it is: what a stranger sends must not end the daemon.

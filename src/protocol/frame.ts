@@ -38,6 +38,9 @@ export const FRAME = {
   END: 38,
   CANCEL: 39,
   CREDIT: 40,
+  SOCKET: 41,
+  MESSAGE: 42,
+  CLOSE: 43,
   MODELS: 56,
 } as const;
 

@@ -13,6 +13,8 @@ export interface HelloMeta {
   readonly link?: 'begun';
   /** It takes HTTP_CALL, the short form of a CALL. */
   readonly brief?: boolean;
+  /** It takes calls of `websocket`, and knows SOCKET, MESSAGE and CLOSE. */
+  readonly websockets?: boolean;
 }
 
 /** Answers the HELLO on the data link. */
@@ -155,6 +157,27 @@ export interface StreamMeta {
 
 export interface CancelMeta {
   readonly ids: readonly number[];
+}
+
+/** The call of a WebSocket was taken: the client's handshake is completed, and the call's place is free. */
+export interface SocketMeta {
+  readonly id: number;
+  /** The subprotocol, of those that the client offered. */
+  readonly protocol?: string;
+}
+
+/** One message of a WebSocket; its bytes are segment 0. */
+export interface MessageMeta {
+  readonly id: number;
+  /** UTF-8 text; absent: binary. */
+  readonly text?: true;
+}
+
+/** To the replica: the client has closed, or was closed. From it: the client is to be closed. */
+export interface CloseMeta {
+  readonly id: number;
+  readonly code: number;
+  readonly reason?: string;
 }
 
 /** Allows the producer of a stream so many more bytes. */

@@ -13,6 +13,8 @@ export interface AccessRecord {
   /** From the head of the request to the end of the answer. */
   readonly totalMs: number;
   readonly error?: string;
+  /** Of a WebSocket that was open: what it was closed with. */
+  readonly closeCode?: number;
   readonly traces: readonly CallTrace[];
 }
 
@@ -58,14 +60,15 @@ const round = (ms: number): number => Math.round(ms * 100) / 100;
 
 /** Put together by hand: one line a request is what the log costs, and a general serialiser costs more. */
 export const jsonLine = (record: AccessRecord): string => {
-  const { time, requestId, method, path, application, route, status, totalMs, error } = record;
+  const { time, requestId, method, path, application, route, status, totalMs, error, closeCode } = record;
   let shares = '';
   for (const { deployment, replica, calls, batch, queueMs, workMs } of sharesOf(record.traces)) {
     shares += `${shares === '' ? '' : ','}{"deployment":"${deployment}","replica":"${replica}","calls":${calls},"batch":${batch},"queueMs":${queueMs},"workMs":${workMs}}`;
   }
   const failed = error === undefined ? '' : `,"error":"${error}"`;
+  const closed = closeCode === undefined ? '' : `,"closeCode":${closeCode}`;
   // Names and codes are ours and need no escapes; what a client wrote does.
-  return `{"level":30,"time":${time},"msg":"request","requestId":${JSON.stringify(requestId)},"method":${JSON.stringify(method)},"path":${JSON.stringify(path)},"application":"${application}","route":${JSON.stringify(route)},"status":${status},"ms":${round(totalMs)}${failed},"deployments":[${shares}]}\n`;
+  return `{"level":30,"time":${time},"msg":"request","requestId":${JSON.stringify(requestId)},"method":${JSON.stringify(method)},"path":${JSON.stringify(path)},"application":"${application}","route":${JSON.stringify(route)},"status":${status},"ms":${round(totalMs)}${failed}${closed},"deployments":[${shares}]}\n`;
 };
 
 export const textLine = (record: AccessRecord): string => {
@@ -75,7 +78,8 @@ export const textLine = (record: AccessRecord): string => {
       `${replica === '' ? deployment : replica}${calls > 1 ? ` ×${calls}` : ''} batch=${batch} queue=${queueMs}ms work=${workMs}ms`,
   );
   const error = record.error === undefined ? '' : ` ${record.error}`;
-  return `${at} ${record.method} ${printable(record.path)} ${record.status}${error} ${round(record.totalMs)}ms ${shares.join(' | ')} id=${printable(record.requestId)}\n`;
+  const closed = record.closeCode === undefined ? '' : ` close=${record.closeCode}`;
+  return `${at} ${record.method} ${printable(record.path)} ${record.status}${closed}${error} ${round(record.totalMs)}ms ${shares.join(' | ')} id=${printable(record.requestId)}\n`;
 };
 
 /** What a client wrote must not be able to forge a line or move the cursor of a terminal. */

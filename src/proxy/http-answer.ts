@@ -48,7 +48,13 @@ export const soundHeaders = (headers: readonly string[]): readonly string[] | un
 };
 
 /** The headers of a refusal, less those that the driver writes. */
-export const refusalHeaders = (refusal: Refusal): readonly string[] => ['content-type', TEXT, 'x-serve-error', refusal.code];
+export const refusalHeaders = (refusal: Refusal): readonly string[] => [
+  'content-type',
+  TEXT,
+  'x-serve-error',
+  refusal.code,
+  ...(refusal.headers ?? []),
+];
 
 /**
  * A whole refusal as it goes on the wire after `HTTP/1.1 `, for where no answer object of a library can be used.
@@ -57,7 +63,9 @@ export const refusalHeaders = (refusal: Refusal): readonly string[] => ['content
 export const rawRefusal = (refusal: Refusal, padTo = 0): string => {
   const body = `${refusal.message.padEnd(padTo - 2)}\r\n`;
   const head = `${statusLine(statusOf(refusal.code))}\r\nDate: ${new Date().toUTCString()}\r\nContent-Type: ${TEXT}\r\n`;
-  return `${head}x-serve-error: ${refusal.code}\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  let more = '';
+  for (let i = 0; i < (refusal.headers?.length ?? 0); i += 2) more += `${refusal.headers?.[i]}: ${refusal.headers?.[i + 1]}\r\n`;
+  return `${head}x-serve-error: ${refusal.code}\r\n${more}Connection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
 };
 
 const isDriversOwn = (name: string): boolean => {

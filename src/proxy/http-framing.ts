@@ -7,6 +7,8 @@ export interface Refusal {
   readonly code: ErrorCode;
   /** ASCII, without anything that the client sent: it goes into an answer as it is. */
   readonly message: string;
+  /** Beside those of every refusal; ASCII too. */
+  readonly headers?: readonly string[];
 }
 
 export interface Framing {
@@ -14,6 +16,8 @@ export interface Framing {
   readonly bodyBytes: number;
   /** The client asked for the connection to be closed. */
   readonly close: boolean;
+  /** It has an `upgrade` header. */
+  readonly upgrade: boolean;
   /** When set, the rest says nothing. */
   readonly refusal: Refusal | undefined;
 }
@@ -23,7 +27,7 @@ export const CHUNKED = -1;
 export const MAX_HEADERS = 98;
 
 const invalid = (message: string): Refusal => ({ code: 'INVALID_INPUT', message });
-const refused = (refusal: Refusal): Framing => ({ bodyBytes: 0, close: true, refusal });
+const refused = (refusal: Refusal): Framing => ({ bodyBytes: 0, close: true, upgrade: false, refusal });
 
 const METHOD_UNKNOWN = invalid('expected a known method in upper case');
 const TARGET_ODD = invalid('expected a request target of visible ASCII characters without a fragment');
@@ -61,6 +65,7 @@ export const readFraming = (headers: readonly string[], maxBodyBytes: number, is
   let length: string | undefined;
   let coding: string | undefined;
   let close = false;
+  let upgrade = false;
   for (let i = 0; i < headers.length; i += 2) {
     const value = headers[i + 1] as string;
     switch (headers[i]) {
@@ -79,6 +84,9 @@ export const readFraming = (headers: readonly string[], maxBodyBytes: number, is
       case 'connection':
         close ||= asksToClose(value);
         break;
+      case 'upgrade':
+        upgrade = true;
+        break;
     }
   }
   if (host === undefined ? !isHttp10 : !isHost(host)) return refused(host === undefined ? HOST_MISSING : HOST_ODD);
@@ -86,14 +94,14 @@ export const readFraming = (headers: readonly string[], maxBodyBytes: number, is
     if (length !== undefined) return refused(CODING_AND_LENGTH);
     if (coding.length !== 7 || coding.toLowerCase() !== 'chunked') return refused(CODING_ODD);
     if (isHttp10) return refused(CODING_OLD);
-    return { bodyBytes: CHUNKED, close, refusal: undefined };
+    return { bodyBytes: CHUNKED, close, upgrade, refusal: undefined };
   }
-  if (length === undefined) return { bodyBytes: 0, close, refusal: undefined };
+  if (length === undefined) return { bodyBytes: 0, close, upgrade, refusal: undefined };
   if (!isDigits(length)) return refused(LENGTH_ODD);
   // Too many digits for a number still compare rightly: they round to something far above any limit.
   const bodyBytes = Number(length);
   if (bodyBytes > maxBodyBytes) return refused(tooLarge(maxBodyBytes));
-  return { bodyBytes, close, refusal: undefined };
+  return { bodyBytes, close, upgrade, refusal: undefined };
 };
 
 /** Checks the request line: a method that we know, and a path and query that no two readers split differently. */

@@ -6,8 +6,10 @@ import type { Socket } from 'node:net';
 import { rawRefusal, refusalHeaders } from './http-answer.ts';
 import { checkRequestLine, isHost, type Refusal, readFraming, statusOf } from './http-framing.ts';
 import { type NodeConnection, NodeExchange } from './http-node-exchange.ts';
+import { answerOn, NodeUpgradeExchange, UpgradableMessage } from './http-node-websocket.ts';
 import type { HttpHandler, HttpLimits, HttpRenewal } from './http-server.ts';
 import { readTls } from './http-tls.ts';
+import { checkHandshake } from './http-upgrade.ts';
 
 /** As uWebSockets.js has it, which cannot be told otherwise. */
 const HEADERS_TIMEOUT_MS = 10_000;
@@ -33,6 +35,7 @@ export class NodeChild {
       connectionsCheckingInterval: 2000,
       // Ours answers as every other refusal does, and lets HTTP/1.0 through.
       requireHostHeader: false,
+      IncomingMessage: UpgradableMessage,
     };
     if (tls === null) return new NodeChild(createServer(settings), 'connection', limits, handler);
     const { key, cert, ca } = await readTls(tls);
@@ -60,6 +63,7 @@ export class NodeChild {
     http.on('request', (req, res) => this.#request(req, res, false));
     http.on('checkContinue', (req, res) => this.#request(req, res, true));
     http.on('checkExpectation', (req, res) => this.#request(req, res, false));
+    http.on('upgrade', (req: IncomingMessage, socket: Socket, head: Buffer) => this.#upgrade(req, socket, head));
     http.on('connect', (_req, socket: Socket) =>
       sendRaw(socket, { code: 'INVALID_INPUT', message: 'expected another method than CONNECT' }),
     );
@@ -168,6 +172,41 @@ export class NodeChild {
       }
     } catch {
       req.socket.destroy();
+    }
+  }
+
+  /** A request for a WebSocket; the parser has let go of the connection. */
+  #upgrade(req: IncomingMessage, socket: Socket, head: Buffer): void {
+    const connection = this.#connections.get(socket);
+    // Behind a request that is still in work there is no place for a handshake.
+    if (connection === undefined || connection.isRefused || connection.open.size > 0) {
+      socket.destroy();
+      return;
+    }
+    try {
+      const limits = this.#limits();
+      const headers = lowerCaseNames(req.rawHeaders);
+      const target = splitTarget(req.url ?? '', headers);
+      const framing = readFraming(headers, limits.maxRequestBodyBytes, req.httpVersion === '1.0');
+      let refusal = framing.refusal ?? (target === undefined ? TARGET_ODD : checkRequestLine('GET', target.path, target.query));
+      if (req.httpVersion !== '1.1' && req.httpVersion !== '1.0') refusal = VERSION_ODD;
+      else if (target?.path === '*') refusal = TARGET_ODD;
+      refusal ??= checkHandshake(headers, framing, req.httpVersion === '1.0');
+      connection.isRefused = true;
+      // The connection ends with an answer, or is no connection of HTTP any more.
+      connection.isBroken = true;
+      if (refusal !== undefined || target === undefined) {
+        refuse(answerOn(req, socket), refusal ?? TARGET_ODD);
+        return;
+      }
+      const exchange = new NodeUpgradeExchange(connection, req, target, headers, framing, limits.maxRequestBodyBytes, head);
+      try {
+        this.#handler(exchange);
+      } catch {
+        exchange.abort();
+      }
+    } catch {
+      socket.destroy();
     }
   }
 

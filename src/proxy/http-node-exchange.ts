@@ -172,6 +172,13 @@ export class NodeExchange implements HttpExchange {
     this.#req.socket.destroy();
   }
 
+  /** The connection becomes something else than HTTP. @returns false where the client has gone, or has its answer */
+  takeOver(): boolean {
+    if (this.#isDone || this.#hasBegun) return false;
+    this.#finish();
+    return true;
+  }
+
   /** The connection is closed, or what comes on it cannot be read. */
   gone(): void {
     if (this.#isDone) return;

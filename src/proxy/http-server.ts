@@ -47,6 +47,8 @@ export interface HttpExchange {
   readonly query: string;
   /** All headers in order, names in lower case, flat: `[name, value, name, value, …]`. Copied; valid for ever. */
   readonly headers: readonly string[];
+  /** Set where the client asks for a WebSocket, and its handshake is sound: answered by `accept`, or by `respond` as any other. */
+  readonly upgrade?: HttpUpgrade | undefined;
   /** First value of a header (lower-case name); undefined when it was not sent. */
   header(name: string): string | undefined;
   /** Delivers the whole body once it is there (never after an abort or a refusal). The bytes are the receiver's to keep. */
@@ -71,6 +73,31 @@ export interface HttpExchange {
   end(): void;
   /** Cuts the connection: a streamed answer failed midway and the client must see that it is not whole. */
   abort(): void;
+}
+
+export interface HttpUpgrade {
+  /**
+   * Completes the handshake in place of an answer.
+   * @param headers beside those of the handshake
+   * @returns undefined: the client has gone, as `onAborted` tells
+   */
+  accept(protocol: string | undefined, headers: readonly string[], listener: WebSocketListener): WebSocketPeer | undefined;
+}
+
+export interface WebSocketListener {
+  /** A whole message; the bytes are the receiver's to keep. Text is UTF-8. */
+  message(payload: Uint8Array, isText: boolean): void;
+  /** The socket takes data again after `send` gave false. */
+  drained(): void;
+  /** Closed by the client, by the driver (a message over `maxRequestBodyBytes`: 1009), or cut (1006). Once, and not after `close`. */
+  closed(code: number, reason: string): void;
+}
+
+export interface WebSocketPeer {
+  /** False: the socket is full, wait for `drained` before the next. */
+  send(payload: Uint8Array, isText: boolean): boolean;
+  /** What was sent before still arrives, where the client reads. */
+  close(code: number, reason: string): void;
 }
 
 export interface HttpServer {

@@ -2,9 +2,11 @@
 
 import { checkRequestLine, type Refusal, readFraming } from './http-framing.ts';
 import type { HttpHandler, HttpLimits } from './http-server.ts';
+import { asksForWebSocket, checkHandshake } from './http-upgrade.ts';
 import { refuseRequest } from './http-uws-answer.ts';
 import { UwsExchange } from './http-uws-exchange.ts';
-import type { UwsApp, UwsRequest, UwsResponse } from './uws-types.ts';
+import { socketBehavior, UwsUpgradeExchange } from './http-uws-websocket.ts';
+import type { UwsApp, UwsRequest, UwsResponse, UwsSocketContext } from './uws-types.ts';
 
 /** What the library has read from the environment when it was loaded; it refuses more by itself. */
 const MAX_HEADER_BYTES = Number(process.env.UWS_HTTP_MAX_HEADERS_SIZE) || 4096;
@@ -12,6 +14,7 @@ const MAX_HEADER_BYTES = Number(process.env.UWS_HTTP_MAX_HEADERS_SIZE) || 4096;
 const NONE_LEFT_MS = 20_000;
 
 const NO_CERTIFICATE: Refusal = { code: 'INVALID_INPUT', message: 'expected a client certificate' };
+const HANDSHAKE_ODD: Refusal = { code: 'INVALID_INPUT', message: 'expected a sound handshake for a WebSocket' };
 const HEADERS_LARGE: Refusal = {
   code: 'HEADERS_TOO_LARGE',
   message: 'expected fewer bytes of headers: they are over http_options.max_header_size',
@@ -38,6 +41,11 @@ export class UwsChild {
     this.#limits = limits;
     this.#needsCertificate = needsCertificate;
     this.#handler = handler;
+    const { maxRequestBodyBytes } = limits();
+    app.ws(
+      '/*',
+      socketBehavior(maxRequestBodyBytes, (res, req, context) => this.#upgrade(res, req, context)),
+    );
     app.any('/*', (res, req) => this.#request(res, req));
   }
 
@@ -90,7 +98,16 @@ export class UwsChild {
     if (this.#inWork === 0) this.close();
   }
 
-  #request(res: UwsResponse, req: UwsRequest): void {
+  /** A GET with a key: a request for a WebSocket if it is one in all else too. */
+  #upgrade(res: UwsResponse, req: UwsRequest, context: UwsSocketContext): void {
+    const headers: string[] = [];
+    collected = headers;
+    req.forEach(collect);
+    this.#request(res, req, asksForWebSocket(req.getCaseSensitiveMethod(), headers) ? context : undefined);
+  }
+
+  /** @param context of a request for a WebSocket */
+  #request(res: UwsResponse, req: UwsRequest, context?: UwsSocketContext): void {
     let exchange: UwsExchange | undefined;
     try {
       const method = req.getCaseSensitiveMethod();
@@ -104,12 +121,19 @@ export class UwsChild {
       let refusal = framing.refusal ?? checkRequestLine(method, path, query);
       if (maxHeaderBytes < MAX_HEADER_BYTES) refusal ??= checkSize(method, path, query, headers, maxHeaderBytes);
       if (this.#needsCertificate && !res.getX509Certificate?.()) refusal = NO_CERTIFICATE;
+      if (framing.upgrade && asksForWebSocket(method, headers)) {
+        refusal ??= checkHandshake(headers, framing);
+        if (context === undefined) refusal ??= HANDSHAKE_ODD;
+      }
       if (refusal !== undefined) {
         refuseRequest(res, method, refusal);
         return;
       }
       this.#inWork++;
-      exchange = new UwsExchange(this, res, method, path, query, headers, framing, maxRequestBodyBytes);
+      exchange =
+        context === undefined
+          ? new UwsExchange(this, res, method, path, query, headers, framing, maxRequestBodyBytes)
+          : new UwsUpgradeExchange(this, res, path, query, headers, framing, () => this.#limits().maxRequestBodyBytes, context);
       this.#handler(exchange);
     } catch {
       if (exchange === undefined) res.close();

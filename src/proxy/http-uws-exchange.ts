@@ -68,6 +68,17 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
     this.#mustClose = framing.close || framing.bodyBytes < 0;
   }
 
+  /**
+   * The connection becomes something else than HTTP: nothing of this exchange is called any more, its end included.
+   * @returns undefined where the client has gone, or has its answer
+   */
+  takeOver(): UwsResponse | undefined {
+    if (this.#phase !== 'open' || this.#dead) return undefined;
+    this.#phase = 'done';
+    this.#dead = true;
+    return this.#res;
+  }
+
   /** Called by the driver when the handler has returned: the library ends the process for an answer neither whole nor watched. */
   watch(): void {
     if (!this.#dead) this.#res.onAborted(() => this.#gone());

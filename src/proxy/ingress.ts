@@ -13,11 +13,12 @@ import type { AccessRecord } from './access-log.ts';
 import { errorAnswer } from './error-answer.ts';
 import { GraphRun } from './graph-run.ts';
 import type { HttpCounts } from './http-counts.ts';
-import type { HttpExchange } from './http-server.ts';
+import type { HttpExchange, HttpUpgrade } from './http-server.ts';
 import { requestScope } from './request-scope.ts';
 import type { RetryBudgets } from './retry-budget.ts';
 import { RouteTable } from './route-table.ts';
 import type { Shadows } from './shadow.ts';
+import { WebSockets } from './websocket.ts';
 
 export interface IngressOptions {
   readonly dispatcher: Dispatcher;
@@ -41,9 +42,11 @@ export class Ingress {
   #ongoing = 0;
   #draining = false;
   #onQuiet: (() => void) | undefined;
+  readonly #webSockets: WebSockets;
 
   constructor(options: IngressOptions) {
     this.#options = options;
+    this.#webSockets = new WebSockets(options);
   }
 
   apply(snapshot: RoutingSnapshot): void {
@@ -69,18 +72,28 @@ export class Ingress {
     this.#draining = true;
   }
 
-  /** Resolves when no request is under way. */
-  quiet(): Promise<void> {
-    if (this.#ongoing === 0) return Promise.resolve();
-    return new Promise((resolve) => {
+  /** WebSockets are closed with 1001. */
+  goAway(): void {
+    this.#webSockets.goAway();
+  }
+
+  /** Resolves when no request is under way, and the code of no WebSocket. */
+  async quiet(): Promise<void> {
+    await this.#webSockets.quiet();
+    if (this.#ongoing === 0) return;
+    await new Promise<void>((resolve) => {
       this.#onQuiet = resolve;
     });
   }
 
   readonly handle = (exchange: HttpExchange): void => {
+    const path = this.#pathOf(exchange.path);
+    if (exchange.upgrade !== undefined) {
+      const application = path.startsWith('/-/') ? undefined : this.#routes.match(path);
+      if (application !== undefined) return this.#upgrade(exchange, exchange.upgrade, application);
+    }
     this.#ongoing += 1;
     const request = new IngressRequest(exchange, this.#options, this.#over);
-    const path = this.#pathOf(exchange.path);
     if (path.startsWith('/-/')) {
       exchange.body(() => this.#own(request, path));
       return;
@@ -99,6 +112,16 @@ export class Ingress {
     }
     exchange.body((body) => request.serve(application, body, this.#snapshot?.proxy.requestTimeoutMs ?? null));
   };
+
+  #upgrade(exchange: HttpExchange, upgrade: HttpUpgrade, application: ApplicationRouting): void {
+    const { requestTimeoutMs = null, maxWebSockets = 0 } = this.#snapshot?.proxy ?? {};
+    const leftMs = Math.min(
+      requestTimeoutMs ?? Number.POSITIVE_INFINITY,
+      clientTimeoutMs(exchange.header('x-request-timeout-seconds')),
+    );
+    const limits = { max: maxWebSockets, deadlineAt: this.#options.now() + leftMs, isDraining: this.#draining };
+    this.#webSockets.begin({ exchange, upgrade, id: requestIdOf(exchange), application }, limits);
+  }
 
   readonly #over = (): void => {
     this.#ongoing -= 1;
@@ -153,8 +176,7 @@ class IngressRequest implements Sink {
     this.#options = options;
     this.#over = over;
     this.#startedAt = options.now();
-    const given = exchange.header('x-request-id');
-    this.#id = given !== undefined && given !== '' && given.length <= 256 ? given : randomUUID();
+    this.#id = requestIdOf(exchange);
     exchange.onAborted(() => this.#aborted());
   }
 
@@ -329,6 +351,11 @@ class IngressRequest implements Sink {
 
 const SEGMENT_0 = '{"$seg":0}';
 const EMPTY = new Uint8Array(0);
+
+const requestIdOf = (exchange: HttpExchange): string => {
+  const given = exchange.header('x-request-id');
+  return given !== undefined && given !== '' && given.length <= 256 ? given : randomUUID();
+};
 
 /** What a client allows; 0 or less, and what is no number: no limit from the client. */
 const clientTimeoutMs = (header: string | undefined): number => {

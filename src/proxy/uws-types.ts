@@ -18,6 +18,8 @@ export interface UwsResponse {
   onData(listener: (chunk: ArrayBuffer, isLast: boolean) => void): this;
   cork(write: () => void): this;
   close(): this;
+  /** Completes the handshake, with what was written before among its headers; `res` is dead then, and `open` has been called. */
+  upgrade<T>(userData: T, key: string, protocol: string, extensions: string, context: UwsSocketContext): void;
   /** PEM; empty where the client showed none. On TLS only. */
   getX509Certificate?(): string;
 }
@@ -31,6 +33,38 @@ export interface UwsRequest {
   forEach(listener: (name: string, value: string) => void): void;
 }
 
+/** Only handed back to the library. */
+export type UwsSocketContext = unknown;
+
+/** After `close` of its behaviour was called, every call throws. */
+export interface UwsWebSocket<T> {
+  getUserData(): T;
+  /** 1: sent; 0: buffered, `drain` will be called; 2: dropped. */
+  send(message: Uint8Array, isBinary: boolean, compress: boolean): number;
+  getBufferedAmount(): number;
+  /** Sends a close frame, and calls `close` before it returns. */
+  end(code: number, reason: string): void;
+  /** Cuts the connection. */
+  close(): void;
+}
+
+/** Messages are detached when the listener returns: copy them. */
+export interface UwsWebSocketBehavior<T> {
+  /** A longer message cuts the connection. */
+  maxPayloadLength: number;
+  /** 0: no bound. */
+  maxBackpressure: number;
+  /** Seconds; a ping goes out before, and the connection is cut where nothing comes. 8 to 960, or the process ends. */
+  idleTimeout: number;
+  sendPingsAutomatically: boolean;
+  compression: number;
+  upgrade(res: UwsResponse, req: UwsRequest, context: UwsSocketContext): void;
+  open(ws: UwsWebSocket<T>): void;
+  message(ws: UwsWebSocket<T>, message: ArrayBuffer, isBinary: boolean): void;
+  drain(ws: UwsWebSocket<T>): void;
+  close(ws: UwsWebSocket<T>, code: number, reason: ArrayBuffer): void;
+}
+
 /** An address inside the library, as text or number; only handed back to it. */
 export type UwsDescriptor = unknown;
 /** A listening socket inside the library. */
@@ -38,6 +72,8 @@ export type UwsListenSocket = object;
 
 export interface UwsApp {
   any(pattern: string, listener: (res: UwsResponse, req: UwsRequest) => void): UwsApp;
+  /** A GET whose `sec-websocket-key` has 24 characters comes to `upgrade`, before it comes to `any`. */
+  ws<T>(pattern: string, behavior: UwsWebSocketBehavior<T>): UwsApp;
   listen(host: string, port: number, options: number, done: (socket: UwsListenSocket | false) => void): UwsApp;
   /** Closes its listeners and every connection that it holds. */
   close(): UwsApp;

@@ -97,6 +97,7 @@ const drain = async (graceMs: number, timeoutMs: number): Promise<void> => {
   ingress.drain();
   if (graceMs > 0) await new Promise((resolve) => setTimeout(resolve, graceMs));
   listener.stopAccepting();
+  ingress.goAway();
   const late = setTimeout(
     () => dispatcher.destroy(new ServeError('UNAVAILABLE', 'The daemon is stopping.', { retryAfterS: 1 })),
     timeoutMs,

@@ -2,6 +2,7 @@
 import type { Json } from '../domain/json.ts';
 import type { HttpAnswerHead, HttpHead, MethodShape } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
+import type { ReplicaSocket } from './socket.ts';
 
 export interface IncomingCall {
   readonly id: number;
@@ -36,6 +37,8 @@ export interface Reply {
   /** Resolves when the consumer has room for more; rejects when the call was cancelled. */
   chunk(call: IncomingCall, value: WireValue): Promise<void>;
   end(call: IncomingCall): void;
+  /** Takes a call of `websocket`: its place is free, its deadline is none, and it lives until `end` or `error`. */
+  accept(call: IncomingCall, protocol: string | undefined): ReplicaSocket;
 }
 
 export interface Engine {

@@ -6,20 +6,26 @@ import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../prot
 import {
   type BegunMeta,
   type CallMeta,
+  type CloseMeta,
+  type CreditMeta,
   type ErrorMeta,
   type HttpAnswerHead,
   INITIAL_CREDIT_BYTES,
+  type MessageMeta,
   type OpenMeta,
   type ResultMeta,
+  type SocketMeta,
   type StreamMeta,
 } from '../protocol/messages.ts';
 import { FrameReader } from '../protocol/reader.ts';
 import { PeerSlotTable } from '../protocol/slots.ts';
 import type { WireValue } from '../protocol/value.ts';
+import { CLOSE_CODE, segmentOf } from '../protocol/websocket.ts';
 import { FrameWriter } from '../protocol/writer.ts';
 import type { ChildCalls } from './child-calls.ts';
 import type { Engine, IncomingBatch, IncomingCall, Reply } from './engine.ts';
 import type { Models } from './models.ts';
+import { ReplicaSocket } from './socket.ts';
 
 const NO_BYTES = new Uint8Array(0);
 const MAX_FRAME_BYTES = 2 ** 32 - 8;
@@ -27,7 +33,7 @@ const MAX_FRAME_BYTES = 2 ** 32 - 8;
 class Incoming implements IncomingCall {
   readonly id: number;
   readonly requestId: string;
-  readonly deadline: number | undefined;
+  deadline: number | undefined;
   readonly value: WireValue;
   readonly spread: boolean;
   readonly rows: number;
@@ -37,6 +43,8 @@ class Incoming implements IncomingCall {
   readonly startedAt = performance.now();
   cancelled = false;
   credit = INITIAL_CREDIT_BYTES;
+  /** Set once it is a WebSocket. */
+  socket: ReplicaSocket | undefined;
   /** Wakes the producer of a stream that has used up its credit. */
   resume: (() => void) | undefined;
   #abort: AbortController | undefined;
@@ -70,6 +78,15 @@ class Incoming implements IncomingCall {
     this.cancelled = true;
     this.#abort?.abort(gone());
     this.resume?.();
+    this.socket?.closedBy(CLOSE_CODE.ABNORMAL, '');
+  }
+
+  /** From now on it is a WebSocket: nothing limits its time. */
+  becomes(socket: ReplicaSocket): void {
+    this.socket = socket;
+    clearTimeout(this.#timer);
+    this.deadline = undefined;
+    if (this.cancelled) socket.closedBy(CLOSE_CODE.ABNORMAL, '');
   }
 
   /** Answered: nothing of it is left running in the daemon's eyes. */
@@ -86,6 +103,7 @@ export class Runner implements Reply {
   readonly #childCalls: ChildCalls;
   readonly #models: Models;
   readonly #calls = new PeerSlotTable<Incoming>();
+  readonly #sockets = new Map<number, Incoming>();
   /** The daemon takes the short form of answers. */
   #brief = false;
   #engine: Engine | undefined;
@@ -155,13 +173,24 @@ export class Runner implements Reply {
         batches.push(this.#batchOf(frame));
         return;
       case FRAME.CANCEL:
-        for (const id of meta['ids'] as number[]) this.#calls.get(id)?.cancel();
+        for (const id of meta['ids'] as number[]) (this.#calls.get(id) ?? this.#sockets.get(id))?.cancel();
         return;
       case FRAME.CREDIT: {
+        this.#sockets.get(meta['id'] as number)?.socket?.granted(meta['bytes'] as number);
         const call = this.#calls.get(meta['id'] as number);
         if (call === undefined) return;
         call.credit += meta['bytes'] as number;
         if (call.credit > 0) call.resume?.();
+        return;
+      }
+      case FRAME.MESSAGE:
+        this.#sockets.get(meta['id'] as number)?.socket?.received(frame.segments[0]?.bytes ?? NO_BYTES, meta['text'] === true);
+        return;
+      case FRAME.CLOSE: {
+        const { id, code, reason = '' } = meta as unknown as CloseMeta;
+        const call = this.#sockets.get(id);
+        call?.socket?.closedBy(code, reason);
+        call?.cancel();
         return;
       }
       case FRAME.MODELS:
@@ -240,6 +269,24 @@ export class Runner implements Reply {
     );
   }
 
+  accept(call: IncomingCall, protocol: string | undefined): ReplicaSocket {
+    const incoming = call as Incoming;
+    const { id } = incoming;
+    this.#calls.delete(id);
+    const socket = new ReplicaSocket(protocol ?? '', {
+      message: (payload, isText) => {
+        const meta: MessageMeta = isText ? { id, text: true } : { id };
+        this.#writer.write(encodeFrame(FRAME.MESSAGE, meta, [], [outgoing(segmentOf(payload))]));
+      },
+      close: (code, reason) => this.#writer.write(encodeFrame(FRAME.CLOSE, { id, code, reason } satisfies CloseMeta)),
+      credit: (bytes) => this.#writer.write(encodeFrame(FRAME.CREDIT, { id, bytes } satisfies CreditMeta)),
+    });
+    this.#sockets.set(id, incoming);
+    this.#writer.write(encodeFrame(FRAME.SOCKET, { id, protocol } satisfies SocketMeta));
+    incoming.becomes(socket);
+    return socket;
+  }
+
   end(call: IncomingCall): void {
     this.#close([call]);
     this.#writer.write(encodeFrame(FRAME.END, { id: call.id, workMs: this.#workMs([call]) } satisfies StreamMeta));
@@ -253,6 +300,7 @@ export class Runner implements Reply {
     return calls.map((call) => {
       (call as Incoming).close();
       this.#calls.delete(call.id);
+      if ((call as Incoming).socket !== undefined) this.#sockets.delete(call.id);
       return call.id;
     });
   }

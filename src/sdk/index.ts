@@ -45,6 +45,22 @@ export interface RequestInfo {
   readonly headers: Headers;
 }
 
+/**
+ * One WebSocket, as `websocket(socket, context)` gets it: an iterable of what the client sends, text as strings. It ends when the client has
+ * closed. Returning closes with 1000, throwing with 1011.
+ */
+export interface WebSocketConnection extends AsyncIterable<string | Uint8Array> {
+  /** The subprotocol that `upgrade` chose; empty: none. */
+  readonly protocol: string;
+  /** Resolves when the client keeps up. Rejects when the socket is closed. */
+  send(data: string | Uint8Array): Promise<void>;
+  /** @param code 1000, another that may be sent, or one from 3000 to 4999 */
+  close(code?: number, reason?: string): void;
+  /** What it was closed with, by whichever side; undefined: it is open. 1005: no code was given. 1006: the connection was cut. */
+  readonly closeCode: number | undefined;
+  readonly closeReason: string;
+}
+
 /** A call under way: awaitable (the result) and, where the method is a generator, async-iterable (its items). */
 export interface Call<T> extends PromiseLike<T extends AsyncIterable<infer Item> ? Item[] : T> {
   [Symbol.asyncIterator](): AsyncIterator<T extends AsyncIterable<infer Item> ? Item : never>;

@@ -54,6 +54,7 @@ t.test('a full file is converted to milliseconds, bytes and absolute paths', asy
     maxRequestBodyBytes: 1e9,
     maxBufferedBytes: 2 * 2 ** 30,
     maxHeaderBytes: 32_768,
+    maxWebSockets: 500,
     server: 'node',
     drainGraceMs: 500,
     tls: {

@@ -3,12 +3,19 @@ import { Agent, request as httpRequest } from 'node:http';
 import t from 'tap';
 import { type DaemonRig, startDaemon, until } from '../support/daemon-rig.ts';
 import { missing, type ProxyKind, ReverseProxy } from '../support/reverse-proxy.ts';
+import { SocketClient } from '../support/websocket-client.ts';
 import { configOf, ECHO, single } from './configs.ts';
 
 t.setTimeout(120_000);
 
 const HEAD = (server: string) => `http_options: {host: 127.0.0.1, port: 0, server: ${server}}\nadmin_options: {port: 0}\n`;
-const files = { 'echo.ts': ECHO };
+const SOCKETS = `export class Sockets {
+  code = null;
+  async call() { return this.code; }
+  async websocket(socket) { for await (const message of socket) await socket.send(message); this.code = socket.closeCode; }
+}
+`;
+const files = { 'echo.ts': ECHO, 'sockets.ts': SOCKETS };
 
 interface Sent {
   readonly path: string;
@@ -84,6 +91,26 @@ for (const kind of ['nginx', 'haproxy'] as const satisfies readonly ProxyKind[])
       await until('the proxy has written its log', () => proxy.lines.length >= wanted.length);
       t.equal(proxy.lines.length, wanted.length);
       t.equal(await counted(daemon), wanted.length, 'as many for the daemon as for the proxy');
+    });
+
+    t.test(`WebSockets through ${kind} to server: ${server}`, { skip: missing(kind) }, async (t) => {
+      const applications = [
+        single('sockets', '/sockets', { import_path: './sockets.ts:Sockets' }),
+        single('echo', '/echo', { import_path: './echo.ts:echo' }),
+      ];
+      await using daemon = await startDaemon(configOf(applications, HEAD(server)), { files });
+      await using proxy = await ReverseProxy.start(kind, daemon.url);
+      const client = await SocketClient.open(`${proxy.url}/sockets`);
+      t.equal(await client.ask('grüße'), 'grüße');
+      const large = Buffer.alloc(1_000_000, 'x');
+      t.ok(large.equals((await client.ask(large)) as Buffer));
+      t.match(await SocketClient.refused(`${proxy.url}/echo`), { status: 400, headers: { 'x-serve-error': 'INVALID_INPUT' } });
+      const agent = new Agent({ keepAlive: true });
+      t.teardown(() => agent.destroy());
+      t.same(await send(proxy.url, agent, { path: '/echo', pieces: ['hello'] }), { status: 200, text: 'hello' });
+      client.ws.close(4001);
+      t.equal(await client.closed, 4001);
+      await until('the code has seen it', async () => (await daemon.post('/sockets', null)).text === '4001');
     });
   }
 }

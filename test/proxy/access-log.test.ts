@@ -34,6 +34,12 @@ t.test('a JSON line is one line of JSON', async (t) => {
   t.match(JSON.parse(line), { path: '/a\nb', ms: 1.23, error: 'QUEUE_FULL', deployments: [], status: 200 });
 });
 
+t.test('a WebSocket is told at its end, with what it was closed with', async (t) => {
+  const closed = record({ method: 'GET', status: 101, closeCode: 1001 });
+  t.match(JSON.parse(jsonLine(closed)), { status: 101, closeCode: 1001 });
+  t.match(textLine(closed), / GET \/a 101 close=1001 1\.23ms /);
+});
+
 t.test('nothing that a client writes forges a line or moves a cursor', async (t) => {
   const evil = 'x\n00:00:00.000 GET / 200\u001b[2J';
   for (const line of [textLine(record({ path: evil })), textLine(record({ requestId: evil }))]) {

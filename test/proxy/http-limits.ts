@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import type { HttpExchange } from '../../src/proxy/http-server.ts';
 import { type Client, get, HOST, type Rig } from './http-rig.ts';
+import { clientFrame, HANDSHAKE } from './websocket.conformance.ts';
 
 type Start = (handler?: (exchange: HttpExchange) => void) => Promise<Rig>;
 
@@ -153,6 +154,32 @@ export const LIMITS: readonly Limit[] = [
       waiting[0]?.respond(200, [], '');
       await working.closed;
       return wasClosed;
+    },
+  },
+  {
+    id: 'websocket-1009-at-any-length',
+    can: async (start) => {
+      const none = { message: () => {}, drained: () => {}, closed: () => {} };
+      const client = await (await start((exchange) => void exchange.upgrade?.accept(undefined, [], none))).client();
+      client.send(get('/', HANDSHAKE));
+      await client.until(() => client.text.includes('\r\n\r\n'));
+      client.send(clientFrame(0x82, 'the first of 40 MB', 40_000_000));
+      await client.until(() => client.text.includes('\x03\xf1'));
+      return client.text.includes('\x03\xf1');
+    },
+  },
+  {
+    id: 'websocket-unmasked-refused',
+    can: async (start) => {
+      const read: string[] = [];
+      const listener = { message: () => void read.push('message'), drained: () => {}, closed: () => void read.push('closed') };
+      const client = await (await start((exchange) => void exchange.upgrade?.accept(undefined, [], listener))).client();
+      client.send(get('/', HANDSHAKE));
+      await client.until(() => client.text.includes('\r\n\r\n'));
+      client.send(Buffer.from('\x82\x04no mask!', 'latin1'));
+      client.socket.on('data', () => client.socket.end());
+      while (read.length === 0) await new Promise(setImmediate);
+      return read[0] === 'closed';
     },
   },
   {

@@ -7,6 +7,7 @@ import { type HttpExchange, ListenError } from '../../src/proxy/http-server.ts';
 import { LIMITS, readTable } from './http-limits.ts';
 import { CANARY, MALFORMED, type Malformed } from './http-malformed.ts';
 import { type Answer, type Client, echo, get, HOST, type Rig, startRig } from './http-rig.ts';
+import { webSockets } from './websocket.conformance.ts';
 
 type Kind = Exclude<HttpDriverKind, 'auto'>;
 
@@ -659,10 +660,10 @@ const limits = (kind: Kind): void => {
 
 /** Runs the whole suite on one driver. */
 export const conform = (kind: Kind): void => {
-  for (const part of [malformed, mutations, requests, answers, streams, life, limits]) part(kind);
+  for (const part of [malformed, mutations, requests, answers, streams, webSockets, life, limits]) part(kind);
 };
 
 /** What TLS could change of it, after `overTls`. */
 export const conformOverTls = (kind: Kind): void => {
-  for (const part of [malformed, mutations, requests, answers, streams]) part(kind);
+  for (const part of [malformed, mutations, requests, answers, streams, webSockets]) part(kind);
 };

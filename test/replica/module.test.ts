@@ -84,7 +84,11 @@ const refused: readonly (readonly [string, string, RegExp])[] = [
   ['no such export', 'export const B = 1;', /\/src\/main\.ts has no export `A`; it has B/],
   ['a number', 'export const A = 5;', /expected the export `A` to be a class, a function or an object with `fetch`, got number/],
   ['an object without fetch', 'export const A = {};', /got object/],
-  ['a class without methods', 'export class A {}', /A has no method to call: add `call\(input\)` or `fetch\(request\)`/],
+  [
+    'a class without methods',
+    'export class A {}',
+    /A has no method to call: add `call\(input\)`, `fetch\(request\)` or `websocket\(socket\)`/,
+  ],
   ['a constructor that throws', 'export class A { constructor() { throw new Error("no model"); } call() {} }', /no model/],
 ];
 for (const [what, text, message] of refused) {

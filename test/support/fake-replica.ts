@@ -215,7 +215,7 @@ export class FakeReplica {
         const name = Object.entries(FRAME).find(([, number]) => number === type)?.[0];
         const error = meta['error'] as ErrorShape | undefined;
         if (error !== undefined) this.refusals.push(error.message);
-        this.answers.push([name, id, error?.code ?? text].join(' ').trim());
+        this.answers.push([name, id, error?.code ?? meta['code'] ?? text].join(' ').trim());
       }
     }
     this.#tell();

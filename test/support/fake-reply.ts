@@ -4,6 +4,7 @@ import { decodeValue, encodeValue } from '../../src/protocol/codec.ts';
 import type { HttpAnswerHead, HttpHead } from '../../src/protocol/messages.ts';
 import type { WireValue } from '../../src/protocol/value.ts';
 import type { IncomingCall, Reply } from '../../src/replica/engine.ts';
+import { ReplicaSocket } from '../../src/replica/socket.ts';
 
 /** What became of one call. */
 export interface Answer {
@@ -12,6 +13,8 @@ export interface Answer {
   error?: ServeError;
   chunks?: unknown[];
   ended?: boolean;
+  /** Of a WebSocket: what was sent, and `close CODE`. */
+  messages?: (string | Uint8Array)[];
 }
 
 export class FakeReply implements Reply {
@@ -47,6 +50,16 @@ export class FakeReply implements Reply {
 
   end(call: IncomingCall): void {
     this.#over(call, { ...this.#answers.get(call.id), ended: true });
+  }
+
+  accept(call: IncomingCall, protocol: string | undefined): ReplicaSocket {
+    const messages: (string | Uint8Array)[] = [];
+    this.#answers.set(call.id, { messages });
+    return new ReplicaSocket(protocol ?? '', {
+      message: (payload, isText) => messages.push(isText ? Buffer.from(payload).toString('utf8') : payload),
+      close: (code) => messages.push(`close ${code}`),
+      credit: () => {},
+    });
   }
 
   #over(call: IncomingCall, answer: Answer): void {

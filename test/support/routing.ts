@@ -12,6 +12,7 @@ export const proxySpec = (given: Partial<ProxySpec> = {}): ProxySpec => ({
   maxRequestBodyBytes: 1_000_000,
   maxBufferedBytes: 100_000_000,
   maxHeaderBytes: 16_384,
+  maxWebSockets: 1000,
   server: 'node',
   drainGraceMs: 0,
   tls: null,

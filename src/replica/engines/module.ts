@@ -15,6 +15,7 @@ import type { Engine, IncomingBatch, IncomingCall, Reply } from '../engine.ts';
 import { makeHandle } from '../handle.ts';
 import type { ModelLoader, Models } from '../models.ts';
 import { isAsyncIterable, sendHttp, sendResponse } from './answer.ts';
+import { serveWebSocket } from './websocket.ts';
 
 type Method = (...args: unknown[]) => unknown;
 type Instance = Record<string, unknown>;
@@ -120,6 +121,7 @@ const instantiate = async (
 const GENERATORS = new Set(['AsyncGeneratorFunction', 'GeneratorFunction']);
 
 const methodsOf = (instance: Instance): Record<string, MethodShape> => {
+  const takesSockets = typeof instance['websocket'] === 'function';
   const methods: Record<string, MethodShape> = {};
   for (
     let level: object | null = instance;
@@ -127,7 +129,8 @@ const methodsOf = (instance: Instance): Record<string, MethodShape> => {
     level = Object.getPrototypeOf(level) as object | null
   ) {
     for (const key of Object.getOwnPropertyNames(level)) {
-      if (LIFECYCLE.has(key) || key.startsWith('_') || Object.hasOwn(methods, key)) continue;
+      if (LIFECYCLE.has(key) || (takesSockets && key === 'upgrade') || key.startsWith('_') || Object.hasOwn(methods, key))
+        continue;
       const value = Object.getOwnPropertyDescriptor(level, key)?.value as unknown;
       if (typeof value === 'function')
         methods[key] = { input: 'whole', output: GENERATORS.has(value.constructor.name) ? 'stream' : 'whole' };
@@ -162,8 +165,12 @@ class ModuleEngine implements Engine {
     this.#fetch = typeof instance['fetch'] === 'function' ? (instance['fetch'] as Method) : undefined;
     // Its first use loads a whole fetch client: not in the first request.
     if (this.#fetch !== undefined) void globalThis.Response;
-    if (this.#fetch === undefined && Object.keys(this.methods).length === 0) {
-      throw new ServeError('INVALID_INPUT', `${run.deployment} has no method to call: add \`call(input)\` or \`fetch(request)\``);
+    const serves = this.#fetch !== undefined || typeof instance['websocket'] === 'function';
+    if (!serves && Object.keys(this.methods).length === 0) {
+      throw new ServeError(
+        'INVALID_INPUT',
+        `${run.deployment} has no method to call: add \`call(input)\`, \`fetch(request)\` or \`websocket(socket)\``,
+      );
     }
   }
 
@@ -182,12 +189,14 @@ class ModuleEngine implements Engine {
   }
 
   async #work(name: string, call: IncomingCall, context: RunningCall): Promise<void> {
+    if (call.http !== undefined && name === 'websocket') return serveWebSocket(this.#instance, call, context, this.#reply);
     if (call.http !== undefined && this.#fetch !== undefined) {
       const response = await this.#fetch.call(this.#instance, requestOf(call.http, bodyOf(call), call.signal), context);
       if (!(response instanceof Response))
         throw new TypeError(`expected fetch to return a Response, got ${response === null ? 'null' : typeof response}`);
       return sendResponse(this.#reply, call, response);
     }
+    if (call.http !== undefined && this.#takesOnlySockets(name)) throw upgradeNeeded(this.#context);
     const method = this.#method(name);
     const args = call.spread ? (decodeValue(call.value) as unknown[]) : [inputOf(call)];
     const result: unknown = await (method.call(this.#instance, ...args, context) as Promise<unknown>);
@@ -253,6 +262,11 @@ class ModuleEngine implements Engine {
     }
   }
 
+  /** A plain request where there is nothing but WebSockets. */
+  #takesOnlySockets(name: string): boolean {
+    return !Object.hasOwn(this.methods, name) && typeof this.#instance['websocket'] === 'function';
+  }
+
   #method(name: string): Method {
     const method = Object.hasOwn(this.methods, name) ? this.#instance[name] : undefined;
     if (typeof method !== 'function') {
@@ -283,6 +297,12 @@ class ModuleEngine implements Engine {
     if (typeof method === 'function') await (method as Method).call(this.#instance);
   }
 }
+
+const upgradeNeeded = ({ application, deployment }: ReplicaContext): ServeError =>
+  new ServeError('HTTP_ERROR', `${application}/${deployment} takes WebSockets only.`, {
+    status: 426,
+    headers: { upgrade: 'websocket' },
+  });
 
 /** How the class loads and unloads models by id; undefined where it does not. */
 const loaderOf = (instance: Instance): ModelLoader | undefined => {
