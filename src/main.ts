@@ -18,6 +18,7 @@ import { type DeploymentProgress, progressOf } from './control/progress.ts';
 import { Reloader } from './control/reloader.ts';
 import { type DaemonOptions, type RunningDaemon, StartError } from './daemon.ts';
 import type { DesiredState } from './domain/desired.ts';
+import { LogRules } from './domain/logging.ts';
 import { type Opened, open } from './open.ts';
 import { type Operations, operationsOf } from './operations.ts';
 import { detectMachine } from './quota/machine.ts';
@@ -153,7 +154,7 @@ class Daemon implements RunningDaemon {
       key: this.#key,
       env: this.#options.env,
       configDir: () => dirname(this.#options.config),
-      logLevel: () => logger.level,
+      logLevel,
       publish: (snapshot) => this.#opened?.plane.publish(snapshot),
       concurrentStarts: Math.max(2, availableParallelism()),
       onReplicaLine: (replica, stream, line) => logReplicaLine(logger, replica.id, stream, line),
@@ -177,9 +178,9 @@ class Daemon implements RunningDaemon {
   }
 
   async #apply({ desired, targets, broken }: GoalOutcome, before: DesiredState, retry: boolean): Promise<void> {
-    const tellReplicas = () => this.#controller?.tellSettings();
-    const { logLevel } = this.#options;
-    const settings = { admin: this.#admin, opened: this.#opened as Opened, logLevel, tellReplicas, http: this.#http };
+    const specs = [...targets, ...broken].map(({ spec }) => spec);
+    const logging = new LogRules(desired.logging, specs, this.#options.logLevel);
+    const settings = { admin: this.#admin, opened: this.#opened as Opened, logging, http: this.#http };
     await configureDaemon(settings, before, desired);
     this.#controller?.want(targets, broken, desired, retry);
   }
