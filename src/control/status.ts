@@ -96,6 +96,8 @@ export interface DeploymentStatus {
   readonly status: 'HEALTHY' | 'UPDATING' | 'UPSCALING' | 'DOWNSCALING' | 'UNHEALTHY' | 'DEPLOY_FAILED';
   readonly status_trigger: StatusTrigger;
   readonly message: string;
+  /** What is in force, defaults included. null: it leaves. */
+  readonly deployment_config: object | null;
   readonly target_num_replicas: number;
   /** State → how many. */
   readonly replica_states: Readonly<Record<string, number>>;
