@@ -8,6 +8,7 @@ import { routesOf } from './admin/routes.ts';
 import { cannotListen } from './cannot-listen.ts';
 import { formatDiagnostics } from './config/format.ts';
 import { FileWatcher } from './config/watch.ts';
+import { pruneCode } from './control/code-prune.ts';
 import { Controller } from './control/controller.ts';
 import { Folders } from './control/folders.ts';
 import { Goal, type GoalOutcome } from './control/goal.ts';
@@ -183,6 +184,8 @@ class Daemon implements RunningDaemon {
     const settings = { admin: this.#admin, opened: this.#opened as Opened, logging, http: this.#http };
     await configureDaemon(settings, before, desired);
     this.#controller?.want(targets, broken, desired, retry);
+    // Before anything else is compiled: what that finds must not be taken away under it.
+    await pruneCode(this.#folders.code, this.#controller?.code ?? new Set());
   }
 
   progress(): readonly DeploymentProgress[] {

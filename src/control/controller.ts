@@ -162,6 +162,21 @@ export class Controller {
     return { counts, room: roomFor(targets, counts, offerOf(this.#options.machine, resources), this.actual) };
   }
 
+  /** Compiled code that runs, is to run, or may have to run again. */
+  get code(): ReadonlySet<string> {
+    const targets = [...this.#targets, ...[...this.#serving.values(), ...this.#retiring].map(({ target }) => target)];
+    const deployments = [
+      ...targets.flatMap((target) => target.deployments),
+      ...[...this.#replicas.values()].map(({ target }) => target),
+    ];
+    return new Set(
+      deployments.flatMap(({ run: { runs }, policy }) => [
+        ...(runs.kind === 'module' ? [runs.entry] : []),
+        ...(policy === undefined ? [] : [policy.entry]),
+      ]),
+    );
+  }
+
   get broken(): readonly BrokenApplication[] {
     return this.#broken;
   }

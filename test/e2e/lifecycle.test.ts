@@ -1,5 +1,6 @@
 /** What users of Ray Serve know of the life of a deployment: first checks, user_config, updates in waves, graceful and forced ends, bounds. */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { allGone, differs, isGone, Load, pidsOf, startDaemon, until } from '../support/daemon-rig.ts';
 import { configOf, ECHO, NEIGHBOUR, single } from './configs.ts';
@@ -208,4 +209,25 @@ t.test('a version that does not start costs no request', async (t) => {
   await load.stop();
   t.same(load.failures, []);
   t.same(await daemon.pids('app', 'Only'), before);
+});
+
+t.test('compiled code that nothing runs is taken away with the next edit; what runs is started again from its own', async (t) => {
+  await using daemon = await startDaemon(configOf([NEIGHBOUR, single('slow', '/slow', code('Slow'))]), { files });
+  const state = join(daemon.root, 'state', 'serve-daemon');
+  const folder = join(state, readdirSync(state)[0] ?? '', 'code');
+  const own = readdirSync(folder).filter((name) => name.endsWith('.mjs'));
+  t.equal(own.length, 2);
+  // What runs is the oldest of all.
+  for (const name of own) utimesSync(join(folder, name), 1, 1);
+  for (let n = 0; n < 500; n++) writeFileSync(join(folder, `old-${n}.mjs`), 'x');
+  await daemon.write('echo.ts', `${ECHO}export const edited = 1;\n`);
+  await daemon.waitForLog('application updated');
+  await until('the rest is bounded', () => readdirSync(folder).filter((name) => name.startsWith('old-')).length <= 200);
+  const [pid] = await daemon.pids('slow', 'Only');
+  process.kill(pid ?? 0, 'SIGKILL');
+  await daemon.when('another one runs', ({ applications }) => {
+    const [now] = pidsOf(applications['slow']?.deployments['Only']);
+    return now !== undefined && now !== pid;
+  });
+  t.match(JSON.parse((await daemon.post('/slow', { id: 1 })).text), { version: 'one' });
 });
