@@ -8,6 +8,7 @@ import { routesOf } from './admin/routes.ts';
 import { cannotListen } from './cannot-listen.ts';
 import { formatDiagnostics } from './config/format.ts';
 import { FileWatcher } from './config/watch.ts';
+import { pruneCode } from './control/code-prune.ts';
 import { Controller } from './control/controller.ts';
 import { Folders } from './control/folders.ts';
 import { Goal, type GoalOutcome } from './control/goal.ts';
@@ -18,6 +19,7 @@ import { type DeploymentProgress, progressOf } from './control/progress.ts';
 import { Reloader } from './control/reloader.ts';
 import { type DaemonOptions, type RunningDaemon, StartError } from './daemon.ts';
 import type { DesiredState } from './domain/desired.ts';
+import { LogRules } from './domain/logging.ts';
 import { type Opened, open } from './open.ts';
 import { type Operations, operationsOf } from './operations.ts';
 import { detectMachine } from './quota/machine.ts';
@@ -153,7 +155,7 @@ class Daemon implements RunningDaemon {
       key: this.#key,
       env: this.#options.env,
       configDir: () => dirname(this.#options.config),
-      logLevel: () => logger.level,
+      logLevel,
       publish: (snapshot) => this.#opened?.plane.publish(snapshot),
       concurrentStarts: Math.max(2, availableParallelism()),
       onReplicaLine: (replica, stream, line) => logReplicaLine(logger, replica.id, stream, line),
@@ -177,11 +179,13 @@ class Daemon implements RunningDaemon {
   }
 
   async #apply({ desired, targets, broken }: GoalOutcome, before: DesiredState, retry: boolean): Promise<void> {
-    const tellReplicas = () => this.#controller?.tellSettings();
-    const { logLevel } = this.#options;
-    const settings = { admin: this.#admin, opened: this.#opened as Opened, logLevel, tellReplicas, http: this.#http };
+    const specs = [...targets, ...broken].map(({ spec }) => spec);
+    const logging = new LogRules(desired.logging, specs, this.#options.logLevel);
+    const settings = { admin: this.#admin, opened: this.#opened as Opened, logging, http: this.#http };
     await configureDaemon(settings, before, desired);
     this.#controller?.want(targets, broken, desired, retry);
+    // Before anything else is compiled: what that finds must not be taken away under it.
+    await pruneCode(this.#folders.code, this.#controller?.code ?? new Set());
   }
 
   progress(): readonly DeploymentProgress[] {

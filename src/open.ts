@@ -8,6 +8,7 @@ import type { HttpListening } from './control/http-listening.ts';
 import { StartError } from './daemon.ts';
 import type { DesiredState } from './domain/desired.ts';
 import type { Diagnostic } from './domain/diagnostic.ts';
+import { LogRules } from './domain/logging.ts';
 import type { FromDataPlane } from './domain/snapshot.ts';
 import { listenForReplicas } from './protocol/accept.ts';
 import { CannotEnforce, Enforcer, runCommand } from './quota/enforcer.ts';
@@ -41,9 +42,9 @@ export interface Opened {
 const DATA_PLANE = new URL('./proxy/worker.js', import.meta.url);
 
 /** @throws StartError */
-export const open = async ({ logging, proxy, resources }: DesiredState, options: OpenOptions): Promise<Opened> => {
+export const open = async ({ logging, proxy, resources, applications }: DesiredState, options: OpenOptions): Promise<Opened> => {
   const { folders, key, http, controller } = options;
-  const log = await openLog({ ...logging, level: options.logLevel ?? logging.level }, options.terminal);
+  const log = await openLog(new LogRules(logging, applications, options.logLevel), options.terminal);
   const { logger } = log;
   const enforcer = await startEnforcer(resources.enforce, options.env, log);
   const control = await listenForReplicas(
@@ -68,9 +69,7 @@ export const open = async ({ logging, proxy, resources }: DesiredState, options:
         return logger.error({ code: message.code, error }, 'cannot listen for HTTP: what listened before goes on');
       }
       case 'access':
-        // A line a request is news of level `info`.
-        if (logger.isLevelEnabled('info')) log.writeLines(message.lines);
-        return;
+        return log.writeRequests(message.lines, message.application);
       case 'log':
         return logger[message.level](message.fields, message.message);
       case 'closed':

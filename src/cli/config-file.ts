@@ -1,12 +1,12 @@
 /** The config file that a command names, and what is said about it. */
-import { readFileSync } from 'node:fs';
 import { formatDiagnostics } from '../config/format.ts';
+import { readConfigFile } from '../control/config-file.ts';
 import { ClientError } from './client.ts';
 
 /** @throws ClientError */
-export const readConfig = (path: string): Uint8Array => {
+export const readConfig = async (path: string): Promise<Uint8Array> => {
   try {
-    return readFileSync(path);
+    return await readConfigFile(path);
   } catch (error) {
     throw new ClientError(`${path} cannot be read: ${(error as Error).message}`);
   }

@@ -22,7 +22,7 @@ See what it would do with serve-daemon plan; watch it with serve-daemon status -
     const { values, positionals } = readArgs(args, CLIENT_OPTIONS);
     const [path] = positionals;
     if (path === undefined || positionals.length > 1) throw new UsageError('expected one config file');
-    const text = readConfig(path);
+    const text = await readConfig(path);
     const client = new Client(values);
     await client.ask('/api/serve/applications/', 'PUT', text).catch((error) => {
       throw tellDiagnostics(error, path);

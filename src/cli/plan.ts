@@ -41,7 +41,7 @@ When it is what you want: save it, or serve-daemon deploy <config>.
     });
     const [path] = positionals;
     if (path === undefined || positionals.length > 1) throw new UsageError('expected one config file');
-    const text = readConfig(path);
+    const text = await readConfig(path);
     let told: Difference | undefined;
     try {
       told = JSON.parse(await new Client(values).ask('/api/serve/plan', 'POST', text)) as Difference;

@@ -54,6 +54,8 @@ const table = ({ version, pid, config, listeners, applications }: Status): strin
       '',
       `${application.name}  ${application.route_prefix ?? '(no route)'}  ${application.status}${application.message === '' ? '' : `  ${application.message}`}`,
     );
+    for (const [step, { same, different, failed, skipped }] of Object.entries(application.shadows))
+      lines.push(`  shadow of ${step}: ${same} same, ${different} different, ${failed} failed, ${skipped} skipped`);
     for (const deployment of Object.values(application.deployments)) {
       const { name, status: state, replicas, target_num_replicas: wanted, queued, ongoing, restarts } = deployment;
       const running = replicas.filter((replica) => replica.state === 'RUNNING').length;

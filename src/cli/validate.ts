@@ -1,5 +1,5 @@
 /** `validate`: all that is wrong with a config file, without a daemon. */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,6 +8,7 @@ import { formatDiagnostics } from '../config/format.ts';
 import { fileProblems, findArtifacts } from '../control/artifacts.ts';
 import { readCertificate } from '../control/certificate.ts';
 import { stopCompiler } from '../control/code.ts';
+import { readConfigFile } from '../control/config-file.ts';
 import { probe } from '../control/probe.ts';
 import { makeTarget, type TargetApplication } from '../control/target.ts';
 import type { DesiredState } from '../domain/desired.ts';
@@ -19,8 +20,8 @@ export const validate: Command = {
   summary: 'tell all errors and warnings of a config file',
   help: `serve-daemon validate <config> [--json] [--load]
 
-Prints every error and warning with line, column and excerpt. Exits with 0 when there is none or warnings only, with 1 when there is an error,
-with 2 for wrong usage.
+Prints every error and warning with line, column and excerpt. Exits with 0 when there is none or warnings only, with 1 when there is an error
+or the file cannot be read, with 2 for wrong usage.
 
   --json    an array of diagnostics
   --load    also start each deployment once, in a process of its own, and tell what does not become ready
@@ -32,7 +33,7 @@ with 2 for wrong usage.
     const file = resolve(path);
     let text: Uint8Array;
     try {
-      text = readFileSync(file);
+      text = await readConfigFile(file);
     } catch (error) {
       process.stderr.write(`serve-daemon: ${file} cannot be read: ${(error as Error).message}\n`);
       return 1;

@@ -1,9 +1,9 @@
 /** The door of a config file: text in an encoding that YAML knows, and not so large or deep that reading it would stall the daemon. */
 import { Lexer } from 'yaml';
+import { MAX_CONFIG_BYTES } from '../domain/limits.ts';
 import type { Finding } from './finding.ts';
 
-/** A text within these bounds is parsed in well under a second. */
-export const MAX_BYTES = 4 * 1024 * 1024;
+/** A text within these bounds, and that of its bytes, is parsed in well under a second. */
 export const MAX_TOKENS = 100_000;
 /** With blanks and line ends, which bring no work but that of passing over them. */
 const MAX_LEXEMES = 3 * MAX_TOKENS;
@@ -27,8 +27,8 @@ const refuse = (code: string, message: string, offset: number): Finding => ({
 /** UTF-8, with or without a byte order mark. */
 export const decode = (content: string | Uint8Array): Decoded => {
   const size = typeof content === 'string' ? Buffer.byteLength(content) : content.byteLength;
-  if (size > MAX_BYTES) {
-    const message = `expected at most ${MAX_BYTES} bytes (4 MiB), got ${size === MAX_BYTES + 1 ? 'more' : size}; split what is served over several daemons`;
+  if (size > MAX_CONFIG_BYTES) {
+    const message = `expected at most ${MAX_CONFIG_BYTES} bytes (4 MiB), got ${size === MAX_CONFIG_BYTES + 1 ? 'more' : size}; split what is served over several daemons`;
     return { text: '', finding: refuse('TOO_LARGE', message, 0) };
   }
   let text: string;

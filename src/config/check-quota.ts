@@ -1,8 +1,8 @@
 /** Checks of what replicas are to be given: rollouts that could not move, GPUs that cannot be shared, and what this machine will never have. */
-import type { DesiredState } from '../domain/desired.ts';
-import { askOf } from '../quota/amounts.ts';
+import type { DeploymentSpec, DesiredState } from '../domain/desired.ts';
+import { askOf, PARTS } from '../quota/amounts.ts';
 import { fitsAlone, Ledger, reasonOf } from '../quota/ledger.ts';
-import { type Machine, offerOf } from '../quota/offer.ts';
+import { type Machine, type Offer, offerOf } from '../quota/offer.ts';
 import type { Checking, SeenDeployment } from './checking.ts';
 import { type Finding, mappingOf } from './finding.ts';
 
@@ -33,15 +33,26 @@ export const checkFits = (data: DesiredState, machine: Machine): readonly Findin
   return data.applications.flatMap(({ deployments }, application) =>
     deployments.flatMap((spec, deployment): Finding[] => {
       const ask = askOf(spec);
-      if (fitsAlone(ask, offer)) return [];
-      return [
-        {
-          severity: 'warning',
-          code: 'DOES_NOT_FIT',
-          path: ['applications', application, 'deployments', deployment, 'name'],
-          message: `${reasonOf(ask, new Ledger(offer), offer)}: its replicas will be PENDING until it asks for less, or \`resources\` offers more`,
-        },
-      ];
+      const message = fitsAlone(ask, offer)
+        ? scalesBeyond(spec, offer)
+        : `${reasonOf(ask, new Ledger(offer), offer)}: its replicas will be PENDING until it asks for less, or \`resources\` offers more`;
+      const path = ['applications', application, 'deployments', deployment, 'name'];
+      return message === undefined ? [] : [{ severity: 'warning', code: 'DOES_NOT_FIT', path, message }];
     }),
   );
+};
+
+/** Replicas that reserve nothing share what there is; beyond so many for each CPU they get in each other's way. */
+const REPLICAS_A_CPU = 8;
+
+/** `num_replicas: auto` means up to 100, as in Ray Serve, whatever machine this is. */
+const scalesBeyond = (spec: DeploymentSpec, offer: Offer): string | undefined => {
+  const max = Math.min(spec.autoscaling?.maxReplicas ?? 0, spec.maxReplicasPerNode ?? Number.POSITIVE_INFINITY);
+  const ask = askOf(spec);
+  const fit = ask.size === 0 ? max : new Ledger(offer).takeUpTo(ask, max);
+  if (fit < max)
+    return `it scales up to ${max} replicas, and ${fit} fit this machine: further ones will be PENDING; set \`autoscaling_config.max_replicas\``;
+  const cpus = (offer.amounts.get('cpu') ?? 0) / PARTS;
+  if (ask.has('cpu') || max <= Math.max(1, cpus) * REPLICAS_A_CPU) return undefined;
+  return `it scales up to ${max} replicas, which reserve no CPU and share ${cpus}; set \`autoscaling_config.max_replicas\`, or \`num_cpus\``;
 };

@@ -6,6 +6,7 @@ import type {
   DesiredState,
   LoggingSpec,
   MultiplexingSpec,
+  OwnLoggingSpec,
   ResourcesSpec,
   RolloutSpec,
   RouterSpec,
@@ -36,7 +37,7 @@ export const resolve = (
   const file = new Section(data, onRead);
   const http = file.section('http_options');
   const admin = file.section('admin_options');
-  const logging = loggingOf(file.section('logging_config'));
+  const logging = file.section('logging_config');
   return {
     proxy: {
       enabled: file.text('proxy_location') !== 'Disabled',
@@ -54,14 +55,19 @@ export const resolve = (
       tls: tlsOf(http, files),
     },
     admin: { host: admin.text('host'), port: admin.number('port'), token: admin.textOrNull('token') },
-    logging,
+    logging: {
+      encoding: logging.textOrNull<'TEXT' | 'JSON'>('encoding'),
+      level: levelOf(logging) ?? 'info',
+      directory: directoryOf(logging, files),
+      accessLog: logging.flag('enable_access_log'),
+    },
     shutdownTimeoutMs: file.millis('shutdown_timeout_s'),
     targetCapacity: file.numberOrNull('target_capacity'),
     resources: resourcesOf(file.section('resources')),
     applications: file
       .sections('applications')
       .map((section, index) =>
-        pending.has(index) ? pendingOf(section, logging, files) : applicationOf(section, graphs.get(index), logging, files),
+        pending.has(index) ? pendingOf(section, files) : applicationOf(section, graphs.get(index), files),
       ),
   };
 };
@@ -88,17 +94,25 @@ const LEVELS: readonly { readonly says: readonly Json[]; readonly means: Logging
   { says: ['CRITICAL', 'FATAL', 50], means: 'fatal' },
 ];
 
-const loggingOf = (section: Section): LoggingSpec => {
+const levelOf = (section: Section): LoggingSpec['level'] | null => {
   const said = section.json('log_level');
   const level = typeof said === 'string' ? said.toUpperCase() : said;
-  return {
-    encoding: section.textOrNull<'TEXT' | 'JSON'>('encoding'),
-    level: LEVELS.find(({ says }) => says.includes(level))?.means ?? 'info',
-    accessLog: section.flag('enable_access_log'),
-  };
+  return LEVELS.find(({ says }) => says.includes(level))?.means ?? null;
 };
 
-const applicationOf = (section: Section, wired: WiredOrNone, logging: LoggingSpec, files: Files): ApplicationSpec => {
+const directoryOf = (section: Section, files: Files): string | null => {
+  const path = section.textOrNull('logs_dir');
+  return path === null ? null : absolute(path, files);
+};
+
+const ownLoggingOf = (section: Section, files: Files): OwnLoggingSpec => ({
+  encoding: section.textOrNull<'TEXT' | 'JSON'>('encoding'),
+  level: levelOf(section),
+  directory: directoryOf(section, files),
+  accessLog: section.flagOrNull('enable_access_log'),
+});
+
+const applicationOf = (section: Section, wired: WiredOrNone, files: Files): ApplicationSpec => {
   section.json('graph');
   if (wired === undefined) throw new Error('an application without an ingress is an error that the check reports');
   const policy = policyOf(section.section('autoscaling_policy'), true, files);
@@ -108,13 +122,13 @@ const applicationOf = (section: Section, wired: WiredOrNone, logging: LoggingSpe
     deployments: section.sections('deployments').map((deployment) => deploymentOf(deployment, section, policy, files)),
     ingress: wired.ingress,
     calls: wired.calls,
-    accessLog: section.section('logging_config').flagOrNull('enable_access_log') ?? logging.accessLog,
+    logging: ownLoggingOf(section.section('logging_config'), files),
     externalScaler: section.flag('external_scaler_enabled'),
   };
 };
 
 /** What can be said of an application before its code has told the rest. */
-const pendingOf = (section: Section, logging: LoggingSpec, files: Files): ApplicationSpec => {
+const pendingOf = (section: Section, files: Files): ApplicationSpec => {
   const env = section.section('runtime_env');
   const workingDir = env.textOrNull('working_dir');
   const module = locateModule(section.text('import_path'), files);
@@ -132,7 +146,7 @@ const pendingOf = (section: Section, logging: LoggingSpec, files: Files): Applic
       env: Object.assign(Object.create(null), env.json('env_vars')),
       workingDir: workingDir === null ? null : absolute(workingDir, files),
     },
-    accessLog: section.section('logging_config').flagOrNull('enable_access_log') ?? logging.accessLog,
+    logging: ownLoggingOf(section.section('logging_config'), files),
     externalScaler: section.flag('external_scaler_enabled'),
   };
 };
@@ -186,6 +200,7 @@ const deploymentOf = (section: Section, application: Section, policy: ScalingPol
     // Without a prototype, as names of variables are the user's.
     env: Object.assign(Object.create(null), applicationEnv.json('env_vars'), env.json('env_vars')),
     workingDir: workingDir === null ? null : absolute(workingDir, files),
+    logging: ownLoggingOf(section.section('logging_config'), files),
   };
 };
 

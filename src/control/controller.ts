@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import PQueue from 'p-queue';
 import type { DesiredState, ProxySpec } from '../domain/desired.ts';
+import { type LogLevel, LogRules } from '../domain/logging.ts';
 import type { FromDataPlane, LoadReport, RoutingSnapshot } from '../domain/snapshot.ts';
 import type { FrameReader } from '../protocol/reader.ts';
 import { makeToken } from '../protocol/token.ts';
@@ -45,7 +46,8 @@ export interface ControllerOptions {
   readonly machine: Machine;
   readonly enforcer: Pick<Enforcer, 'open'>;
   readonly configDir: () => string;
-  readonly logLevel: () => string;
+  /** A level in place of every one that the config names. */
+  readonly logLevel: LogLevel | undefined;
   readonly publish: (snapshot: RoutingSnapshot) => void;
   /** Processes that come up at the same time. */
   readonly concurrentStarts: number;
@@ -79,6 +81,7 @@ export class Controller {
   #targets: readonly TargetApplication[] = [];
   #broken: readonly BrokenApplication[] = [];
   #proxy: ProxySpec | undefined;
+  #logging: LogRules | undefined;
   #offer: Offer | undefined;
   /** By `application/Deployment`. */
   #waiting: ReadonlyMap<string, Waiting> = new Map();
@@ -105,7 +108,7 @@ export class Controller {
   want(
     targets: readonly TargetApplication[],
     broken: readonly BrokenApplication[],
-    { proxy, resources, targetCapacity }: Pick<DesiredState, 'proxy' | 'resources' | 'targetCapacity'>,
+    { proxy, resources, targetCapacity, logging }: Pick<DesiredState, 'proxy' | 'resources' | 'targetCapacity' | 'logging'>,
     retry: boolean,
   ): void {
     this.#targets = targets;
@@ -113,6 +116,11 @@ export class Controller {
     this.#scaler.follow(targets, targetCapacity, (application) => this.#serving.has(application));
     this.#broken = broken;
     this.#proxy = proxy;
+    this.#logging = new LogRules(
+      logging,
+      [...targets, ...broken].map(({ spec }) => spec),
+      this.#options.logLevel,
+    );
     this.#attempt += 1;
     this.#offer = offerOf(this.#options.machine, resources);
     const wanted = new Set(
@@ -130,6 +138,7 @@ export class Controller {
         .find(({ spec }) => spec.name === replica.application)
         ?.deployments.find(({ spec }) => spec.name === replica.target.spec.name);
       if (target?.version === replica.target.version) replica.target = target;
+      replica.process?.tellSettings();
     }
     this.#reconcileSoon();
   }
@@ -151,6 +160,21 @@ export class Controller {
   ): { readonly counts: ReadonlyMap<string, number>; readonly room: Room } {
     const counts = this.#scaler.countsIf(targets, targetCapacity);
     return { counts, room: roomFor(targets, counts, offerOf(this.#options.machine, resources), this.actual) };
+  }
+
+  /** Compiled code that runs, is to run, or may have to run again. */
+  get code(): ReadonlySet<string> {
+    const targets = [...this.#targets, ...[...this.#serving.values(), ...this.#retiring].map(({ target }) => target)];
+    const deployments = [
+      ...targets.flatMap((target) => target.deployments),
+      ...[...this.#replicas.values()].map(({ target }) => target),
+    ];
+    return new Set(
+      deployments.flatMap(({ run: { runs }, policy }) => [
+        ...(runs.kind === 'module' ? [runs.entry] : []),
+        ...(policy === undefined ? [] : [policy.entry]),
+      ]),
+    );
   }
 
   get broken(): readonly BrokenApplication[] {
@@ -188,11 +212,6 @@ export class Controller {
         failedDeployments(target, this.actual).length > 0 ||
         target.spec.deployments.some(({ name }) => this.#waiting.has(`${target.spec.name}/${name}`)),
     );
-  }
-
-  /** The log level has changed. */
-  tellSettings(): void {
-    for (const replica of this.#replicas.values()) replica.process?.tellSettings();
   }
 
   /** A replica has connected to the control socket and proven who it is. */
@@ -455,7 +474,7 @@ export class Controller {
               run,
               openQuota: (onBreach) => this.#options.enforcer.open(limitsOf(replica.target.spec), onBreach),
               startupTimeoutMs: spec.startupTimeoutMs,
-              logLevel: this.#options.logLevel,
+              logLevel: () => this.#logging?.of(application, spec.name).level ?? 'info',
             },
             {
               onReady: (ready) => {
@@ -547,12 +566,13 @@ export class Controller {
   }
 
   #publish(): void {
-    if (this.#proxy === undefined) return;
+    if (this.#proxy === undefined || this.#logging === undefined) return;
     this.#everReady ||= this.#targets.length + this.#broken.length > 0 && this.settled;
     const snapshot = buildSnapshot({
       revision: this.#revision,
       proxy: this.#proxy,
       attempt: this.#attempt,
+      logging: this.#logging,
       ready: this.#everReady || this.settled,
       targets: this.#targets,
       broken: this.#broken,

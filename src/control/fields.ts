@@ -19,7 +19,7 @@ const NAMES: Readonly<Record<string, string>> = {
   logging: 'logging_config',
   'logging.level': 'logging_config.log_level',
   'logging.accessLog': 'logging_config.enable_access_log',
-  accessLog: 'logging_config.enable_access_log',
+  'logging.directory': 'logging_config.logs_dir',
   ingress: 'graph',
   calls: 'graph.calls',
   externalScaler: 'external_scaler_enabled',

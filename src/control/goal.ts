@@ -1,12 +1,12 @@
 /** From the text of a config to targets: compiles it, looks at code and models. What it comes to is a value; taking it is another step. */
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import type { ApplicationSpec, DesiredState } from '../domain/desired.ts';
 import type { Diagnostic, FileProblem } from '../domain/diagnostic.ts';
 import type { ApplicationMeta } from '../protocol/messages.ts';
 import { type Artifacts, findArtifacts, problemsOf } from './artifacts.ts';
 import { readCertificate } from './certificate.ts';
 import { type CompiledCode, stopCompiler } from './code.ts';
+import { readConfigFile } from './config-file.ts';
 import { type Describe, Describers } from './describers.ts';
 import { type BrokenApplication, hashOf, makeTarget, type TargetApplication } from './target.ts';
 
@@ -84,7 +84,7 @@ export class Goal {
   /** @returns the text of the config file, or why there is none */
   async readFile(first: boolean): Promise<Uint8Array | Diagnostic> {
     try {
-      return await readFile(this.#config);
+      return await readConfigFile(this.#config);
     } catch (error) {
       return unreadable(this.#config, error as NodeJS.ErrnoException, first);
     }

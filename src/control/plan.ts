@@ -275,7 +275,11 @@ const goodbye = (replica: ActualReplica, graceMs: number, now: number, because: 
       return [{ type: 'wakeAt', at: replica.drainBy }];
     case 'RUNNING':
     case 'UPDATING':
-      return [{ type: 'drain', replica: replica.id, by: now + graceMs, ...(because === undefined ? {} : { because }) }];
+      return [
+        { type: 'drain', replica: replica.id, by: now + graceMs, ...(because === undefined ? {} : { because }) },
+        // Nothing else may happen until then.
+        { type: 'wakeAt', at: now + graceMs },
+      ];
     case 'STOPPING':
       return [];
     default:

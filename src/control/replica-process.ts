@@ -51,6 +51,7 @@ export class ReplicaProcess {
   readonly #stderr: string[] = [];
   readonly #waiting = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
   readonly #startup: NodeJS.Timeout;
+  #toldLevel: string | undefined;
   #socket: Socket | undefined;
   #nextId = 1;
   #verdict: Death['cause'] | undefined;
@@ -104,13 +105,16 @@ export class ReplicaProcess {
       }
     });
     socket.on('error', () => socket.destroy());
-    this.#send(FRAME.SETTINGS, { logLevel: this.#options.logLevel() } satisfies SettingsMeta);
+    this.tellSettings();
     this.#send(FRAME.START, this.#options.run);
   }
 
-  /** The log level has changed. */
+  /** Its settings may have changed. */
   tellSettings(): void {
-    this.#send(FRAME.SETTINGS, { logLevel: this.#options.logLevel() } satisfies SettingsMeta);
+    const logLevel = this.#options.logLevel();
+    if (this.#socket === undefined || this.#toldLevel === logLevel) return;
+    this.#toldLevel = logLevel;
+    this.#send(FRAME.SETTINGS, { logLevel } satisfies SettingsMeta);
   }
 
   /** @throws what the code threw; the old value is then in force */

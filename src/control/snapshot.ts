@@ -1,5 +1,6 @@
 /** What the data plane is told: built from what serves, what is wanted and what runs. Pure. */
 import type { ApplicationSpec, ProxySpec } from '../domain/desired.ts';
+import type { LogRules } from '../domain/logging.ts';
 import type { ApplicationRouting, DeploymentRouting, ReplicaRouting, RoutingSnapshot } from '../domain/snapshot.ts';
 import type { ActualReplica, ActualState, Serving } from './plan.ts';
 import { restartKey, rolloutSteps } from './plan.ts';
@@ -18,6 +19,7 @@ export interface SnapshotInput {
   readonly revision: number;
   readonly proxy: ProxySpec;
   readonly attempt: number;
+  readonly logging: LogRules;
   readonly ready: boolean;
   readonly targets: readonly TargetApplication[];
   readonly broken: readonly BrokenApplication[];
@@ -50,7 +52,7 @@ export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
       ingress: spec.ingress,
       calls: {},
       deployments: [],
-      accessLog: spec.accessLog,
+      ...accessLogOf(spec.name, [], input.logging),
     });
   }
   const replicas = actual.replicas
@@ -110,8 +112,27 @@ const servedRouting = ({ target, generation }: Serving, input: SnapshotInput, st
     ingress: spec.ingress,
     calls: spec.calls,
     deployments: deployments.map((deployment) => limitsOf(spec.name, deployment, input, steps)),
-    accessLog: spec.accessLog,
+    ...accessLogOf(
+      spec.name,
+      deployments.map((each) => each.spec.name),
+      input.logging,
+    ),
   };
+};
+
+/** Requests that reach none of its deployments are logged where those of any deployment are. */
+const accessLogOf = (
+  application: string,
+  deployments: readonly string[],
+  logging: LogRules,
+): Pick<ApplicationRouting, 'accessLog' | 'ownLog'> => {
+  const { encoding, directory } = logging.of(application);
+  const accessLog =
+    deployments.length === 0
+      ? logging.logsRequests(application)
+      : deployments.some((deployment) => logging.logsRequests(application, deployment));
+  const isApart = directory !== null || encoding !== logging.daemon.encoding;
+  return { accessLog, ...(isApart ? { ownLog: { encoding } } : {}) };
 };
 
 const limitsOf = (
@@ -154,6 +175,7 @@ const limitsOf = (
     unresponsiveTimeoutMs: spec.unresponsiveTimeoutMs,
     gracefulShutdownTimeoutMs: spec.gracefulShutdownTimeoutMs,
     autoscales: spec.autoscaling !== null,
+    ...(input.logging.logsRequests(application, spec.name) ? {} : { silent: true as const }),
     refuse: failing === undefined ? (stuck ?? closed) : `${name} is ${failing}.`,
   };
 };

@@ -6,6 +6,7 @@ import { countOf, restartKey } from './plan.ts';
 import { type Death, deathText } from './replica-process.ts';
 import { hasFailed, isUnhealthy, type RestartMemory } from './restart.ts';
 import type { DeploymentStatus, ReplicaStatus, StatusInput, StatusTrigger } from './status.ts';
+import { deploymentConfigOf } from './status-config.ts';
 import type { TargetDeployment } from './target.ts';
 
 export const deploymentOf = (application: string, { spec, version }: TargetDeployment, input: StatusInput): DeploymentStatus => {
@@ -31,6 +32,7 @@ export const deploymentOf = (application: string, { spec, version }: TargetDeplo
       death,
     }),
     message,
+    deployment_config: deploymentConfigOf(spec),
     target_num_replicas: count,
     replica_states: statesOf(replicas),
     queued: input.load.deployments[`${application}/${name}`]?.queued ?? 0,
@@ -46,6 +48,11 @@ export const deploymentOf = (application: string, { spec, version }: TargetDeplo
     })),
     replicas,
   };
+
+  /** Of a version that was ready once, starts are not counted. */
+  function tries({ everReady, failures }: RestartMemory): string {
+    return everReady ? '' : ` (${failures} of ${spec.maxConstructorRetryCount})`;
+  }
 
   function nextStart({ notBefore }: RestartMemory): string {
     const leftS = Math.ceil((notBefore - input.now) / 1000);
@@ -63,7 +70,9 @@ export const deploymentOf = (application: string, { spec, version }: TargetDeplo
         ? ['DOWNSCALING', 'replicas that are no longer wanted finish their requests']
         : ['HEALTHY', policyText(input.policyProblem?.(application, name))];
     const retry =
-      memory !== undefined && memory.failures > 0 ? `; the last start failed: ${memory.error}${nextStart(memory)}` : '';
+      memory !== undefined && memory.failures > 0
+        ? `; the last start failed${tries(memory)}: ${memory.error}${nextStart(memory)}`
+        : '';
     const waits = waiting === undefined ? '' : `; ${waiting.count} PENDING: ${waiting.reason}`;
     return [running === 0 && !scales ? 'UPDATING' : 'UPSCALING', `${running} of ${count} replicas are ready${waits}${retry}`];
   }
@@ -78,6 +87,7 @@ export const leavingOf = (application: string, input: StatusInput): Record<strin
       status: 'DOWNSCALING',
       status_trigger: 'DELETING',
       message: '',
+      deployment_config: null,
       target_num_replicas: 0,
       replica_states: statesOf(
         input.replicas.filter((each) => each.application === application && each.deployment === deployment),

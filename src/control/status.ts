@@ -3,7 +3,7 @@
 import type { ApplicationSpec, ProxySpec } from '../domain/desired.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
 import type { Json } from '../domain/json.ts';
-import type { DataPlaneLoad } from '../domain/snapshot.ts';
+import type { DataPlaneLoad, ShadowCounts } from '../domain/snapshot.ts';
 import type { DeathRecord, ReplicaView, Waiting } from './managed.ts';
 import type { ActualState } from './plan.ts';
 import type { Deployed } from './reloader.ts';
@@ -96,6 +96,8 @@ export interface DeploymentStatus {
   readonly status: 'HEALTHY' | 'UPDATING' | 'UPSCALING' | 'DOWNSCALING' | 'UNHEALTHY' | 'DEPLOY_FAILED';
   readonly status_trigger: StatusTrigger;
   readonly message: string;
+  /** What is in force, defaults included. null: it leaves. */
+  readonly deployment_config: object | null;
   readonly target_num_replicas: number;
   /** State → how many. */
   readonly replica_states: Readonly<Record<string, number>>;
@@ -123,6 +125,8 @@ export interface ApplicationStatus {
   readonly source: 'declarative';
   readonly docs_path: null;
   readonly deployment_topology: Topology | null;
+  /** By step: what became of the copies that its shadow was to get, since this graph is served. */
+  readonly shadows: Readonly<Record<string, ShadowCounts>>;
   readonly deployments: Readonly<Record<string, DeploymentStatus>>;
 }
 
@@ -159,6 +163,7 @@ export const buildStatus = (input: StatusInput): Status => {
       source: 'declarative',
       docs_path: null,
       deployment_topology: null,
+      shadows: {},
       deployments: leavingOf(application, input),
     };
   }
@@ -182,7 +187,7 @@ export const buildStatus = (input: StatusInput): Status => {
   };
 };
 
-const aboutOf = (spec: ApplicationSpec, { written, deployed }: StatusInput) => ({
+const aboutOf = (spec: ApplicationSpec, { written, deployed, load }: StatusInput) => ({
   name: spec.name,
   route_prefix: spec.routePrefix,
   last_deployed_time_s: (deployed.get(spec.name)?.at ?? 0) / 1000,
@@ -190,7 +195,14 @@ const aboutOf = (spec: ApplicationSpec, { written, deployed }: StatusInput) => (
   source: 'declarative' as const,
   docs_path: null,
   deployment_topology: topologyOf(spec),
+  shadows: shadowsOf(spec.name, load),
 });
+
+const shadowsOf = (application: string, { shadows }: DataPlaneLoad): Readonly<Record<string, ShadowCounts>> => {
+  const begin = `${application}/`;
+  const mine = Object.entries(shadows ?? {}).filter(([step]) => step.startsWith(begin));
+  return Object.fromEntries(mine.map(([step, counts]) => [step.slice(begin.length), counts]));
+};
 
 const applicationOf = (target: TargetApplication, input: StatusInput): ApplicationStatus => {
   const { name } = target.spec;

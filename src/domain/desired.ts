@@ -56,8 +56,13 @@ export interface AdminSpec {
 export interface LoggingSpec {
   readonly encoding: 'TEXT' | 'JSON' | null;
   readonly level: 'debug' | 'info' | 'warn' | 'error' | 'fatal';
+  /** `logs_dir`, absolute; null: to standard output alone. */
+  readonly directory: string | null;
   readonly accessLog: boolean;
 }
+
+/** `logging_config` of an application or a deployment. null: as what is around it says. */
+export type OwnLoggingSpec = { readonly [Key in keyof LoggingSpec]: LoggingSpec[Key] | null };
 
 /** `resources`: what replicas may be given. null: as detected. */
 export interface ResourcesSpec {
@@ -88,7 +93,7 @@ export interface ApplicationSpec {
   readonly calls: Readonly<Record<string, Readonly<Record<string, CallTarget>>>>;
   /** Code builds it, which has not told yet of what: it has no deployments. */
   readonly fromCode?: CodeSource;
-  readonly accessLog: boolean;
+  readonly logging: OwnLoggingSpec;
   /** `external_scaler_enabled`: the admin API may set numbers of replicas. */
   readonly externalScaler: boolean;
 }
@@ -150,6 +155,7 @@ export interface DeploymentSpec {
   readonly env: Readonly<Record<string, string>>;
   /** `runtime_env.working_dir`, absolute; null: the folder of the config file. */
   readonly workingDir: string | null;
+  readonly logging: OwnLoggingSpec;
 }
 
 /** How far a rollout may go beyond the number of replicas, and below it. Shares (0–1) of that number, or replicas. */

@@ -35,7 +35,10 @@ export interface ApplicationRouting {
   readonly ingress: Ingress;
   readonly calls: Readonly<Record<string, Readonly<Record<string, CallTarget>>>>;
   readonly deployments: readonly DeploymentRouting[];
+  /** Its requests are logged. */
   readonly accessLog: boolean;
+  /** Lines of its requests are handed on apart from those of others, and written so (null: as those of others are). */
+  readonly ownLog?: { readonly encoding: 'TEXT' | 'JSON' | null };
 }
 
 export interface DeploymentRouting {
@@ -54,6 +57,8 @@ export interface DeploymentRouting {
   readonly gracefulShutdownTimeoutMs: number;
   /** Its load is measured and reported. */
   readonly autoscales: boolean;
+  /** Present: calls of it do not show in the lines of requests, and what called nothing else has none. */
+  readonly silent?: true;
   /** Set when it has failed and nothing will come: requests are refused with this instead of held. */
   readonly refuse: string | null;
 }
@@ -92,7 +97,12 @@ export type FromDataPlane =
   | { readonly type: 'replica-idle'; readonly replica: string }
   | { readonly type: 'link-up' | 'link-down' | 'unresponsive' | 'stuck'; readonly replica: string; readonly reason?: string }
   /** Finished access-log lines, newline at each end. */
-  | { readonly type: 'access'; readonly lines: string }
+  | {
+      readonly type: 'access';
+      readonly lines: string;
+      /** Whose they are, where these are handed on apart. */
+      readonly application?: string;
+    }
   | {
       readonly type: 'log';
       readonly level: 'debug' | 'info' | 'warn' | 'error';

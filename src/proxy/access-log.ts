@@ -71,8 +71,10 @@ export const jsonLine = (record: AccessRecord): string => {
   return `{"level":30,"time":${time},"msg":"request","requestId":${JSON.stringify(requestId)},"method":${JSON.stringify(method)},"path":${JSON.stringify(path)},"application":"${application}","route":${JSON.stringify(route)},"status":${status},"ms":${round(totalMs)}${failed}${closed},"deployments":[${shares}]}\n`;
 };
 
-export const textLine = (record: AccessRecord): string => {
-  const at = new Date(record.time).toISOString().slice(11, 23);
+/** @param dated with the day, for files */
+export const textLine = (record: AccessRecord, dated = false): string => {
+  const iso = new Date(record.time).toISOString();
+  const at = dated ? iso : iso.slice(11, 23);
   const shares = sharesOf(record.traces).map(
     ({ deployment, replica, calls, batch, queueMs, workMs }) =>
       `${replica === '' ? deployment : replica}${calls > 1 ? ` ×${calls}` : ''} batch=${batch} queue=${queueMs}ms work=${workMs}ms`,

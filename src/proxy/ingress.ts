@@ -29,7 +29,7 @@ export interface IngressOptions {
   /** Called for each finished request of an application that has its access log on. */
   readonly logged: (record: AccessRecord) => void;
   /** For errors that are not the client's: the detail that clients do not get. */
-  readonly failed: (requestId: string, error: ServeError) => void;
+  readonly failed: (requestId: string, application: string | undefined, error: ServeError) => void;
 }
 
 /** Credit is given back in portions, so that not each small chunk costs a frame. */
@@ -222,7 +222,8 @@ class IngressRequest implements Sink {
 
   error(error: ServeError): void {
     if (this.#finished) return;
-    if (error.status >= 500 && error.code !== 'UNAVAILABLE' && error.code !== 'QUEUE_FULL') this.#options.failed(this.#id, error);
+    if (error.status >= 500 && error.code !== 'UNAVAILABLE' && error.code !== 'QUEUE_FULL')
+      this.#options.failed(this.#id, this.#application?.name, error);
     if (this.#begun) {
       // The head is out: all that is left to say is that this answer is not whole.
       this.#finish(error.status, error.code);

@@ -5,7 +5,8 @@ import { ServeError } from '../domain/errors.ts';
 import type { ApplicationRouting, FromDataPlane, RoutingSnapshot, ToDataPlane } from '../domain/snapshot.ts';
 import { LoopWatch } from '../loop-watch.ts';
 import { listenForReplicas } from '../protocol/accept.ts';
-import { type AccessRecord, jsonLine, textLine } from './access-log.ts';
+import { AccessLines } from './access-lines.ts';
+import type { AccessRecord } from './access-log.ts';
 import { HttpCounts } from './http-counts.ts';
 import { Ingress } from './ingress.ts';
 import { Listener } from './listener.ts';
@@ -25,24 +26,9 @@ const options = workerData as DataPlaneOptions;
 const post = (message: FromDataPlane): void => port.postMessage(message);
 const now = (): number => performance.now();
 
-/** Access-log lines leave together: at the latest after this long, or when there are so many characters. */
-const LOG_FLUSH_MS = 100;
-const LOG_FLUSH_CHARS = 65_536;
-let encoding = options.accessLog;
-let lines = '';
-let flushing: NodeJS.Timeout | undefined;
-const flush = (): void => {
-  clearTimeout(flushing);
-  flushing = undefined;
-  if (lines === '') return;
-  post({ type: 'access', lines });
-  lines = '';
-};
-const logged = (record: AccessRecord): void => {
-  lines += encoding === 'JSON' ? jsonLine(record) : textLine(record);
-  if (lines.length > LOG_FLUSH_CHARS) flush();
-  else flushing ??= setTimeout(flush, LOG_FLUSH_MS);
-};
+const accessLines = new AccessLines(options.accessLog, (lines, application) =>
+  post({ type: 'access', lines, ...(application === undefined ? {} : { application }) }),
+);
 const log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, unknown>> = {}): void =>
   post({ type: 'log', level, message, fields });
 
@@ -57,11 +43,11 @@ const ingress = new Ingress({
   counts,
   dispatcher,
   now,
-  logged,
-  failed: (requestId, error) => {
+  logged: (record: AccessRecord) => accessLines.add(record),
+  failed: (requestId, application, error) => {
     const { code, message, source, stack, name } = error;
     const cause = error.cause instanceof Error ? error.cause.message : undefined;
-    log('error', 'request failed', { requestId, code, source, error: { name, message, stack, cause } });
+    log('error', 'request failed', { requestId, application, code, source, error: { name, message, stack, cause } });
   },
 });
 
@@ -87,6 +73,7 @@ const apply = (next: RoutingSnapshot): void => {
   shadows.keep(new Set(next.applications.flatMap(shadowed)));
   retries.keep(new Set(next.applications.flatMap(({ name, deployments }) => deployments.map((each) => `${name}/${each.name}`))));
   listener.follow(next);
+  accessLines.follow(next);
 };
 
 /** Steps whose answers are compared, as `application/step`. */
@@ -104,13 +91,13 @@ const drain = async (graceMs: number, timeoutMs: number): Promise<void> => {
   );
   await ingress.quiet();
   clearTimeout(late);
-  flush();
+  accessLines.flush();
   post({ type: 'drained' });
 };
 
 /** The only way out: a live uWebSockets.js app would abort the process at exit. */
 const close = (): void => {
-  flush();
+  accessLines.flush();
   clearInterval(watch);
   dispatcher.destroy(new ServeError('UNAVAILABLE', 'The daemon is stopping.'));
   listener.destroy();
@@ -144,7 +131,7 @@ port.on('message', (message: ToDataPlane) => {
     case 'close':
       return close();
     case 'access-log':
-      encoding = message.encoding;
+      accessLines.encoding = message.encoding;
       return;
     case 'report':
       return post({ type: 'report', id: message.id, load: { ...dispatcher.load(), shadows: shadows.counts } });

@@ -1,6 +1,9 @@
 /** The daemon's log: readable lines on a terminal, JSON in a pipe. Access-log lines and what replicas print go through it too. */
 import { type Logger, pino } from 'pino';
 import type { LoggingSpec } from '../domain/desired.ts';
+import { type LogRules, numberOf } from '../domain/logging.ts';
+import { aboutOf, fileOf } from './about.ts';
+import { LogFiles } from './log-files.ts';
 import { RecentLines } from './recent.ts';
 import { Screen, type ScreenSize } from './screen.ts';
 
@@ -16,14 +19,16 @@ export interface DaemonLog {
   readonly logger: Logger;
   /** How lines are written. */
   readonly encoding: 'TEXT' | 'JSON';
-  /** The config wants them otherwise. */
-  encode(wanted: LoggingSpec['encoding']): Promise<void>;
+  /** The config wants them otherwise, at another level, or elsewhere. */
+  configure(rules: LogRules): Promise<void>;
   /** The last of what was logged; finished lines, as those of requests, are not in it. */
   readonly recent: RecentLines;
   /** Where lines are for people, on a terminal that can be drawn on: everything written here passes above what is drawn. */
   readonly screen: Screen | undefined;
-  /** Finished lines, newline at each end. */
+  /** Finished lines, newline at each end; to standard output alone. */
   writeLines(lines: string): void;
+  /** Finished lines of requests. @param application whose they are, where it logs in a way of its own */
+  writeRequests(lines: string, application: string | undefined): void;
   /** Resolves when everything written so far is with the system, or nobody takes it. */
   written(): Promise<void>;
   /** The same at once, for a process that is about to end. It may overtake what is being written: await `written` where there is time. */
@@ -36,10 +41,7 @@ const WRITTEN_WITHIN_MS = 2000;
 const MAX_KEPT_BYTES = 16 * 1024 * 1024;
 
 /** @param terminal undefined: standard output is none; decides on the encoding where the config does not */
-export const openLog = async (
-  spec: Pick<LoggingSpec, 'encoding' | 'level'>,
-  terminal: Terminal | undefined,
-): Promise<DaemonLog> => {
+export const openLog = async (first: LogRules, terminal: Terminal | undefined): Promise<DaemonLog> => {
   const out = pino.destination({ fd: 1, sync: false, maxLength: MAX_KEPT_BYTES });
   const failing = { error: undefined as string | undefined };
   // A disk that is full must not end the daemon: what could not be written is kept, within bounds, and tried again with the next line.
@@ -67,22 +69,34 @@ export const openLog = async (
     if (shown === undefined) write(lines);
     else shown.print(lines);
   };
-  let told = write;
-  const encode = async (wanted: LoggingSpec['encoding']) => {
-    const next = wanted ?? (terminal === undefined ? 'JSON' : 'TEXT');
-    const pretty = next === 'TEXT' ? await prettier(terminal) : undefined;
-    encoding = next;
-    told = pretty === undefined ? write : (line) => writeLines(pretty(line));
-  };
-  await encode(spec.encoding);
+  const encodingOf = (wanted: LoggingSpec['encoding']) => wanted ?? (terminal === undefined ? 'JSON' : 'TEXT');
+  let rules = first;
+  let pretty: Pretty | undefined;
   const recent = new RecentLines();
-  const stream = {
-    write: (line: string) => {
-      recent.add(line);
-      told(line);
-    },
+  const files = new LogFiles((path, error) => logger.warn({ path, error: error.message }, FILE_FAILED));
+  const tell = (line: string, asText: boolean) => {
+    recent.add(line);
+    if (asText && pretty !== undefined) writeLines(pretty.shown(line));
+    else write(line);
   };
-  const logger = pino({ level: spec.level, base: null }, stream);
+  /** By what it is about: whether it is told at all, how, and where. */
+  const tellApart = (line: string) => {
+    const { level, application, deployment, file } = aboutOf(line);
+    const rule = application === undefined ? rules.daemon : rules.of(application, deployment);
+    if (level < numberOf(rule.level)) return;
+    const asText = encodingOf(rule.encoding) === 'TEXT';
+    tell(line, asText);
+    if (rule.directory !== null) files.write(rule.directory, file, asText && pretty !== undefined ? pretty.kept(line) : line);
+  };
+  const stream = { write: (line: string) => (rules.isUniform ? tell(line, encoding === 'TEXT') : tellApart(line)) };
+  const logger = pino({ level: first.lowest, base: null }, stream);
+  const configure = async (next: LogRules) => {
+    if (next.usesText(encodingOf(null))) pretty ??= await prettier(terminal);
+    rules = next;
+    encoding = encodingOf(next.daemon.encoding);
+    logger.level = next.lowest;
+  };
+  await configure(first);
   out.on('write', () => {
     const { error } = failing;
     failing.error = undefined;
@@ -93,21 +107,29 @@ export const openLog = async (
     get encoding() {
       return encoding;
     },
-    encode,
+    configure,
     recent,
     get screen() {
       return screen();
     },
     writeLines,
-    written: () =>
-      new Promise((resolve) => {
+    writeRequests: (lines, application) => {
+      writeLines(lines);
+      if (application === undefined) return;
+      const { directory } = rules.of(application);
+      if (directory !== null) files.write(directory, fileOf(application), lines);
+    },
+    written: async () => {
+      await files.written();
+      await new Promise<void>((resolve) => {
         if (!writing) return resolve();
         const late = setTimeout(resolve, WRITTEN_WITHIN_MS);
         out.once('drain', () => {
           clearTimeout(late);
           resolve();
         });
-      }),
+      });
+    },
     flush: () => {
       try {
         out.flushSync();
@@ -118,15 +140,23 @@ export const openLog = async (
   };
 };
 
+const FILE_FAILED = 'a log file cannot be written: its lines are on standard output only, and it is tried again in 10 s';
+
+/** Lines for people. */
+interface Pretty {
+  readonly shown: (line: string) => string;
+  /** In a file: with the day, without colours. */
+  readonly kept: (line: string) => string;
+}
+
 /** Loaded only where people read. */
-const prettier = async (terminal: Terminal | undefined): Promise<(line: string) => string> => {
+const prettier = async (terminal: Terminal | undefined): Promise<Pretty> => {
   const { prettyFactory } = await import('pino-pretty');
-  return prettyFactory({
-    colorize: terminal?.colours === true,
-    translateTime: 'SYS:HH:MM:ss.l',
-    ignore: 'pid,hostname',
-    singleLine: true,
-  });
+  const options = { ignore: 'pid,hostname', singleLine: true } as const;
+  return {
+    shown: prettyFactory({ ...options, colorize: terminal?.colours === true, translateTime: 'SYS:HH:MM:ss.l' }),
+    kept: prettyFactory({ ...options, colorize: false, translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l' }),
+  };
 };
 
 const LEVELS: Readonly<Record<number, 'debug' | 'info' | 'warn' | 'error'>> = {

@@ -61,7 +61,6 @@ const MISTAKES: readonly (readonly [file: string, code: string, line: number, co
   ['multiplexing-none', 'OUT_OF_RANGE', 6, 52],
   ['router-unknown', 'BAD_VALUE', 6, 41],
   ['step-model-of-item', 'ITEM_OUTSIDE_FOR_EACH', 7, 60],
-  ['not-served-deployment-log', 'NOT_SERVED_YET', 6, 26],
   ['application-twice', 'DUPLICATE_NAME', 3, 12],
   ['deployment-twice', 'DUPLICATE_NAME', 2, 64],
   ['route-twice', 'DUPLICATE_ROUTE', 3, 29],

@@ -9,6 +9,8 @@ const deployment = (extra: string) => {
   return found;
 };
 
+const INHERITED = { encoding: null, level: null, directory: null, accessLog: null };
+
 t.test('a minimal file gets every default', async (t) => {
   const { desired } = compiled(readFileSync(new URL('fixtures/minimal.good.yaml', import.meta.url)));
   t.match(desired, {
@@ -21,9 +23,11 @@ t.test('a minimal file gets every default', async (t) => {
       maxRequestBodyBytes: 64 * 2 ** 20,
     },
     admin: { host: '127.0.0.1', port: 8265, token: null },
-    logging: { encoding: null, level: 'info', accessLog: true },
+    logging: { encoding: null, level: 'info', directory: null, accessLog: true },
     shutdownTimeoutMs: 30_000,
-    applications: [{ name: 'default', routePrefix: '/', ingress: { kind: 'deployment', deployment: 'Echo' }, accessLog: true }],
+    applications: [
+      { name: 'default', routePrefix: '/', ingress: { kind: 'deployment', deployment: 'Echo' }, logging: INHERITED },
+    ],
   });
   t.match(desired?.applications[0]?.deployments[0], {
     runs: { kind: 'module', file: '/srv/echo.ts', export: 'Echo' },
@@ -66,10 +70,11 @@ t.test('a full file is converted to milliseconds, bytes and absolute paths', asy
     },
   });
   t.equal(desired?.admin.token, '0123', 'in quotes a token of digits stays text');
-  t.same(desired?.logging, { encoding: 'JSON', level: 'warn', accessLog: false });
+  t.same(desired?.logging, { encoding: 'JSON', level: 'warn', directory: '/srv/logs', accessLog: false });
   const [texts, flow] = desired?.applications ?? [];
   const [front, back] = texts?.deployments ?? [];
-  t.equal(texts?.accessLog, true);
+  t.same(texts?.logging, { ...INHERITED, encoding: 'TEXT', directory: '/var/log/texts', accessLog: true });
+  t.same(front?.logging, { ...INHERITED, level: 'debug' });
   t.match(front, { batching: { maxBatchSize: 8, waitMs: 5, maxConcurrentBatches: 2, method: 'many' }, workingDir: '/abs' });
   t.same({ ...front?.env }, { LANGUAGE: 'en', MODE: 'slow' }, "the deployment's variables win");
   t.match(back, { runs: { kind: 'model', path: '/srv/models/back.onnx' }, numCpus: 2, workingDir: '/srv/code' });

@@ -9,7 +9,7 @@ const routedProxy = proxySpec();
 const desired = (given: Partial<DesiredState> = {}): DesiredState => ({
   proxy: routedProxy,
   admin: { host: '127.0.0.1', port: 8265, token: null },
-  logging: { encoding: null, level: 'info', accessLog: true },
+  logging: { encoding: null, level: 'info', directory: null, accessLog: true },
   shutdownTimeoutMs: 30_000,
   targetCapacity: null,
   resources: { numCpus: null, numGpus: null, memoryBytes: null, custom: {}, enforce: 'auto' },
@@ -117,7 +117,7 @@ t.test('listeners move or are changed where they are', async (t) => {
     change: 'live',
     fields: ['admin_options.token'],
   });
-  t.match(to({ shutdownTimeoutMs: 1, logging: { encoding: 'JSON', level: 'info', accessLog: true } }), {
+  t.match(to({ shutdownTimeoutMs: 1, logging: { encoding: 'JSON', level: 'info', directory: null, accessLog: true } }), {
     daemon: ['logging_config.encoding', 'shutdown_timeout_s'],
     listeners: { http: { change: 'nothing' } },
     changed: true,

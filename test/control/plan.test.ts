@@ -104,7 +104,7 @@ const table: readonly { what: string; want: readonly TargetApplication[]; is: Ac
     what: 'after the switch the old are drained',
     want: [next],
     is: actual([replica('a', old), replica('b', old), replica('c', next), replica('d', next)], next),
-    gives: ['drain a', 'drain b'],
+    gives: ['drain a', 'wake at 20100', 'drain b', 'wake at 20100'],
   },
   {
     what: 'a drained one that is idle is stopped',
@@ -132,7 +132,7 @@ const table: readonly { what: string; want: readonly TargetApplication[]; is: Ac
       old,
       failed,
     ),
-    gives: ['drain c', 'stop d'],
+    gives: ['drain c', 'wake at 20100', 'stop d'],
   },
   {
     what: 'the new version failed and is gone: nothing is done',
@@ -150,7 +150,7 @@ const table: readonly { what: string; want: readonly TargetApplication[]; is: Ac
     what: 'a third text before the second was ready: the second goes at once',
     want: [app(2, 'third')],
     is: actual([replica('a', old), replica('b', old), replica('c', next, { state: 'STARTING' }), replica('d', next)], old),
-    gives: ['start 2 third', 'stop c', 'drain d'],
+    gives: ['start 2 third', 'stop c', 'drain d', 'wake at 20100'],
   },
   {
     what: 'back-off: nothing before its time',
@@ -180,7 +180,7 @@ const table: readonly { what: string; want: readonly TargetApplication[]; is: Ac
     what: 'fewer replicas: the newest goes',
     want: [app(1)],
     is: actual([replica('a', old), replica('b', old)], old),
-    gives: ['drain b', 'serve'],
+    gives: ['drain b', 'wake at 20100', 'serve'],
   },
   {
     what: 'fewer replicas: one that is not ready goes before any that is',
@@ -207,7 +207,7 @@ const table: readonly { what: string; want: readonly TargetApplication[]; is: Ac
     what: 'an application that left: removed, its replicas drained',
     want: [],
     is: actual([replica('a', old), replica('b', old, { state: 'STARTING' })], old),
-    gives: ['drain a', 'stop b', 'remove app'],
+    gives: ['drain a', 'wake at 20100', 'stop b', 'remove app'],
   },
   { what: 'what stops already is left alone', want: [], is: actual([replica('a', old, { state: 'STOPPING' })]), gives: [] },
 ];
@@ -235,7 +235,7 @@ t.test('with two deployments one failure keeps both where they are', async (t) =
   });
   const all = [of('a', 'A', before), of('b', 'B', before), of('c', 'A', after)];
   const key = restartKey('app', 'B', after.deployments[1]?.version ?? '');
-  t.same(said(plan([after], actual(all, before, { [key]: { failures: 3 } }), 0)), ['drain c']);
+  t.same(said(plan([after], actual(all, before, { [key]: { failures: 3 } }), 0)), ['drain c', 'wake at 20000']);
 });
 
 t.test('each application goes its own way', async (t) => {

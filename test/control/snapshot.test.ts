@@ -3,6 +3,7 @@ import type { ActualReplica } from '../../src/control/plan.ts';
 import { restartKey } from '../../src/control/plan.ts';
 import { NO_FAILURES } from '../../src/control/restart.ts';
 import { buildSnapshot, type SnapshotInput } from '../../src/control/snapshot.ts';
+import { LogRules } from '../../src/domain/logging.ts';
 import { proxySpec } from '../support/routing.ts';
 import { applicationSpec, target } from '../support/targets.ts';
 
@@ -33,6 +34,7 @@ const build = (
     revision: 1,
     proxy: proxySpec(),
     attempt: 1,
+    logging: new LogRules({ encoding: null, level: 'info', directory: null, accessLog: true }, [next.spec]),
     ready: true,
     targets: [next],
     broken: [],

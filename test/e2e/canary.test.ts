@@ -1,6 +1,6 @@
 /** Steps that choose, skip, try again and compare, on a real daemon whose file is edited meanwhile. */
 import t from 'tap';
-import { startDaemon, until } from '../support/daemon-rig.ts';
+import { runProgram, startDaemon, until } from '../support/daemon-rig.ts';
 import { configOf } from './configs.ts';
 
 t.setTimeout(120_000);
@@ -66,4 +66,30 @@ t.test('split, when and retry do what the file says, and an edit of the weights 
   await daemon.write('config.yaml', config(100));
   await until('all of it', async () => !(await sides()).includes('old'));
   t.same(await Promise.all(deployments.map(({ name }) => daemon.pids('app', name))), pids);
+});
+
+t.test('what became of the copies of a shadow is in the status, of each step', async (t) => {
+  const shadowed = {
+    name: 'app',
+    route_prefix: '/',
+    deployments,
+    graph: {
+      steps: {
+        near: { call: 'old', input: '$request.json', shadow: { call: 'old' } },
+        far: { call: 'old', input: '$request.json', shadow: { call: 'fresh' } },
+        plain: { call: 'loud', input: '$near.side' },
+        tried: { call: 'Flaky', input: 1, on_error: { value: 0 } },
+      },
+      output: { near: '$near', far: '$far', plain: '$plain', tried: '$tried' },
+    },
+  };
+  await using daemon = await startDaemon(configOf([shadowed]), { files: { 'code.ts': CODE } });
+  t.equal((await daemon.post('/', 2)).status, 200);
+  const { applications } = await daemon.when('both were compared', (status) => {
+    const { near, far } = status.applications['app']?.shadows ?? {};
+    return near?.same === 1 && far?.different === 1;
+  });
+  t.same(Object.keys(applications['app']?.shadows ?? {}).sort(), ['far', 'near']);
+  const { out } = await runProgram(['status', '--address', daemon.adminUrl]);
+  t.match(out, /shadow of far: 0 same, 1 different, 0 failed, 0 skipped/);
 });

@@ -3,6 +3,8 @@
 import { type Artifact, makeTarget, type TargetApplication } from '../../src/control/target.ts';
 import type { ApplicationSpec, DeploymentSpec } from '../../src/domain/desired.ts';
 
+const INHERITED = { encoding: null, level: null, directory: null, accessLog: null };
+
 export const deploymentSpec = (given: Partial<DeploymentSpec> = {}): DeploymentSpec => ({
   name: 'A',
   runs: { kind: 'module', file: '/app/a.ts', export: 'A' },
@@ -33,6 +35,7 @@ export const deploymentSpec = (given: Partial<DeploymentSpec> = {}): DeploymentS
   rollout: { maxSurge: { share: 1 }, maxUnavailable: { replicas: 0 } },
   env: {},
   workingDir: null,
+  logging: INHERITED,
   ...given,
 });
 
@@ -42,7 +45,7 @@ export const applicationSpec = (given: Partial<ApplicationSpec> = {}): Applicati
   deployments: [deploymentSpec()],
   ingress: { kind: 'deployment', deployment: 'A' },
   calls: {},
-  accessLog: true,
+  logging: INHERITED,
   externalScaler: false,
   ...given,
 });

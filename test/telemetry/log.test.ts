@@ -6,7 +6,8 @@ import t from 'tap';
 const SCRIPT = `
 import { pbkdf2 } from 'node:crypto';
 import { openLog } from './dist/telemetry/log.js';
-const log = await openLog({ encoding: 'JSON', level: 'info' }, undefined);
+import { LogRules } from './dist/domain/logging.js';
+const log = await openLog(new LogRules({ encoding: 'JSON', level: 'info', directory: null, accessLog: true }, []), undefined);
 log.logger.info('first');
 await log.written();
 for (let n = 0; n < 4; n++) pbkdf2('a', 'b', 50_000, 32, 'sha256', () => {});
