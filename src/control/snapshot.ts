@@ -122,7 +122,7 @@ const limitsOf = (
 ): DeploymentRouting => {
   const { actual } = input;
   const memory = actual.restarts.get(restartKey(application, spec.name, version));
-  const running = actual.replicas.some(
+  const replicas = actual.replicas.filter(
     (replica) =>
       replica.application === application &&
       replica.deployment === spec.name &&
@@ -130,6 +130,7 @@ const limitsOf = (
       replica.state !== 'STARTING' &&
       replica.state !== 'STOPPING',
   );
+  const running = replicas.length > 0;
   const name = `Deployment ${application}/${spec.name}`;
   // Nothing of it is left, and nothing can come: what would wait might wait for ever.
   const waits = input.pending?.get(`${application}/${spec.name}`);
@@ -152,6 +153,7 @@ const limitsOf = (
     unresponsiveTimeoutMs: spec.unresponsiveTimeoutMs,
     gracefulShutdownTimeoutMs: spec.gracefulShutdownTimeoutMs,
     autoscales: spec.autoscaling !== null,
+    ...(spec.batching === null && replicas.some(({ streams }) => streams) ? { streams: true } : {}),
     refuse: failing === undefined ? (stuck ?? closed) : `${name} is ${failing}.`,
   };
 };

@@ -14,6 +14,7 @@ import { Link, type LinkOwner } from './link.ts';
 import { LoadMeter } from './load-meter.ts';
 import { type CallTrace, PendingCall, type Sink, timedOut } from './pending.ts';
 import { DeploymentQueue } from './queue.ts';
+import type { RequestBody } from './request-body.ts';
 
 /** Calls that one replica may have under way at once: beyond it something is wrong in its code. */
 const MAX_CHILD_CALLS = 10_000;
@@ -27,6 +28,8 @@ export interface CallRequest {
   readonly value: WireValue;
   readonly spread?: boolean;
   readonly http?: HttpHead;
+  /** Comes beside the value, in pieces. */
+  readonly body?: RequestBody;
   /** Monotonic milliseconds; Infinity: none. The deployment's own limit is applied besides. */
   readonly deadlineAt: number;
   readonly sink: Sink;
@@ -141,6 +144,8 @@ export class Dispatcher implements LinkOwner {
     });
     call.movable = request.movable ?? false;
     call.traces = request.traces;
+    call.body = request.body;
+    call.body?.account(this.#buffered);
     if (request.traces !== undefined && request.traces.length < MAX_TRACES) request.traces.push(call);
     if (call.parent !== undefined) {
       call.parent.children ??= new Set();
@@ -187,7 +192,7 @@ export class Dispatcher implements LinkOwner {
     identity: { replica: string; deployment: string; version: string },
     socket: Socket,
     reader: FrameReader,
-    purpose: Purpose = { begun: false, brief: false },
+    purpose: Purpose = { begun: false, brief: false, bodies: false, secure: false },
   ): void {
     if (purpose.begun) {
       const link = this.#links.get(identity.replica);
@@ -196,7 +201,13 @@ export class Dispatcher implements LinkOwner {
       return;
     }
     this.#links.get(identity.replica)?.close('it connected a second time');
-    const link = new Link({ ...identity, brief: purpose.brief }, socket, reader, this, this.#now);
+    const link = new Link(
+      { ...identity, brief: purpose.brief, bodies: purpose.bodies, secure: purpose.secure },
+      socket,
+      reader,
+      this,
+      this.#now,
+    );
     const listed = this.#replicas.get(identity.replica);
     link.accepting = listed !== undefined;
     link.also = listed?.also ?? [];

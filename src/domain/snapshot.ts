@@ -50,6 +50,8 @@ export interface DeploymentRouting {
   readonly batching: BatchingSpec | null;
   readonly unresponsiveTimeoutMs: number;
   readonly gracefulShutdownTimeoutMs: number;
+  /** Its code reads the bodies of HTTP requests as they come. Absent: it gets them whole. */
+  readonly streams?: boolean;
   /** Its load is measured and reported. */
   readonly autoscales: boolean;
   /** Set when it has failed and nothing will come: requests are refused with this instead of held. */

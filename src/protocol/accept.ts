@@ -11,6 +11,10 @@ export interface Purpose {
   readonly begun: boolean;
   /** Its peer takes the short forms of frames. */
   readonly brief: boolean;
+  /** It takes bodies in pieces. */
+  readonly bodies: boolean;
+  /** It takes the mark of TLS in the short form. */
+  readonly secure: boolean;
 }
 
 /** Longest frame that a replica may send. */
@@ -52,7 +56,12 @@ export const listenForReplicas = async (
         socket.off('data', onData);
         socket.off('error', onError);
         socket.off('close', onClose);
-        const purpose: Purpose = { begun: first.meta['link'] === 'begun', brief: first.meta['brief'] === true };
+        const purpose: Purpose = {
+          begun: first.meta['link'] === 'begun',
+          brief: first.meta['brief'] === true,
+          bodies: first.meta['bodies'] === true,
+          secure: first.meta['secure'] === true,
+        };
         admitted(identity, socket, readerFor(purpose), purpose);
       } catch (error) {
         // Whatever it is: what a stranger sends must not end the daemon.

@@ -38,6 +38,9 @@ export const FRAME = {
   END: 38,
   CANCEL: 39,
   CREDIT: 40,
+  /** 48 and 49 are the short forms. */
+  BODY: 50,
+  BODY_CREDIT: 51,
 } as const;
 
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];

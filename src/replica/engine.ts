@@ -2,6 +2,7 @@
 import type { Json } from '../domain/json.ts';
 import type { HttpAnswerHead, HttpHead, MethodShape } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
+import type { IncomingBody } from './incoming-body.ts';
 
 export interface IncomingCall {
   readonly id: number;
@@ -13,6 +14,8 @@ export interface IncomingCall {
   readonly spread: boolean;
   readonly rows: number;
   readonly http: HttpHead | undefined;
+  /** Of a request from HTTP that is not in the value: it comes in pieces. */
+  readonly body?: IncomingBody | undefined;
   /** Nobody waits for its answer any more. */
   readonly cancelled: boolean;
   /** Built on first use. */

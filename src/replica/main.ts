@@ -117,7 +117,7 @@ class Replica {
     data.on('error', vanish);
     const runner = new Runner(data, calls);
     this.#runner = runner;
-    await runner.begin({ ...this.#hello, brief: true } satisfies HelloMeta);
+    await runner.begin({ ...this.#hello, brief: true, bodies: true, secure: true } satisfies HelloMeta);
     data.on('close', vanish);
     const begun = await open(this.#dataPath);
     begun.on('error', vanish);

@@ -5,6 +5,8 @@ import { BRIEF } from '../protocol/brief.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
 import {
   type BegunMeta,
+  type BodyCreditMeta,
+  type BodyMeta,
   type CallMeta,
   type ErrorMeta,
   type HttpAnswerHead,
@@ -19,6 +21,7 @@ import type { WireValue } from '../protocol/value.ts';
 import { FrameWriter } from '../protocol/writer.ts';
 import type { ChildCalls } from './child-calls.ts';
 import type { Engine, IncomingBatch, IncomingCall, Reply } from './engine.ts';
+import { IncomingBody } from './incoming-body.ts';
 
 const NO_BYTES = new Uint8Array(0);
 const MAX_FRAME_BYTES = 2 ** 32 - 8;
@@ -31,6 +34,7 @@ class Incoming implements IncomingCall {
   readonly spread: boolean;
   readonly rows: number;
   readonly http: IncomingCall['http'];
+  readonly body: IncomingBody | undefined;
   readonly startedAt = performance.now();
   cancelled = false;
   credit = INITIAL_CREDIT_BYTES;
@@ -39,7 +43,7 @@ class Incoming implements IncomingCall {
   #abort: AbortController | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(member: CallMeta['calls'][number], value: WireValue, spread: boolean) {
+  constructor(member: CallMeta['calls'][number], value: WireValue, spread: boolean, giveCredit: (bytes: number) => void) {
     this.id = member.id;
     this.requestId = member.requestId;
     this.deadline = member.leftMs === undefined ? undefined : Date.now() + member.leftMs;
@@ -47,6 +51,7 @@ class Incoming implements IncomingCall {
     this.spread = spread;
     this.rows = member.rows ?? 1;
     this.http = member.http;
+    this.body = member.body ? new IncomingBody(giveCredit) : undefined;
   }
 
   get signal(): AbortSignal {
@@ -63,6 +68,7 @@ class Incoming implements IncomingCall {
   cancel(): void {
     if (this.cancelled) return;
     this.cancelled = true;
+    this.body?.fail(gone());
     this.#abort?.abort(gone());
     this.resume?.();
   }
@@ -70,6 +76,7 @@ class Incoming implements IncomingCall {
   /** Answered: nothing of it is left running in the daemon's eyes. */
   close(): void {
     clearTimeout(this.#timer);
+    this.body?.fail(new ServeError('CLIENT_CLOSED', 'the request has been answered: the rest of its body is not read any more'));
   }
 }
 
@@ -156,6 +163,14 @@ export class Runner implements Reply {
         if (call.credit > 0) call.resume?.();
         return;
       }
+      case FRAME.BODY: {
+        const body = this.#calls.get(meta['id'] as number)?.body;
+        const [piece] = frame.segments;
+        if (piece !== undefined) body?.push(piece.bytes);
+        const end = meta['end'] as BodyMeta['end'];
+        if (end !== undefined) body?.end(end);
+        return;
+      }
       case FRAME.PING:
         this.#writer.write(encodeFrame(FRAME.PONG, {}));
         return;
@@ -184,11 +199,15 @@ export class Runner implements Reply {
         skeletonAt += member.sk;
         segmentAt += member.n ?? 0;
       }
-      const call = new Incoming(member, value, meta.spread === true);
+      const call = new Incoming(member, value, meta.spread === true, (bytes) => this.#tookOfBody(member.id, bytes));
       this.#calls.set(call.id, call);
       return call;
     });
     return { method: meta.method, form: meta.form, calls };
+  }
+
+  #tookOfBody(id: number, bytes: number): void {
+    this.#writer.write(encodeFrame(FRAME.BODY_CREDIT, { id, bytes } satisfies BodyCreditMeta));
   }
 
   // What the engine says.

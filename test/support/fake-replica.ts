@@ -40,6 +40,8 @@ export class FakeReplica {
   readonly batches: ReceivedBatch[] = [];
   readonly cancelled: number[] = [];
   readonly credits: { readonly id: number; readonly bytes: number }[] = [];
+  /** BODY frames, in the order in which they came: the text of a piece, or how the body ended. */
+  readonly bodies: string[] = [];
   /** What came back for calls of its own: `RESULT 7 "text"`, `ERROR 7 CODE`, … */
   readonly answers: string[] = [];
   /** Messages of the errors among them. */
@@ -195,6 +197,8 @@ export class FakeReplica {
       });
     } else if (type === FRAME.CANCEL) this.cancelled.push(...(meta['ids'] as number[]));
     else if (type === FRAME.CREDIT) this.credits.push({ id: meta['id'] as number, bytes: meta['bytes'] as number });
+    else if (type === FRAME.BODY)
+      this.bodies.push(meta['end'] === undefined ? Buffer.from(frame.segments[0]?.bytes ?? []).toString() : `(${meta['end']})`);
     else if (type === FRAME.PING) {
       if (this.answersPings) this.send(FRAME.PONG, {});
     } else {

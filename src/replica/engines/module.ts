@@ -115,6 +115,7 @@ const instantiate = async (
   );
 };
 
+const STREAMS: MethodShape = { input: 'stream', output: 'stream' };
 const GENERATORS = new Set(['AsyncGeneratorFunction', 'GeneratorFunction']);
 
 const methodsOf = (instance: Instance): Record<string, MethodShape> => {
@@ -137,6 +138,8 @@ const methodsOf = (instance: Instance): Record<string, MethodShape> => {
 class ModuleEngine implements Engine {
   readonly methods: Readonly<Record<string, MethodShape>>;
   readonly describes = undefined;
+  /** What handles and steps may call. */
+  readonly #callable: Readonly<Record<string, MethodShape>>;
   readonly #instance: Instance;
   readonly #run: DeploymentRun;
   readonly #context: ReplicaContext;
@@ -150,11 +153,12 @@ class ModuleEngine implements Engine {
     this.#context = context;
     this.#calls = calls;
     this.#reply = reply;
-    this.methods = methodsOf(instance);
+    this.#callable = methodsOf(instance);
     this.#fetch = typeof instance['fetch'] === 'function' ? (instance['fetch'] as Method) : undefined;
+    this.methods = this.#fetch === undefined ? this.#callable : { ...this.#callable, fetch: STREAMS };
     // Its first use loads a whole fetch client: not in the first request.
     if (this.#fetch !== undefined) void globalThis.Response;
-    if (this.#fetch === undefined && Object.keys(this.methods).length === 0) {
+    if (this.#fetch === undefined && Object.keys(this.#callable).length === 0) {
       throw new ServeError('INVALID_INPUT', `${run.deployment} has no method to call: add \`call(input)\` or \`fetch(request)\``);
     }
   }
@@ -170,13 +174,17 @@ class ModuleEngine implements Engine {
   async #runOne(name: string, call: IncomingCall): Promise<void> {
     const context = new RunningCall(this.#context, call);
     if (call.http !== undefined && this.#fetch !== undefined) {
-      const response = await this.#fetch.call(this.#instance, requestOf(call.http, bodyOf(call), call.signal), context);
+      const response = await this.#fetch.call(
+        this.#instance,
+        requestOf(call.http, call.body?.stream() ?? bodyOf(call), call.signal),
+        context,
+      );
       if (!(response instanceof Response))
         throw new TypeError(`expected fetch to return a Response, got ${response === null ? 'null' : typeof response}`);
       return sendResponse(this.#reply, call, response);
     }
     const method = this.#method(name);
-    const args = call.spread ? (decodeValue(call.value) as unknown[]) : [inputOf(call)];
+    const args = call.spread ? (decodeValue(call.value) as unknown[]) : [inputOf(call, await call.body?.whole())];
     const result: unknown = await (method.call(this.#instance, ...args, context) as Promise<unknown>);
     if (call.http !== undefined) return sendHttp(this.#reply, call, result);
     if (!isAsyncIterable(result)) return this.#reply.result([call], copied(encodeValue(result)));
@@ -238,9 +246,9 @@ class ModuleEngine implements Engine {
   }
 
   #method(name: string): Method {
-    const method = Object.hasOwn(this.methods, name) ? this.#instance[name] : undefined;
+    const method = Object.hasOwn(this.#callable, name) ? this.#instance[name] : undefined;
     if (typeof method !== 'function') {
-      const known = Object.keys(this.methods).join(', ');
+      const known = Object.keys(this.#callable).join(', ');
       throw new ServeError(
         'CALL_REFUSED',
         `${this.#context.application}/${this.#context.deployment} has no method \`${name}\`; it has ${known || '`fetch` only, for HTTP'}`,
@@ -269,8 +277,8 @@ class ModuleEngine implements Engine {
 
 const bodyOf = (call: IncomingCall): Uint8Array => call.value.segments[0]?.bytes ?? new Uint8Array(0);
 
-const inputOf = (call: IncomingCall): unknown =>
-  call.http === undefined ? decodeValue(call.value) : inputOfBody(call.http, bodyOf(call));
+const inputOf = (call: IncomingCall, body = bodyOf(call)): unknown =>
+  call.http === undefined ? decodeValue(call.value) : inputOfBody(call.http, body);
 
 const wrongCount = (name: string, expected: number, got: unknown): ServeError =>
   new ServeError(
