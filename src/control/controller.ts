@@ -17,7 +17,7 @@ import { type Machine, type Offer, offerOf } from '../quota/offer.ts';
 import { type DeathRecord, Managed, type ReplicaView, type Waiting } from './managed.ts';
 import { type Action, type ActualState, failedDeployments, plan, restartKey, runningOf, type Serving } from './plan.ts';
 import { Policies } from './policies.ts';
-import { type Death, deathText, ReplicaProcess } from './replica-process.ts';
+import { type Death, deathText, ReplicaProcess, takesStreams } from './replica-process.ts';
 import { afterDeath, mayBeUnresponsive, NO_FAILURES, type RestartMemory } from './restart.ts';
 import { type Room, roomFor } from './room-preview.ts';
 import { Scaler } from './scaler.ts';
@@ -483,6 +483,7 @@ export class Controller {
                 // Told to stop just before it became ready: it is on its way out.
                 if (replica.state !== 'STARTING') return;
                 replica.describes = ready.describes;
+                replica.streams = takesStreams(ready);
                 replica.become('RUNNING');
                 const memoryKey = restartKey(application, spec.name, version);
                 this.#restarts.set(memoryKey, { ...(this.#restarts.get(memoryKey) ?? NO_FAILURES), everReady: true });

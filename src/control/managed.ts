@@ -69,6 +69,8 @@ export class Managed {
   state: ReplicaState = 'STARTING';
   process: ReplicaProcess | undefined;
   describes: Json | undefined;
+  /** Its code reads the bodies of HTTP requests as they come. */
+  streams = false;
   userConfigHash: string;
   refusedConfig: { hash: string; error: string } | undefined;
   idle = false;
@@ -132,6 +134,7 @@ export class Managed {
       drainBy: this.drainBy,
       reserved: this.reserved,
       cpuLimit: this.cpuLimit,
+      streams: this.streams,
     };
   }
 

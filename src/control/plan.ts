@@ -38,6 +38,8 @@ export interface ActualReplica {
   readonly reserved?: Reservation;
   /** The hard cap that it was given. */
   readonly cpuLimit?: number | null;
+  /** It reads the bodies of HTTP requests as they come. Absent: it does not. */
+  readonly streams?: boolean;
 }
 
 /** An application as the routing snapshot has it now. */

@@ -143,7 +143,7 @@ const limitsOf = (
 ): DeploymentRouting => {
   const { actual } = input;
   const memory = actual.restarts.get(restartKey(application, spec.name, version));
-  const running = actual.replicas.some(
+  const replicas = actual.replicas.filter(
     (replica) =>
       replica.application === application &&
       replica.deployment === spec.name &&
@@ -151,6 +151,7 @@ const limitsOf = (
       replica.state !== 'STARTING' &&
       replica.state !== 'STOPPING',
   );
+  const running = replicas.length > 0;
   const name = `Deployment ${application}/${spec.name}`;
   // Nothing of it is left, and nothing can come: what would wait might wait for ever.
   const waits = input.pending?.get(`${application}/${spec.name}`);
@@ -176,6 +177,7 @@ const limitsOf = (
     gracefulShutdownTimeoutMs: spec.gracefulShutdownTimeoutMs,
     autoscales: spec.autoscaling !== null,
     ...(input.logging.logsRequests(application, spec.name) ? {} : { silent: true as const }),
+    ...(spec.batching === null && replicas.some(({ streams }) => streams) ? { streams: true } : {}),
     refuse: failing === undefined ? (stuck ?? closed) : `${name} is ${failing}.`,
   };
 };

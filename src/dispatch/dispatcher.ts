@@ -17,6 +17,7 @@ import { Link, type LinkOwner } from './link.ts';
 import { LoadMeter } from './load-meter.ts';
 import { type CallTrace, PendingCall, type Sink, timedOut } from './pending.ts';
 import { DeploymentQueue } from './queue.ts';
+import type { RequestBody } from './request-body.ts';
 import type { SocketSink } from './socket.ts';
 
 /** Calls that one replica may have under way at once: beyond it something is wrong in its code. */
@@ -31,6 +32,8 @@ export interface CallRequest {
   readonly value: WireValue;
   readonly spread?: boolean;
   readonly http?: HttpHead;
+  /** Comes beside the value, in pieces. */
+  readonly body?: RequestBody;
   /** Monotonic milliseconds; Infinity: none. The deployment's own limit is applied besides. */
   readonly deadlineAt: number;
   readonly sink: Sink;
@@ -154,6 +157,8 @@ export class Dispatcher implements LinkOwner {
     call.traces = request.traces;
     call.modelId = request.modelId;
     call.sessionId = request.sessionId;
+    call.body = request.body;
+    call.body?.account(this.#buffered);
     if (request.traces !== undefined && request.traces.length < MAX_TRACES) request.traces.push(call);
     if (call.parent !== undefined) {
       call.parent.children ??= new Set();
@@ -205,7 +210,7 @@ export class Dispatcher implements LinkOwner {
     identity: { replica: string; deployment: string; version: string },
     socket: Socket,
     reader: FrameReader,
-    purpose: Purpose = { begun: false, brief: false, websockets: false },
+    purpose: Purpose = { begun: false, brief: false, websockets: false, bodies: false, secure: false },
   ): void {
     if (purpose.begun) {
       const link = this.#links.get(identity.replica);
@@ -214,7 +219,8 @@ export class Dispatcher implements LinkOwner {
       return;
     }
     this.#links.get(identity.replica)?.close('it connected a second time');
-    const link = new Link({ ...identity, brief: purpose.brief, websockets: purpose.websockets }, socket, reader, this, this.#now);
+    const { brief, websockets, bodies, secure } = purpose;
+    const link = new Link({ ...identity, brief, websockets, bodies, secure }, socket, reader, this, this.#now);
     const listed = this.#replicas.get(identity.replica);
     link.accepting = listed !== undefined;
     link.also = listed?.also ?? [];

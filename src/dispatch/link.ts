@@ -4,7 +4,15 @@ import type { BatchingSpec } from '../domain/desired.ts';
 import { errorFromShape, ServeError, shapeOfError } from '../domain/errors.ts';
 import type { DeploymentRouting } from '../domain/snapshot.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
-import type { CallMember, CallMeta, HttpAnswerHead, HttpHead, ModelLimitMeta, WelcomeMeta } from '../protocol/messages.ts';
+import type {
+  BodyMeta,
+  CallMember,
+  CallMeta,
+  HttpAnswerHead,
+  HttpHead,
+  ModelLimitMeta,
+  WelcomeMeta,
+} from '../protocol/messages.ts';
 import type { FrameReader } from '../protocol/reader.ts';
 import { SlotTable } from '../protocol/slots.ts';
 import type { Segment, WireValue } from '../protocol/value.ts';
@@ -13,6 +21,7 @@ import { hashOf } from './choose-session.ts';
 import { HeldModels } from './held-models.ts';
 import type { LaneForm } from './lane.ts';
 import type { PendingCall } from './pending.ts';
+import type { RequestBody } from './request-body.ts';
 import { Socket as ClientSocket } from './socket.ts';
 import { stack } from './stack.ts';
 
@@ -61,6 +70,10 @@ export class Link {
   readonly #brief: boolean;
   /** It takes WebSockets. */
   readonly websockets: boolean;
+  /** It takes bodies in pieces. */
+  readonly #bodies: boolean;
+  /** It is told in the short form whether a call came over TLS. */
+  readonly #secure: boolean;
   /** False once the snapshot no longer lists it: it finishes what it has. */
   accepting = true;
   /** It works on a suspect, and gets nothing else until it has answered. */
@@ -84,7 +97,15 @@ export class Link {
   readonly #heartbeat: NodeJS.Timeout;
 
   constructor(
-    identity: { replica: string; deployment: string; version: string; brief: boolean; websockets: boolean },
+    identity: {
+      replica: string;
+      deployment: string;
+      version: string;
+      brief: boolean;
+      websockets: boolean;
+      bodies: boolean;
+      secure: boolean;
+    },
     socket: Socket,
     reader: FrameReader,
     owner: LinkOwner,
@@ -96,6 +117,8 @@ export class Link {
     this.hash = hashOf(identity.replica);
     this.#brief = identity.brief;
     this.websockets = identity.websockets;
+    this.#bodies = identity.bodies;
+    this.#secure = identity.secure;
     this.#socket = socket;
     this.#writer = new FrameWriter(socket);
     this.#owner = owner;
@@ -210,6 +233,8 @@ export class Link {
   }
 
   send(calls: readonly PendingCall[], form: LaneForm, now: number): void {
+    const first = calls[0] as PendingCall;
+    if (first.body !== undefined && !this.#bodies) return first.fail(wantsWhole(this.deployment));
     const batch: Batch = { calls, form, open: calls.length };
     const idle = this.#outgoing.size === 0;
     this.#batches += 1;
@@ -220,8 +245,7 @@ export class Link {
       this.#load += call.rows;
       if (call.modelId !== undefined) this.#models.given(call.modelId);
     }
-    const first = calls[0] as PendingCall;
-    if (this.#brief && form !== 'rows' && !first.spread && calls.every(isFromHttp)) {
+    if (this.#brief && form !== 'rows' && !first.spread && first.body === undefined && calls.every(isFromHttp)) {
       const members = calls.map((call) => ({
         id: call.id,
         requestId: call.requestId,
@@ -229,7 +253,7 @@ export class Link {
         http: call.http,
         body: (call.value.segments[0] as Segment).bytes,
       }));
-      this.#writer.httpCall(first.method, form, members, idle);
+      this.#writer.httpCall(first.method, form, members, idle, this.#secure && first.http?.secure === true);
       return;
     }
     const members = calls.map(
@@ -243,6 +267,7 @@ export class Link {
         http: call.http,
         modelId: call.http === undefined ? call.modelId : undefined,
         sessionId: call.http === undefined ? call.sessionId : undefined,
+        body: call.body === undefined ? undefined : true,
       }),
     );
     const meta: CallMeta = { method: first.method, calls: members, form, spread: first.spread || undefined };
@@ -354,8 +379,25 @@ export class Link {
     if (type !== FRAME.BEGUN) throw new ProtocolError(`a frame of type ${type} has no place on a link for BEGUN`);
     for (const id of idsOf(meta)) {
       const entry = this.#outgoing.get(id);
-      if (entry !== undefined) entry.call.begun = true;
+      if (entry === undefined) continue;
+      entry.call.begun = true;
+      if (entry.call.body !== undefined) this.#feed(entry.call, entry.call.body);
     }
+  }
+
+  /** Not before the replica has begun: until then another one may be given the call, and its body from the start. */
+  #feed({ id, state }: PendingCall, body: RequestBody): void {
+    if (state === 'done') return;
+    const end = (how: NonNullable<BodyMeta['end']>) =>
+      this.#writer.write(encodeFrame(FRAME.BODY, { id, end: how } satisfies BodyMeta));
+    body.open({
+      piece: (bytes) =>
+        this.#writer.write(
+          encodeFrame(FRAME.BODY, { id } satisfies BodyMeta, [], [outgoing({ dtype: 'bytes', shape: null, bytes })]),
+        ),
+      end: () => end('whole'),
+      broken: () => end('broken'),
+    });
   }
 
   #beat(): void {
@@ -431,6 +473,11 @@ export class Link {
         return this.#socketOf(meta)?.close(frame);
       case FRAME.MODELS:
         return this.#models.take(meta);
+      case FRAME.BODY_CREDIT: {
+        const bytes = meta['bytes'];
+        if (typeof bytes === 'number' && bytes > 0) this.#live(meta)?.body?.taken(bytes);
+        return;
+      }
       case FRAME.PONG: {
         const wasLate = this.lateMs > LATE_MS;
         this.#pingedAt = undefined;
@@ -521,6 +568,10 @@ export class Link {
     return calls;
   }
 }
+
+/** The version that serves now has replicas of another make than the one that the request began with. */
+const wantsWhole = (deployment: string): ServeError =>
+  new ServeError('UNAVAILABLE', `The replicas of ${deployment} have changed while the request came.`, { retryAfterS: 1 });
 
 type HttpCall = PendingCall & { readonly http: HttpHead };
 const isFromHttp = (call: PendingCall): call is HttpCall => call.http !== undefined;

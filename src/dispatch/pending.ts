@@ -6,6 +6,7 @@ import type { Generation } from './generation.ts';
 import type { Lane } from './lane.ts';
 import type { Link } from './link.ts';
 import type { DeploymentQueue } from './queue.ts';
+import type { RequestBody } from './request-body.ts';
 import type { SocketSink } from './socket.ts';
 
 /** Who waits for the answer. After `result`, `error` or a stream's `end` nothing more is called. */
@@ -77,6 +78,8 @@ export class PendingCall implements CallTrace {
   /** Deaths of replicas on which it was the only request in work. */
   deathsAlone = 0;
   children: Set<PendingCall> | undefined;
+  /** Of a request from HTTP, where it is not in the value: it comes in pieces, and is let go when this is over. */
+  body: RequestBody | undefined;
   /** Of the whole request that this call serves. */
   traces: CallTrace[] | undefined;
   timer: NodeJS.Timeout | undefined;
@@ -194,6 +197,7 @@ export class PendingCall implements CallTrace {
     this.queue.counts.finished(result, this.queueMs, this.workMs, this.attempts > 0);
     this.parent?.children?.delete(this);
     this.generation.leave();
+    this.body?.drop();
     return true;
   }
 

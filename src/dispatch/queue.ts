@@ -171,6 +171,7 @@ export class DeploymentQueue {
       call.state = 'queued';
       call.link = undefined;
       call.begun = false;
+      call.body?.detach();
       this.#queued += 1;
       this.#onBuffered(call.bytes);
       this.#laneOf(call).unshift([call]);
@@ -345,7 +346,10 @@ export class DeploymentQueue {
       if (alone && call.begun) call.deathsAlone += 1;
       const { idempotent, maxAttempts } = this.#routing.retry;
       const mayRun =
-        !call.streaming && call.deathsAlone < MAX_DEATHS_ALONE && (!call.begun || (idempotent && call.attempts < maxAttempts));
+        !call.streaming &&
+        call.body?.consumed !== true &&
+        call.deathsAlone < MAX_DEATHS_ALONE &&
+        (!call.begun || (idempotent && call.attempts < maxAttempts));
       if (call.begun) call.suspect = true;
       if (mayRun) again.push(this.#again(call));
       else lost.push(call);

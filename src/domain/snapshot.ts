@@ -55,6 +55,8 @@ export interface DeploymentRouting {
   readonly router: RouterSpec;
   readonly unresponsiveTimeoutMs: number;
   readonly gracefulShutdownTimeoutMs: number;
+  /** Its code reads the bodies of HTTP requests as they come. Absent: it gets them whole. */
+  readonly streams?: boolean;
   /** Its load is measured and reported. */
   readonly autoscales: boolean;
   /** Present: calls of it do not show in the lines of requests, and what called nothing else has none. */

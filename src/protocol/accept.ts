@@ -13,6 +13,10 @@ export interface Purpose {
   readonly brief: boolean;
   /** It takes WebSockets. */
   readonly websockets: boolean;
+  /** It takes bodies in pieces. */
+  readonly bodies: boolean;
+  /** It takes the mark of TLS in the short form. */
+  readonly secure: boolean;
 }
 
 /** Longest frame that a replica may send. */
@@ -58,6 +62,8 @@ export const listenForReplicas = async (
           begun: first.meta['link'] === 'begun',
           brief: first.meta['brief'] === true,
           websockets: first.meta['websockets'] === true,
+          bodies: first.meta['bodies'] === true,
+          secure: first.meta['secure'] === true,
         };
         admitted(identity, socket, readerFor(purpose), purpose);
       } catch (error) {

@@ -8,7 +8,8 @@
  *     4  u32  type                                       4  u32  type
  *     8  u32  number of members                          8  u32  length of the text
  *    12  u16  length of the method's name               12  u32  length of the body
- *    14  u16  form: 0 one, 1 items                      16  f64  id
+ *    14  u8   form: 0 one, 1 items                      16  f64  id
+ *    15  u8   1: over TLS
  *    16  members of 24 bytes:                           24  f64  workMs
  *          0  f64  id                                   32  u16  status
  *          8  f64  leftMs; −1: no deadline              34  zero to 40
@@ -57,7 +58,13 @@ const textOfCall = ({ requestId, http: { method, path, query, headers } }: Brief
 };
 
 /** @throws RangeError when the frame would be longer than one can be */
-export const writeHttpCall = (room: Room, method: string, form: 'one' | 'items', calls: readonly BriefCall[]): void => {
+export const writeHttpCall = (
+  room: Room,
+  method: string,
+  form: 'one' | 'items',
+  calls: readonly BriefCall[],
+  secure = false,
+): void => {
   const texts = calls.map(textOfCall);
   let most = CALL_BYTES + calls.length * MEMBER_BYTES + UTF8_BYTES * method.length + 8;
   let bodyBytes = 0;
@@ -81,7 +88,8 @@ export const writeHttpCall = (room: Room, method: string, form: 'one' | 'items',
   const headBytes = closeHead(bytes, at, end, BRIEF.HTTP_CALL, bodyBytes);
   bytes.writeUInt32LE(calls.length, at + 8);
   bytes.writeUInt16LE(methodBytes, at + 12);
-  bytes.writeUInt16LE(FORMS.indexOf(form), at + 14);
+  bytes[at + 14] = FORMS.indexOf(form);
+  bytes[at + 15] = secure ? 1 : 0;
   room.wrote(
     headBytes,
     calls.map(({ body }) => body),
@@ -131,7 +139,8 @@ const NO_BYTES = Buffer.alloc(0);
 export const readHttpCall = (bytes: Buffer): Frame => {
   const count = bytes.readUInt32LE(8);
   const methodBytes = bytes.readUInt16LE(12);
-  const form = FORMS[bytes.readUInt16LE(14)];
+  const form = FORMS[bytes.readUInt8(14)];
+  const secure = bytes.readUInt8(15) === 1 || undefined;
   const membersEnd = CALL_BYTES + count * MEMBER_BYTES;
   if (form === undefined || count === 0 || (form === 'one' && count > 1) || membersEnd + methodBytes > bytes.length)
     throw new ProtocolError('the head of an HTTP_CALL does not fit its frame');
@@ -157,7 +166,7 @@ export const readHttpCall = (bytes: Buffer): Frame => {
       leftMs: leftMs < 0 ? undefined : leftMs,
       sk: form === 'items' ? 0 : undefined,
       n: form === 'items' ? 1 : undefined,
-      http: { method, path, query, headers },
+      http: { method, path, query, headers, secure },
     });
     segments.push({ dtype: 'bytes', shape: null, bytes: bytes.subarray(bodyAt, bodyEnd) });
     textAt = textEnd;

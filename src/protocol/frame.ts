@@ -42,6 +42,9 @@ export const FRAME = {
   MESSAGE: 42,
   CLOSE: 43,
   MODELS: 56,
+  /** 48 and 49 are the short forms. */
+  BODY: 50,
+  BODY_CREDIT: 51,
 } as const;
 
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];

@@ -15,6 +15,10 @@ export interface HelloMeta {
   readonly brief?: boolean;
   /** It takes calls of `websocket`, and knows SOCKET, MESSAGE and CLOSE. */
   readonly websockets?: boolean;
+  /** It takes calls whose body follows in BODY frames. */
+  readonly bodies?: boolean;
+  /** It takes an HTTP_CALL that says whether it came over TLS. */
+  readonly secure?: boolean;
 }
 
 /** Answers the HELLO on the data link. */
@@ -53,6 +57,8 @@ export interface HttpHead {
   readonly query: string;
   /** Flat: name, value, name, value; names in lower case. */
   readonly headers: readonly string[];
+  /** It came over TLS. */
+  readonly secure?: boolean;
 }
 
 /** One member of a CALL frame: a single call has one, a batch has many. */
@@ -70,6 +76,8 @@ export interface CallMember {
   /** Of a call that does not come from HTTP, whose headers say them. */
   readonly modelId?: string;
   readonly sessionId?: string;
+  /** Its body is not in this frame: it follows in BODY frames, behind BEGUN. */
+  readonly body?: true;
 }
 
 export interface CallMeta {
@@ -182,6 +190,19 @@ export interface CloseMeta {
 
 /** Allows the producer of a stream so many more bytes. */
 export interface CreditMeta {
+  readonly id: number;
+  readonly bytes: number;
+}
+
+/** A piece of the body of an HTTP request (segment 0, none: no bytes), as it comes from the client. */
+export interface BodyMeta {
+  readonly id: number;
+  /** `whole`: nothing follows. `broken`: the rest will not come, as the client has gone. */
+  readonly end?: 'whole' | 'broken';
+}
+
+/** The code has read so many bytes of a body. */
+export interface BodyCreditMeta {
   readonly id: number;
   readonly bytes: number;
 }

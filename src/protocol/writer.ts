@@ -43,8 +43,8 @@ export class FrameWriter implements Room {
   }
 
   /** Calls from HTTP, of one method, in the short form. */
-  httpCall(method: string, form: 'one' | 'items', calls: readonly BriefCall[], atOnce: boolean): void {
-    writeHttpCall(this, method, form, calls);
+  httpCall(method: string, form: 'one' | 'items', calls: readonly BriefCall[], atOnce: boolean, secure = false): void {
+    writeHttpCall(this, method, form, calls, secure);
     this.#written(atOnce);
   }
 

@@ -1,8 +1,14 @@
-/** Gathers a request body into one buffer: exactly sized when the length is known, else grown geometrically up to the limit. */
+/** Request bodies: gathered into one buffer (exactly sized when the length is known, else grown geometrically), or passed on as they come. */
 
 import { BODY_FRAGMENTED, CHUNKED, isFragmented, type Refusal, tooLarge } from './http-framing.ts';
+import type { BodySink } from './http-server.ts';
 
 const FIRST_BYTES = 16 * 1024;
+/**
+ * How long a connection that closes with its answer stays for the rest of a request that was answered before it was whole, counted from the
+ * last that came: closed on unread bytes, TCP would take the answer back (RFC 9112, 9.6).
+ */
+export const LINGER_MS = 1000;
 export const NO_BYTES = new Uint8Array(0);
 
 export class BodyBuffer {
@@ -50,5 +56,50 @@ export class BodyBuffer {
     this.#bytes = NO_BYTES;
     this.#length = 0;
     return refusal;
+  }
+}
+
+/** Passes a body on as it comes, within the same limits. */
+export class BodyFlow {
+  readonly #maxBytes: number;
+  #sink: BodySink | undefined;
+  #bytes = 0;
+  #pieces = 0;
+  /** The last of it has come. */
+  isOver = false;
+  /** Its receiver wants no more for now. */
+  isFull = false;
+
+  constructor(sink: BodySink, maxBytes: number) {
+    this.#sink = sink;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** False: what comes is only counted. */
+  get isWanted(): boolean {
+    return this.#sink !== undefined;
+  }
+
+  /** What it returns is why the body is refused; it must not be used after that. */
+  add(piece: Uint8Array): Refusal | undefined {
+    if (piece.length === 0) return undefined;
+    this.#bytes += piece.length;
+    if (this.#bytes > this.#maxBytes) return tooLarge(this.#maxBytes);
+    if (isFragmented(++this.#pieces, this.#bytes)) return BODY_FRAGMENTED;
+    this.isFull = this.#sink?.piece(piece) === false;
+    return undefined;
+  }
+
+  end(): void {
+    this.isOver = true;
+    const sink = this.#sink;
+    this.#sink = undefined;
+    sink?.end();
+  }
+
+  /** Nobody wants the rest. */
+  letGo(): void {
+    this.#sink = undefined;
+    this.isFull = false;
   }
 }

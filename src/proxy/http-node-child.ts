@@ -19,6 +19,7 @@ export class NodeChild {
   readonly #http: Server;
   readonly #limits: () => HttpLimits;
   readonly #handler: HttpHandler;
+  readonly #isSecure: boolean;
   readonly #connections = new Map<Socket, NodeConnection>();
   /** As they were accepted: with TLS, some are still shaking hands. */
   readonly #accepted = new Set<Socket>();
@@ -55,6 +56,7 @@ export class NodeChild {
 
   private constructor(http: Server, opened: 'connection' | 'secureConnection', limits: () => HttpLimits, handler: HttpHandler) {
     this.#http = http;
+    this.#isSecure = opened === 'secureConnection';
     this.#limits = limits;
     this.#handler = handler;
     // Node would leave out the headers beyond its limit and say nothing; ours counts them.
@@ -122,6 +124,7 @@ export class NodeChild {
     const connection: NodeConnection = {
       open: new Set(),
       last: undefined,
+      isSecure: this.#isSecure,
       closing: () => this.#isRetired || connection.isBroken || this.#limits().draining,
       isBroken: false,
       isRefused: false,

@@ -10,15 +10,16 @@ import {
   refusalHeaders,
   soundHeaders,
 } from './http-answer.ts';
-import { BodyBuffer, NO_BYTES } from './http-body.ts';
+import { BodyBuffer, BodyFlow, LINGER_MS, NO_BYTES } from './http-body.ts';
 import { type Framing, type Refusal, statusOf } from './http-framing.ts';
-import type { HttpExchange } from './http-server.ts';
+import type { BodySink, HttpExchange } from './http-server.ts';
 
 /** What the exchanges of one connection share; with pipelining there may be several at a time. */
 export interface NodeConnection {
   readonly open: Set<NodeExchange>;
   /** The youngest: only its answer may close the connection. */
   last: NodeExchange | undefined;
+  readonly isSecure: boolean;
   closing(): boolean;
   /** The parser gave up: what is open is answered, nothing more comes. */
   isBroken: boolean;
@@ -34,9 +35,10 @@ export class NodeExchange implements HttpExchange {
   readonly #connection: NodeConnection;
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
-  readonly #bodyBytes: number;
+  readonly bodyBytes: number;
   readonly #maxBodyBytes: number;
   readonly #expectsContinue: boolean;
+  readonly #clientCloses: boolean;
   #isDone = false;
   #wasAborted = false;
   #hasBegun = false;
@@ -44,6 +46,9 @@ export class NodeExchange implements HttpExchange {
   #aborted: (() => void) | undefined;
   #drained: (() => void) | undefined;
   #stopReading: (() => void) | undefined;
+  /** The body, where it is passed on as it comes. */
+  #flow: BodyFlow | undefined;
+  #lingering: NodeJS.Timeout | undefined;
 
   constructor(
     connection: NodeConnection,
@@ -62,9 +67,10 @@ export class NodeExchange implements HttpExchange {
     this.path = target.path;
     this.query = target.query;
     this.headers = headers;
-    this.#bodyBytes = framing.bodyBytes;
+    this.bodyBytes = framing.bodyBytes;
     this.#maxBodyBytes = maxBodyBytes;
     this.#expectsContinue = expectsContinue;
+    this.#clientCloses = framing.close || req.httpVersion === '1.0';
     connection.open.add(this);
     connection.last = this;
     res.once('finish', () => this.#finish());
@@ -79,6 +85,10 @@ export class NodeExchange implements HttpExchange {
     return this.#hasBegun;
   }
 
+  get isSecure(): boolean {
+    return this.#connection.isSecure;
+  }
+
   header(name: string): string | undefined {
     const headers = this.headers;
     for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) return headers[i + 1];
@@ -87,7 +97,7 @@ export class NodeExchange implements HttpExchange {
 
   body(done: (bytes: Uint8Array) => void): void {
     if (this.#isDone) return;
-    if (this.#bodyBytes === 0) {
+    if (this.bodyBytes === 0) {
       done(NO_BYTES);
       return;
     }
@@ -95,11 +105,11 @@ export class NodeExchange implements HttpExchange {
     let whole: Uint8Array | undefined;
     let received: BodyBuffer | undefined;
     const onData = (chunk: Buffer): void => {
-      if (chunk.length === this.#bodyBytes) {
+      if (chunk.length === this.bodyBytes) {
         whole = chunk;
         return;
       }
-      received ??= new BodyBuffer(this.#bodyBytes, this.#maxBodyBytes);
+      received ??= new BodyBuffer(this.bodyBytes, this.#maxBodyBytes);
       const refusal = received.add(chunk);
       if (refusal !== undefined) this.#refuseBody(refusal);
     };
@@ -119,6 +129,40 @@ export class NodeExchange implements HttpExchange {
     this.#req.on('data', onData).on('end', onEnd);
     // A connection that breaks is told by `gone`.
     this.#req.on('error', () => {});
+  }
+
+  stream(sink: BodySink): void {
+    if (this.#isDone) return;
+    if (this.bodyBytes === 0) {
+      sink.end();
+      return;
+    }
+    if (this.#expectsContinue) this.#res.writeContinue();
+    const flow = new BodyFlow(sink, this.#maxBodyBytes);
+    this.#flow = flow;
+    this.#req.on('data', (chunk: Buffer) => {
+      try {
+        const refusal = flow.add(chunk);
+        if (refusal !== undefined) this.#refuseBody(refusal);
+        else if (flow.isFull) this.#req.pause();
+        else this.#lingering?.refresh();
+      } catch {
+        this.abort();
+      }
+    });
+    this.#req.on('end', () => {
+      try {
+        flow.end();
+        if (this.#lingering !== undefined) this.#res.end();
+      } catch {
+        this.abort();
+      }
+    });
+    this.#req.on('error', () => {});
+  }
+
+  readOn(): void {
+    if (this.#flow !== undefined) this.#req.resume();
   }
 
   onAborted(listener: () => void): void {
@@ -144,7 +188,8 @@ export class NodeExchange implements HttpExchange {
     this.#res.writeHead(status, this.#withConnection(sound.slice()));
     if (isBodyless(this.method, status)) {
       this.#ended = true;
-      this.#res.end();
+      this.#letBodyGo();
+      this.#end();
       return;
     }
     this.#res.flushHeaders();
@@ -163,7 +208,8 @@ export class NodeExchange implements HttpExchange {
   end(): void {
     if (this.#isDone || !this.#hasBegun || this.#ended) return;
     this.#ended = true;
-    this.#res.end();
+    this.#letBodyGo();
+    this.#end();
   }
 
   abort(): void {
@@ -190,13 +236,25 @@ export class NodeExchange implements HttpExchange {
   #send(status: number, headers: readonly string[], body: Uint8Array | string): void {
     this.#hasBegun = true;
     this.#ended = true;
+    this.#letBodyGo();
     const all = headers.slice();
     const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
     if (status !== 204 && status !== 304) all.push('content-length', String(length));
     this.#res.writeHead(status, this.#withConnection(all));
-    if (isBodyless(this.method, status)) this.#res.end();
+    if (isBodyless(this.method, status)) this.#end();
     // Node writes head and text as one string, in the text's encoding: Latin-1 in a header would become UTF-8.
-    else this.#res.end(typeof body === 'string' && !all.every(isAscii) ? Buffer.from(body) : body);
+    else this.#end(typeof body === 'string' && !all.every(isAscii) ? Buffer.from(body) : body);
+  }
+
+  /** Node closes with the end of the answer, where it closes; so the end waits for the rest of the request. */
+  #end(body: Uint8Array | string = NO_BYTES): void {
+    if (this.#flow?.isOver !== false || !(this.#clientCloses || this.#connection.closing())) {
+      this.#res.end(body.length === 0 ? undefined : body);
+      return;
+    }
+    this.#res.flushHeaders();
+    if (body.length > 0) this.#res.write(body);
+    this.#lingering = setTimeout(() => this.#res.end(), LINGER_MS).unref();
   }
 
   #withConnection(headers: string[]): string[] {
@@ -204,8 +262,20 @@ export class NodeExchange implements HttpExchange {
     return headers;
   }
 
+  /** The answer needs no more of it: it is read and counted, so that the connection can go on. */
+  #letBodyGo(): void {
+    this.#flow?.letGo();
+    this.readOn();
+  }
+
   #refuseBody(refusal: Refusal): void {
     this.#stopReading?.();
+    if (this.#isDone || this.#ended) {
+      // It has its answer, and goes on sending beyond all bounds.
+      this.#req.socket.destroy();
+      return;
+    }
+    this.#flow = undefined;
     this.#connection.isRefused = true;
     this.#connection.isBroken = true;
     if (this.#hasBegun) {
@@ -237,6 +307,7 @@ export class NodeExchange implements HttpExchange {
 
   #finish(): void {
     this.#isDone = true;
+    clearTimeout(this.#lingering);
     this.#stopReading?.();
     this.#connection.open.delete(this);
   }

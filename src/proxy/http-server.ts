@@ -34,8 +34,14 @@ export interface HttpLimits {
 /** Called once for each request whose head is complete and sound, before its body has come. */
 export type HttpHandler = (exchange: HttpExchange) => void;
 
+export interface BodySink {
+  /** The bytes are the receiver's to keep. @returns false: no more for now */
+  piece(bytes: Uint8Array): boolean;
+  end(): void;
+}
+
 /**
- * One request and its answer. Whoever handles it calls `body` at once (in the same turn), then `respond` or
+ * One request and its answer. Whoever handles it calls `body` or `stream` at once (in the same turn), then `respond` or
  * `begin` … `end` exactly once, at any time, unless `onAborted` was called: after that every call is a no-op.
  */
 export interface HttpExchange {
@@ -51,8 +57,18 @@ export interface HttpExchange {
   readonly upgrade?: HttpUpgrade | undefined;
   /** First value of a header (lower-case name); undefined when it was not sent. */
   header(name: string): string | undefined;
+  /** It came over TLS. */
+  readonly isSecure: boolean;
+  /** Of the body, as the client declared them; below 0: only its end tells. */
+  readonly bodyBytes: number;
   /** Delivers the whole body once it is there (never after an abort or a refusal). The bytes are the receiver's to keep. */
   body(done: (bytes: Uint8Array) => void): void;
+  /**
+   * Delivers the body as it comes, in place of `body`; with the answer it stops, and the rest is let go. After a `piece` that gave false
+   * the client's socket is left unread until `readOn`; what had been read of it already comes all the same.
+   */
+  stream(sink: BodySink): void;
+  readOn(): void;
   /**
    * The client went away before the answer was complete, or the driver refused the rest of the request (a chunked body beyond the
    * limit, broken chunks) and answered for itself. Called at most once; at once when it has happened already. One listener.

@@ -1,5 +1,6 @@
 /** The connections of one certificate on uWebSockets.js, behind the acceptor: their requests, and how they come to an end. */
 
+import type { TlsSpec } from '../domain/desired.ts';
 import { checkRequestLine, type Refusal, readFraming } from './http-framing.ts';
 import type { HttpHandler, HttpLimits } from './http-server.ts';
 import { asksForWebSocket, checkHandshake } from './http-upgrade.ts';
@@ -22,6 +23,7 @@ const HEADERS_LARGE: Refusal = {
 
 export class UwsChild {
   readonly app: UwsApp;
+  readonly isSecure: boolean;
   readonly #limits: () => HttpLimits;
   /** The library asks for a client's certificate and checks it, but takes clients that have none. */
   readonly #needsCertificate: boolean;
@@ -36,10 +38,11 @@ export class UwsChild {
     this.#over = resolve;
   });
 
-  constructor(app: UwsApp, limits: () => HttpLimits, needsCertificate: boolean, handler: HttpHandler) {
+  constructor(app: UwsApp, limits: () => HttpLimits, tls: TlsSpec | null, handler: HttpHandler) {
     this.app = app;
+    this.isSecure = tls !== null;
     this.#limits = limits;
-    this.#needsCertificate = needsCertificate;
+    this.#needsCertificate = tls !== null && tls.caFile !== null;
     this.#handler = handler;
     const { maxRequestBodyBytes } = limits();
     app.ws(

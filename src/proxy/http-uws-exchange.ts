@@ -1,18 +1,19 @@
 /** One request on uWebSockets.js and its answer: everything that touches the library's `res`, and when it may be touched. */
 
 import { INTERNAL_BODY, INTERNAL_HEADERS, isBodyless, isFinalStatus, refusalHeaders, soundHeaders } from './http-answer.ts';
-import { BodyBuffer, NO_BYTES } from './http-body.ts';
+import { BodyBuffer, BodyFlow, LINGER_MS, NO_BYTES } from './http-body.ts';
 import { type Framing, type Refusal, statusOf } from './http-framing.ts';
-import type { HttpExchange } from './http-server.ts';
+import type { BodySink, HttpExchange } from './http-server.ts';
 import { endBareHead, endStreamOpen, pushBodyOpen, writeHead } from './http-uws-answer.ts';
 import { CORK_BYTES, UwsStream, type UwsStreamOwner } from './http-uws-stream.ts';
 import type { UwsResponse } from './uws-types.ts';
 
 /** How long a client that was told `close` has for the rest of its streamed answer, counted from the last that it took. */
-const LINGER_MS = 1000;
+const CLOSE_MS = 1000;
 
 /** What the exchanges of one server share. */
 export interface UwsConnectionRules {
+  readonly isSecure: boolean;
   closing(): boolean;
   /** Called once for each exchange, when nothing more will happen to it. */
   done(): void;
@@ -27,7 +28,7 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
   readonly headers: readonly string[];
   readonly #res: UwsResponse;
   readonly #rules: UwsConnectionRules;
-  readonly #bodyBytes: number;
+  readonly bodyBytes: number;
   readonly #maxBodyBytes: number;
   readonly #mustClose: boolean;
   #phase: Phase = 'open';
@@ -37,6 +38,9 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
   #dead = false;
   #deliver: ((bytes: Uint8Array) => void) | undefined;
   #received: BodyBuffer | undefined;
+  /** The body, where it is passed on as it comes. */
+  #flow: BodyFlow | undefined;
+  #isPaused = false;
   #close = false;
   #status = 0;
   #answerHeaders: readonly string[] = [];
@@ -62,7 +66,7 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
     this.path = path;
     this.query = query;
     this.headers = headers;
-    this.#bodyBytes = framing.bodyBytes;
+    this.bodyBytes = framing.bodyBytes;
     this.#maxBodyBytes = maxBodyBytes;
     // The library does not check what ends a chunk and takes trailers for a request: nothing after a chunked body can be trusted.
     this.#mustClose = framing.close || framing.bodyBytes < 0;
@@ -84,6 +88,10 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
     if (!this.#dead) this.#res.onAborted(() => this.#gone());
   }
 
+  get isSecure(): boolean {
+    return this.#rules.isSecure;
+  }
+
   header(name: string): string | undefined {
     const headers = this.headers;
     for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) return headers[i + 1];
@@ -92,12 +100,28 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
 
   body(done: (bytes: Uint8Array) => void): void {
     if (this.#phase === 'done') return;
-    if (this.#bodyBytes === 0) {
+    if (this.bodyBytes === 0) {
       done(NO_BYTES);
       return;
     }
     this.#deliver = done;
     this.#res.onData((chunk, isLast) => this.#arrived(chunk, isLast));
+  }
+
+  stream(sink: BodySink): void {
+    if (this.#phase === 'done') return;
+    if (this.bodyBytes === 0) {
+      sink.end();
+      return;
+    }
+    this.#flow = new BodyFlow(sink, this.#maxBodyBytes);
+    this.#res.onData((chunk, isLast) => this.#flowed(chunk, isLast));
+  }
+
+  readOn(): void {
+    if (!this.#isPaused || this.#phase === 'done') return;
+    this.#isPaused = false;
+    this.#res.resume();
   }
 
   onAborted(listener: () => void): void {
@@ -177,6 +201,7 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
     this.#phase = 'done';
     this.#deliver = undefined;
     this.#received = undefined;
+    this.#flow?.letGo();
     this.#stream?.drop();
     clearTimeout(this.#lingering);
     this.#rules.done();
@@ -185,6 +210,7 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
   #sendWhole(body: Uint8Array | string): void {
     this.#body = body;
     this.#deliver = undefined;
+    this.#letBodyGo();
     this.#phase = 'answering';
     // In the parser nothing can be closed; and while no answer is written, the library executes nothing behind this request.
     if (this.#close) setImmediate(sendAndClose, this);
@@ -212,7 +238,7 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
         bytes = Buffer.from(new Uint8Array(chunk));
       } else {
         if (chunk.byteLength > 0) {
-          this.#received ??= new BodyBuffer(this.#bodyBytes, this.#maxBodyBytes);
+          this.#received ??= new BodyBuffer(this.bodyBytes, this.#maxBodyBytes);
           const refusal = this.#received.add(new Uint8Array(chunk));
           if (refusal !== undefined) {
             this.#refuseBody(refusal);
@@ -230,9 +256,48 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
     }
   }
 
+  #flowed(lent: ArrayBuffer, isLast: boolean): void {
+    const flow = this.#flow;
+    if (flow === undefined || this.#phase === 'done') return;
+    try {
+      this.#stream?.hold();
+      const chunk = new Uint8Array(lent);
+      const refusal = flow.add(flow.isWanted ? Buffer.from(chunk) : chunk);
+      if (refusal !== undefined) this.#refuseBody(refusal);
+      else if (isLast) {
+        flow.end();
+        // A whole answer that is out waits for this only.
+        if (this.#lingering !== undefined && this.#stream === undefined) setImmediate(closeNow, this);
+      } else if (flow.isFull) this.#pause();
+      else this.#lingering?.refresh();
+    } catch {
+      this.abort();
+    }
+  }
+
+  #pause(): void {
+    // Without a listener the library begins its idle time-out anew as soon as the socket is writable, which is at once.
+    if (!this.#isPaused && !this.#stream?.isWatched) this.#res.onWritable(() => true);
+    this.#isPaused = true;
+    // Again where it is paused already: a piece that comes all the same has begun the time-out anew.
+    this.#res.pause();
+  }
+
+  /** The answer needs no more of it. */
+  #letBodyGo(): void {
+    this.#flow?.letGo();
+    this.readOn();
+  }
+
+  /** Some of the body is still to come behind the answer. */
+  #isUnread(): boolean {
+    return this.#flow?.isOver === false;
+  }
+
   #refuseBody(refusal: Refusal): void {
     this.#deliver = undefined;
     this.#received = undefined;
+    this.#flow = undefined;
     if (this.#phase === 'open') {
       this.#close = true;
       this.#status = statusOf(refusal.code);
@@ -289,10 +354,10 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
     if (this.#phase !== 'answering') return;
     const body = this.#body;
     try {
-      if (isBodyless(this.method, this.#status)) {
+      if (isBodyless(this.method, this.#status) || (this.#isUnread() && body.length === 0)) {
         this.#res.cork(() => this.#writeBareHead());
-        this.closeNow();
-      } else if (byteLength(body) <= CORK_BYTES) {
+        this.closeWhenRead();
+      } else if (!this.#isUnread() && byteLength(body) <= CORK_BYTES) {
         this.#res.cork(() => this.#writeLast(body));
         this.#sent();
       } else {
@@ -311,7 +376,8 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
 
   #writeBareHead(): void {
     this.#writeHead();
-    if (this.#hasLength()) this.#res.writeHeader('Content-Length', String(byteLength(this.#body)));
+    if (this.#hasLength() || !isBodyless(this.method, this.#status))
+      this.#res.writeHeader('Content-Length', String(byteLength(this.#body)));
     endBareHead(this.#res);
   }
 
@@ -323,14 +389,14 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
       whole = pushBodyOpen(this.#res, body, 0);
     });
     if (whole) {
-      this.closeNow();
+      this.closeWhenRead();
       return;
     }
     this.#res.onWritable((written) =>
       this.#guard(() => {
         if (this.#phase !== 'answering') return true;
         const all = pushBodyOpen(this.#res, body, written);
-        if (all) setImmediate(closeNow, this);
+        if (all) setImmediate(closeWhenRead, this);
         return all;
       }),
     );
@@ -346,14 +412,16 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
   streamEnded(wroteHead: boolean): void {
     if (!wroteHead) {
       this.#sendWhole(NO_BYTES);
-    } else if (!this.#close || this.#libraryCloses()) {
+    } else if (!this.#close || (this.#libraryCloses() && !this.#isUnread())) {
+      this.#letBodyGo();
       this.#res.cork(() => this.#res.end());
       this.#sent();
     } else {
+      this.#letBodyGo();
       this.#phase = 'answering';
       this.#aborted = undefined;
       this.#res.cork(() => endStreamOpen(this.#res));
-      this.#lingering = setTimeout(closeNow, LINGER_MS, this).unref();
+      this.#lingering = setTimeout(closeNow, CLOSE_MS, this).unref();
       this.#res.onWritable(() =>
         this.#guard(() => {
           if (this.#dead) return true;
@@ -363,6 +431,14 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
         }),
       );
     }
+  }
+
+  /** The answer is with the kernel. */
+  closeWhenRead(): void {
+    if (this.#dead) return;
+    if (!this.#isUnread()) return this.closeNow();
+    this.#aborted = undefined;
+    this.#lingering ??= setTimeout(closeNow, LINGER_MS, this).unref();
   }
 
   closeNow(): void {
@@ -405,5 +481,6 @@ const writeCurrent = (): void => {
 };
 const sendAndClose = (exchange: UwsExchange): void => exchange.sendAndClose();
 const nothing = (): void => {};
+const closeWhenRead = (exchange: UwsExchange): void => exchange.closeWhenRead();
 const closeNow = (exchange: UwsExchange): void => exchange.closeNow();
 const byteLength = (body: Uint8Array | string): number => (typeof body === 'string' ? Buffer.byteLength(body) : body.length);

@@ -58,6 +58,11 @@ export class UwsStream {
     return takesMore;
   }
 
+  /** The library tells it when the socket is writable. */
+  get isWatched(): boolean {
+    return this.#wroteHead;
+  }
+
   onDrain(listener: () => void): void {
     this.#drained = listener;
   }

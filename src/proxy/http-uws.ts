@@ -80,7 +80,7 @@ class UwsServer {
   }
 
   #childOf(app: UwsApp, tls: TlsSpec | null): UwsChild {
-    const child = new UwsChild(app, this.#options.limits, tls !== null && tls.caFile !== null, this.#handler);
+    const child = new UwsChild(app, this.#options.limits, tls, this.#handler);
     this.#acceptor.addChildAppDescriptor(app.getDescriptor());
     return child;
   }

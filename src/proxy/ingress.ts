@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { Generation } from '../dispatch/generation.ts';
 import type { CallTrace, PendingCall, Sink } from '../dispatch/pending.ts';
+import { RequestBody } from '../dispatch/request-body.ts';
 import { ServeError } from '../domain/errors.ts';
 import type { ApplicationRouting, RoutingSnapshot } from '../domain/snapshot.ts';
 import { answerOfWire, headerOf } from '../protocol/http-value.ts';
@@ -34,6 +35,8 @@ export interface IngressOptions {
 
 /** Credit is given back in portions, so that not each small chunk costs a frame. */
 const CREDIT_PORTION = 65_536;
+/** A body that is said to be no longer is waited for: one frame carries it with its request. */
+const WHOLE_BYTES = 65_536;
 
 export class Ingress {
   readonly #options: IngressOptions;
@@ -110,7 +113,10 @@ export class Ingress {
       );
       return;
     }
-    exchange.body((body) => request.serve(application, body, this.#snapshot?.proxy.requestTimeoutMs ?? null));
+    const timeoutMs = this.#snapshot?.proxy.requestTimeoutMs ?? null;
+    if ((exchange.bodyBytes > WHOLE_BYTES || exchange.bodyBytes < 0) && readsStreams(application))
+      request.stream(application, timeoutMs);
+    else exchange.body((body) => request.serve(application, body, timeoutMs));
   };
 
   #upgrade(exchange: HttpExchange, upgrade: HttpUpgrade, application: ApplicationRouting): void {
@@ -165,6 +171,8 @@ class IngressRequest implements Sink {
   #application: ApplicationRouting | undefined;
   #call: PendingCall | undefined;
   #run: GraphRun | undefined;
+  /** Where it comes in pieces. */
+  #body: RequestBody | undefined;
   #finished = false;
   #begun = false;
   #status = 200;
@@ -180,7 +188,27 @@ class IngressRequest implements Sink {
     exchange.onAborted(() => this.#aborted());
   }
 
-  serve(application: ApplicationRouting, body: Uint8Array, proxyTimeoutMs: number | null): void {
+  /** Calls the ingress before the body has come, unless all of it came along with the head. */
+  stream(application: ApplicationRouting, proxyTimeoutMs: number | null): void {
+    const body = new RequestBody(() => this.#exchange.readOn());
+    this.#body = body;
+    let called = false;
+    const call = (input: RequestBody | Uint8Array) => {
+      if (called) return;
+      called = true;
+      this.serve(application, input, proxyTimeoutMs);
+    };
+    this.#exchange.stream({
+      piece: (bytes) => body.push(bytes),
+      end: () => {
+        body.end();
+        if (!called) call(body.takeWhole());
+      },
+    });
+    setImmediate(call, body);
+  }
+
+  serve(application: ApplicationRouting, body: RequestBody | Uint8Array, proxyTimeoutMs: number | null): void {
     if (this.#finished) return;
     this.#application = application;
     const generation = this.#options.dispatcher.generation(application.name);
@@ -191,19 +219,21 @@ class IngressRequest implements Sink {
         }),
       );
     }
-    const { method, path, query, headers } = this.#exchange;
-    const head: HttpHead = { method, path, query, headers };
+    const { method, path, query, headers, isSecure } = this.#exchange;
+    const head: HttpHead = { method, path, query, headers, secure: isSecure || undefined };
     const deadlineAt = Math.min(
       proxyTimeoutMs === null ? Number.POSITIVE_INFINITY : this.#startedAt + proxyTimeoutMs,
       this.#startedAt + clientTimeoutMs(this.#exchange.header('x-request-timeout-seconds')),
     );
     const { ingress } = application;
-    if (ingress.kind === 'graph') return this.#runGraph(generation, head, body, deadlineAt);
+    const whole = body instanceof RequestBody ? undefined : body;
+    if (ingress.kind === 'graph') return this.#runGraph(generation, head, whole, deadlineAt);
     this.#call = this.#options.dispatcher.call({
       generation,
       target: { application: application.name, deployment: ingress.deployment, method: 'call' },
       requestId: this.#id,
-      value: { skeleton: SEGMENT_0, segments: [{ dtype: 'bytes', shape: null, bytes: body }] },
+      value: whole === undefined ? NO_VALUE : { skeleton: SEGMENT_0, segments: [{ dtype: 'bytes', shape: null, bytes: whole }] },
+      body: body instanceof RequestBody ? body : undefined,
       http: head,
       deadlineAt,
       movable: true,
@@ -234,9 +264,10 @@ class IngressRequest implements Sink {
     this.#respond(answer.status, answer.headers, answer.body, error.code);
   }
 
-  #runGraph(generation: Generation, head: HttpHead, body: Uint8Array, deadlineAt: number): void {
+  #runGraph(generation: Generation, head: HttpHead, body: Uint8Array | undefined, deadlineAt: number): void {
     const { ingress } = generation.routing;
-    if (ingress.kind !== 'graph') return this.error(new ServeError('INTERNAL', 'the application has no graph any more'));
+    if (ingress.kind !== 'graph' || body === undefined)
+      return this.error(new ServeError('INTERNAL', 'the application has no graph any more'));
     this.#run = new GraphRun(
       this.#options.dispatcher,
       {
@@ -310,6 +341,7 @@ class IngressRequest implements Sink {
 
   #respond(status: number, headers: readonly string[], body: Uint8Array | string, error?: string): void {
     if (this.#finished) return;
+    this.#body?.drop();
     this.#finish(status, error);
     this.#exchange.respond(status, this.#withId(headers), body);
   }
@@ -323,7 +355,8 @@ class IngressRequest implements Sink {
     if (this.#finished) return;
     const goesOn = this.#exchange.header('x-request-disconnect-disabled') === '?1';
     this.#finish(499, 'CLIENT_CLOSED');
-    if (goesOn) return;
+    if (goesOn) return this.#body?.fail();
+    this.#body?.drop();
     this.#call?.abandon(undefined);
     this.#run?.cancel();
   }
@@ -351,12 +384,16 @@ class IngressRequest implements Sink {
 }
 
 const SEGMENT_0 = '{"$seg":0}';
+const NO_VALUE: WireValue = { skeleton: 'null', segments: [] };
 const EMPTY = new Uint8Array(0);
 
 const requestIdOf = (exchange: HttpExchange): string => {
   const given = exchange.header('x-request-id');
   return given !== undefined && given !== '' && given.length <= 256 ? given : randomUUID();
 };
+/** Whether the code at a route reads bodies as they come. */
+const readsStreams = ({ ingress, deployments }: ApplicationRouting): boolean =>
+  ingress.kind === 'deployment' && deployments.some(({ name, streams }) => name === ingress.deployment && streams === true);
 
 /** What a client allows; 0 or less, and what is no number: no limit from the client. */
 const clientTimeoutMs = (header: string | undefined): number => {

@@ -16,6 +16,9 @@ export interface UwsResponse {
   onAborted(listener: () => void): this;
   /** `chunk` is detached when the listener returns: copy it. */
   onData(listener: (chunk: ArrayBuffer, isLast: boolean) => void): this;
+  /** Reads no more from the socket, and does not see that the client leaves; what has been read already is still delivered. */
+  pause(): this;
+  resume(): this;
   cork(write: () => void): this;
   close(): this;
   /** Completes the handshake, with what was written before among its headers; `res` is dead then, and `open` has been called. */

@@ -16,7 +16,7 @@ export interface WebSocketsOptions {
   readonly now: () => number;
   readonly counts: HttpCounts;
   readonly logged: (record: AccessRecord) => void;
-  readonly failed: (requestId: string, error: ServeError) => void;
+  readonly failed: (requestId: string, application: string | undefined, error: ServeError) => void;
 }
 
 /** All that the daemon has, from the request to the end of their code. */
@@ -169,7 +169,7 @@ class ClientWebSocket implements SocketSink, WebSocketListener {
     if (this.#isOver) return;
     const { code, status } = error;
     const isFault = status >= 500 && code !== 'UNAVAILABLE' && code !== 'QUEUE_FULL';
-    if (isFault) this.#options.failed(this.#id, error);
+    if (isFault) this.#options.failed(this.#id, this.#application.name, error);
     if (this.#socket === undefined) {
       const answer = errorAnswer(error, this.#exchange.header('accept'));
       this.#exchange.respond(answer.status, [...answer.headers, 'x-request-id', this.#id], answer.body);

@@ -15,7 +15,8 @@ const MAX_DEPTH = 16;
 
 /**
  * The deployments of an application, the ingress first.
- * @param exported a bound deployment; a function that returns one (or a promise of one) when it is called with `args`; or a class
+ * @param exported a bound deployment; a function that returns one (or a promise of one) when it is called with `args`; a class; or an
+ *   object with `fetch`
  * @throws ServeError INVALID_INPUT when it is nothing of the kind
  */
 export const deploymentsOf = async (
@@ -51,9 +52,13 @@ const rootOf = async (exported: unknown, name: string, args: Readonly<Record<str
       throw invalid(`\`${name}\` is an application and takes no args, got ${given.join(', ')}: export a function that builds it`);
     return bound;
   }
+  if (typeof (exported as { fetch?: unknown } | null)?.fetch === 'function' && typeof exported === 'object') {
+    if (given.length > 0) throw invalid(`\`${name}\` is an object with \`fetch\` and takes no args, got ${given.join(', ')}`);
+    return { target: exported, options: {}, args };
+  }
   if (typeof exported !== 'function') {
     throw invalid(
-      `expected \`${name}\` to be an application, deployment(…).bind(…), or a function that builds one, got ${exported === null ? 'null' : typeof exported}`,
+      `expected \`${name}\` to be an application, deployment(…).bind(…), a function that builds one, a class or an object with \`fetch\`, got ${exported === null ? 'null' : typeof exported}`,
     );
   }
   if (/^class\b/.test(Function.prototype.toString.call(exported))) return { target: exported, options: {}, args };
@@ -65,14 +70,19 @@ const rootOf = async (exported: unknown, name: string, args: Readonly<Record<str
   return built;
 };
 
-/** Ray Serve's rule: the name of the class; the next of the same name gets `_1`. */
+/** Ray Serve's rule: the name of the class, for an object that of its class; the next of the same name gets `_1`. */
 const freeName = ({ target, options }: BoundParts, taken: Set<string>): string => {
-  const own = (target as { name?: unknown }).name;
+  const own = typeof target === 'function' ? target.name : classOf(target);
   const wanted = options.name ?? (typeof own === 'string' && own !== '' ? own : 'Deployment');
   let free = wanted;
   for (let count = 1; taken.has(free); count++) free = `${wanted}_${count}`;
   taken.add(free);
   return free;
+};
+
+const classOf = (target: unknown): string => {
+  const { name } = (target as object).constructor ?? Object;
+  return name === 'Object' ? '' : name;
 };
 
 /** Calls `each` for every bound deployment in lists and plain objects. */

@@ -1,6 +1,7 @@
 /** What user code gets beside its input; costly parts are built on first use. */
 import { createRequire } from 'node:module';
 import type { Logger } from 'pino';
+import { ServeError } from '../domain/errors.ts';
 import { headerOf } from '../protocol/http-value.ts';
 import type { HttpHead } from '../protocol/messages.ts';
 import { modelIdOf, sessionIdOf } from '../protocol/routing-headers.ts';
@@ -152,15 +153,26 @@ const byteString = (value: string): string => {
   return value;
 };
 
-/** The web-standard request, for code that has `fetch`. */
-export const requestOf = (head: HttpHead, body: Uint8Array, signal: AbortSignal): Request => {
+/**
+ * The web-standard request, for code that has `fetch`.
+ * @throws ServeError METHOD_NOT_ALLOWED or INVALID_INPUT for what HTTP lets pass and a `Request` cannot be
+ */
+export const requestOf = (head: HttpHead, body: Uint8Array | ReadableStream<Uint8Array>, signal: AbortSignal): Request => {
   const host = headerOf(head.headers, 'host') ?? 'localhost';
   const query = head.query === '' ? '' : `?${head.query}`;
-  const hasBody = head.method !== 'GET' && head.method !== 'HEAD' && body.byteLength > 0;
-  return new Request(`http://${host}${head.path}${query}`, {
-    method: head.method,
-    headers: headersOf(head),
-    body: hasBody ? (body as Uint8Array<ArrayBuffer>) : undefined,
-    signal,
-  });
+  const hasBody = head.method !== 'GET' && head.method !== 'HEAD' && !(body instanceof Uint8Array && body.byteLength === 0);
+  try {
+    return new Request(`${head.secure ? 'https' : 'http'}://${host}${head.path}${query}`, {
+      method: head.method,
+      headers: headersOf(head),
+      body: hasBody ? (body as Uint8Array<ArrayBuffer> | ReadableStream) : undefined,
+      // Asked for with a stream; without one it says nothing.
+      duplex: 'half',
+      signal,
+    } as RequestInit);
+  } catch (cause) {
+    if (head.method === 'TRACE') throw new ServeError('METHOD_NOT_ALLOWED', 'TRACE is not served', {}, { cause });
+    const message = `expected host and path to make a URL, got host ${host} and path ${head.path}`;
+    throw new ServeError('INVALID_INPUT', message, {}, { cause });
+  }
 };

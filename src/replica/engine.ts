@@ -2,6 +2,7 @@
 import type { Json } from '../domain/json.ts';
 import type { HttpAnswerHead, HttpHead, MethodShape } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
+import type { IncomingBody } from './incoming-body.ts';
 import type { ReplicaSocket } from './socket.ts';
 
 export interface IncomingCall {
@@ -17,6 +18,8 @@ export interface IncomingCall {
   /** Of a call that does not come from HTTP, whose headers say them. */
   readonly modelId?: string | undefined;
   readonly sessionId?: string | undefined;
+  /** Of a request from HTTP that is not in the value: it comes in pieces. */
+  readonly body?: IncomingBody | undefined;
   /** Nobody waits for its answer any more. */
   readonly cancelled: boolean;
   /** Built on first use. */

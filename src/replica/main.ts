@@ -119,7 +119,8 @@ class Replica {
     const models = new Models((model, error) => context.log.error({ model, err: error }, 'a model could not be unloaded'));
     const runner = new Runner(data, calls, models);
     this.#runner = runner;
-    await runner.begin({ ...this.#hello, brief: true, websockets: true } satisfies HelloMeta);
+    const able = { brief: true, websockets: true, bodies: true, secure: true };
+    await runner.begin({ ...this.#hello, ...able } satisfies HelloMeta);
     data.on('close', vanish);
     const begun = await open(this.#dataPath);
     begun.on('error', vanish);

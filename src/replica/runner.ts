@@ -5,6 +5,8 @@ import { BRIEF } from '../protocol/brief.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
 import {
   type BegunMeta,
+  type BodyCreditMeta,
+  type BodyMeta,
   type CallMeta,
   type CloseMeta,
   type CreditMeta,
@@ -24,6 +26,7 @@ import { CLOSE_CODE, segmentOf } from '../protocol/websocket.ts';
 import { FrameWriter } from '../protocol/writer.ts';
 import type { ChildCalls } from './child-calls.ts';
 import type { Engine, IncomingBatch, IncomingCall, Reply } from './engine.ts';
+import { IncomingBody } from './incoming-body.ts';
 import type { Models } from './models.ts';
 import { ReplicaSocket } from './socket.ts';
 
@@ -40,6 +43,7 @@ class Incoming implements IncomingCall {
   readonly http: IncomingCall['http'];
   readonly modelId: string | undefined;
   readonly sessionId: string | undefined;
+  readonly body: IncomingBody | undefined;
   readonly startedAt = performance.now();
   cancelled = false;
   credit = INITIAL_CREDIT_BYTES;
@@ -50,7 +54,7 @@ class Incoming implements IncomingCall {
   #abort: AbortController | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(member: CallMeta['calls'][number], value: WireValue, spread: boolean) {
+  constructor(member: CallMeta['calls'][number], value: WireValue, spread: boolean, giveCredit: (bytes: number) => void) {
     this.id = member.id;
     this.requestId = member.requestId;
     this.deadline = member.leftMs === undefined ? undefined : Date.now() + member.leftMs;
@@ -60,6 +64,7 @@ class Incoming implements IncomingCall {
     this.http = member.http;
     this.modelId = member.modelId;
     this.sessionId = member.sessionId;
+    this.body = member.body ? new IncomingBody(giveCredit) : undefined;
   }
 
   get signal(): AbortSignal {
@@ -76,6 +81,7 @@ class Incoming implements IncomingCall {
   cancel(): void {
     if (this.cancelled) return;
     this.cancelled = true;
+    this.body?.fail(gone());
     this.#abort?.abort(gone());
     this.resume?.();
     this.socket?.closedBy(CLOSE_CODE.ABNORMAL, '');
@@ -92,6 +98,7 @@ class Incoming implements IncomingCall {
   /** Answered: nothing of it is left running in the daemon's eyes. */
   close(): void {
     clearTimeout(this.#timer);
+    this.body?.fail(new ServeError('CLIENT_CLOSED', 'the request has been answered: the rest of its body is not read any more'));
   }
 }
 
@@ -195,6 +202,14 @@ export class Runner implements Reply {
       }
       case FRAME.MODELS:
         return this.#models.allow(meta['max'] as number);
+      case FRAME.BODY: {
+        const body = this.#calls.get(meta['id'] as number)?.body;
+        const [piece] = frame.segments;
+        if (piece !== undefined) body?.push(piece.bytes);
+        const end = meta['end'] as BodyMeta['end'];
+        if (end !== undefined) body?.end(end);
+        return;
+      }
       case FRAME.PING:
         this.#writer.write(encodeFrame(FRAME.PONG, {}));
         return;
@@ -223,11 +238,15 @@ export class Runner implements Reply {
         skeletonAt += member.sk;
         segmentAt += member.n ?? 0;
       }
-      const call = new Incoming(member, value, meta.spread === true);
+      const call = new Incoming(member, value, meta.spread === true, (bytes) => this.#tookOfBody(member.id, bytes));
       this.#calls.set(call.id, call);
       return call;
     });
     return { method: meta.method, form: meta.form, calls };
+  }
+
+  #tookOfBody(id: number, bytes: number): void {
+    this.#writer.write(encodeFrame(FRAME.BODY_CREDIT, { id, bytes } satisfies BodyCreditMeta));
   }
 
   // What the engine says.

@@ -75,8 +75,8 @@ export interface Deployable<Args, T> {
 }
 
 /**
- * A class or a function as a deployment of an application that is built in code.
- * @throws TypeError when the target is neither
+ * A class, a function or an object with `fetch` as a deployment of an application that is built in code.
+ * @throws TypeError when the target is nothing of the kind
  */
 export function deployment<T, Args = Record<never, never>>(
   target: new (args: Args, context: DeploymentContext) => T,
@@ -86,6 +86,10 @@ export function deployment<F extends (input: never, context: CallContext) => unk
   target: F,
   options?: DeploymentOptions,
 ): Deployable<Record<never, never>, { call: F }>;
+export function deployment<T extends { fetch(request: Request, ...rest: never[]): Response | Promise<Response> }>(
+  target: T,
+  options?: DeploymentOptions,
+): Deployable<Record<never, never>, T>;
 export function deployment(target: unknown, options: DeploymentOptions = {}): Deployable<never, never> {
   const isFetch = typeof target === 'object' && target !== null && typeof (target as { fetch?: unknown }).fetch === 'function';
   if (typeof target !== 'function' && !isFetch)

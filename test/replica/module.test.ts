@@ -74,6 +74,7 @@ t.test('methods are listed with their shape; what the daemon calls, and what is 
     'class Base { inherited() {} } export class A extends Base { call() {} async *stream() {} fetch() {} reconfigure() {} checkHealth() {} close() {} _own() {} #hidden() {} get value() { throw new Error("no"); } }';
   const { engine } = await started(t, text);
   t.same(engine.methods, {
+    fetch: { input: 'stream', output: 'stream' },
     call: { input: 'whole', output: 'whole' },
     stream: { input: 'whole', output: 'stream' },
     inherited: { input: 'whole', output: 'whole' },

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Dispatcher } from '../../src/dispatch/dispatcher.ts';
 import type { PendingCall } from '../../src/dispatch/pending.ts';
+import type { RequestBody } from '../../src/dispatch/request-body.ts';
 import { ServeError } from '../../src/domain/errors.ts';
 import type { FromDataPlane, RoutingSnapshot } from '../../src/domain/snapshot.ts';
 import { listenForReplicas } from '../../src/protocol/accept.ts';
@@ -84,6 +85,7 @@ export interface CallOptions {
   readonly id?: string;
   readonly timeoutMs?: number;
   readonly http?: HttpHead;
+  readonly body?: RequestBody;
   readonly movable?: boolean;
   readonly spread?: boolean;
   readonly modelId?: string;
@@ -134,7 +136,7 @@ export class DataPlane {
 
   /** Begins a call of `app/A`. */
   call(value: unknown = null, options: CallOptions = {}): RecordedCall {
-    const { application = 'app', deployment = 'A', method = 'call', timeoutMs, http, movable, spread } = options;
+    const { application = 'app', deployment = 'A', method = 'call', timeoutMs, http, body, movable, spread } = options;
     const recorded = new RecordedCall();
     const generation = this.dispatcher.generation(application);
     if (generation === undefined) throw new Error(`there is no application ${application}`);
@@ -145,6 +147,7 @@ export class DataPlane {
       value: encodeValue(value),
       deadlineAt: timeoutMs === undefined ? Number.POSITIVE_INFINITY : this.clock.now() + timeoutMs,
       http,
+      body,
       movable,
       spread,
       modelId: options.modelId,

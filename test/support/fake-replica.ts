@@ -42,6 +42,8 @@ export class FakeReplica {
   readonly credits: { readonly id: number; readonly bytes: number }[] = [];
   /** How many models it was told that it may hold, each time. */
   readonly modelLimits: number[] = [];
+  /** BODY frames, in the order in which they came: the text of a piece, or how the body ended. */
+  readonly bodies: string[] = [];
   /** What came back for calls of its own: `RESULT 7 "text"`, `ERROR 7 CODE`, … */
   readonly answers: string[] = [];
   /** Messages of the errors among them. */
@@ -203,6 +205,8 @@ export class FakeReplica {
     } else if (type === FRAME.CANCEL) this.cancelled.push(...(meta['ids'] as number[]));
     else if (type === FRAME.CREDIT) this.credits.push({ id: meta['id'] as number, bytes: meta['bytes'] as number });
     else if (type === FRAME.MODELS) this.modelLimits.push(meta['max'] as number);
+    else if (type === FRAME.BODY)
+      this.bodies.push(meta['end'] === undefined ? Buffer.from(frame.segments[0]?.bytes ?? []).toString() : `(${meta['end']})`);
     else if (type === FRAME.PING) {
       if (this.answersPings) this.send(FRAME.PONG, {});
     } else {

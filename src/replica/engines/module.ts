@@ -118,6 +118,7 @@ const instantiate = async (
   );
 };
 
+const STREAMS: MethodShape = { input: 'stream', output: 'stream' };
 const GENERATORS = new Set(['AsyncGeneratorFunction', 'GeneratorFunction']);
 
 const methodsOf = (instance: Instance): Record<string, MethodShape> => {
@@ -142,6 +143,8 @@ const methodsOf = (instance: Instance): Record<string, MethodShape> => {
 class ModuleEngine implements Engine {
   readonly methods: Readonly<Record<string, MethodShape>>;
   readonly describes = undefined;
+  /** What handles and steps may call. */
+  readonly #callable: Readonly<Record<string, MethodShape>>;
   readonly #instance: Instance;
   readonly #run: DeploymentRun;
   readonly #context: ReplicaContext;
@@ -161,12 +164,13 @@ class ModuleEngine implements Engine {
     const loader = loaderOf(instance);
     this.#isMultiplexed = loader !== undefined;
     if (loader !== undefined) models.serve(loader);
-    this.methods = methodsOf(instance);
+    this.#callable = methodsOf(instance);
     this.#fetch = typeof instance['fetch'] === 'function' ? (instance['fetch'] as Method) : undefined;
+    this.methods = this.#fetch === undefined ? this.#callable : { ...this.#callable, fetch: STREAMS };
     // Its first use loads a whole fetch client: not in the first request.
     if (this.#fetch !== undefined) void globalThis.Response;
     const serves = this.#fetch !== undefined || typeof instance['websocket'] === 'function';
-    if (!serves && Object.keys(this.methods).length === 0) {
+    if (!serves && Object.keys(this.#callable).length === 0) {
       throw new ServeError(
         'INVALID_INPUT',
         `${run.deployment} has no method to call: add \`call(input)\`, \`fetch(request)\` or \`websocket(socket)\``,
@@ -191,14 +195,20 @@ class ModuleEngine implements Engine {
   async #work(name: string, call: IncomingCall, context: RunningCall): Promise<void> {
     if (call.http !== undefined && name === 'websocket') return serveWebSocket(this.#instance, call, context, this.#reply);
     if (call.http !== undefined && this.#fetch !== undefined) {
-      const response = await this.#fetch.call(this.#instance, requestOf(call.http, bodyOf(call), call.signal), context);
+      const response = await this.#fetch.call(
+        this.#instance,
+        requestOf(call.http, call.body?.stream() ?? bodyOf(call), call.signal),
+        context,
+      );
       if (!(response instanceof Response))
         throw new TypeError(`expected fetch to return a Response, got ${response === null ? 'null' : typeof response}`);
       return sendResponse(this.#reply, call, response);
     }
     if (call.http !== undefined && this.#takesOnlySockets(name)) throw upgradeNeeded(this.#context);
     const method = this.#method(name);
-    const args = call.spread ? (decodeValue(call.value) as unknown[]) : [inputOf(call)];
+    // Nothing is awaited where the body is there.
+    const body = call.body === undefined ? undefined : await call.body.whole();
+    const args = call.spread ? (decodeValue(call.value) as unknown[]) : [inputOf(call, body)];
     const result: unknown = await (method.call(this.#instance, ...args, context) as Promise<unknown>);
     if (call.http !== undefined) return sendHttp(this.#reply, call, result);
     if (!isAsyncIterable(result)) return this.#reply.result([call], copied(encodeValue(result)));
@@ -268,9 +278,9 @@ class ModuleEngine implements Engine {
   }
 
   #method(name: string): Method {
-    const method = Object.hasOwn(this.methods, name) ? this.#instance[name] : undefined;
+    const method = Object.hasOwn(this.#callable, name) ? this.#instance[name] : undefined;
     if (typeof method !== 'function') {
-      const known = Object.keys(this.methods).join(', ');
+      const known = Object.keys(this.#callable).join(', ');
       throw new ServeError(
         'CALL_REFUSED',
         `${this.#context.application}/${this.#context.deployment} has no method \`${name}\`; it has ${known || '`fetch` only, for HTTP'}`,
@@ -322,8 +332,8 @@ const loaderOf = (instance: Instance): ModelLoader | undefined => {
 
 const bodyOf = (call: IncomingCall): Uint8Array => call.value.segments[0]?.bytes ?? new Uint8Array(0);
 
-const inputOf = (call: IncomingCall): unknown =>
-  call.http === undefined ? decodeValue(call.value) : inputOfBody(call.http, bodyOf(call));
+const inputOf = (call: IncomingCall, body = bodyOf(call)): unknown =>
+  call.http === undefined ? decodeValue(call.value) : inputOfBody(call.http, body);
 
 const wrongCount = (name: string, expected: number, got: unknown): ServeError =>
   new ServeError(
