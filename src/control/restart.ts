@@ -8,7 +8,7 @@ export const restartKey = (application: string, deployment: string, version: str
 export interface RestartMemory {
   /** Starts in a row that failed, or died soon after. */
   readonly failures: number;
-  /** How many of them somebody else ended by a signal when they were ready: they say little of what is run. */
+  /** How many of them a signal ended some time after they were ready: they say little of what is run. */
   readonly kills: number;
   /** When the last of them was counted (monotonic milliseconds). */
   readonly failedAt: number;
@@ -41,8 +41,9 @@ const SETTLED_MS = { least: 500, most: 10_000 };
 /** Back-off keeps starts from costing more than they give: one that was killed after three times the time of its start was worth it. */
 const WORTH_STARTS = 3;
 const LONGEST_MS = 60_000;
-/** So many that somebody else ended count as one that failed by itself. */
+/** So many that a signal ended count as one that failed by itself, but for those that it ended at once: their first request may have. */
 const KILLS_A_FAULT = 3;
+const AT_ONCE_MS = 200;
 
 /** It did not fail to start: it is replaced at once. Replicas that somebody kills one after the other are no crash loop. */
 const hasSettled = ({ startMs, readyForMs, killed }: Life): boolean =>
@@ -65,7 +66,7 @@ export const afterDeath = (
   if (life !== undefined && hasSettled(life)) return { ...memory, failures: 0, kills: 0, notBefore: now, error };
   if (startedAt < memory.failedAt) return { ...memory, error };
   const failures = memory.failures + 1;
-  const kills = memory.kills + (life?.killed === true ? 1 : 0);
+  const kills = memory.kills + (life?.killed === true && life.readyForMs >= AT_ONCE_MS ? 1 : 0);
   return { ...memory, failures, kills, failedAt: now, notBefore: now + backoffMs(failures, rand), error };
 };
 

@@ -98,16 +98,17 @@ t.test('replicas that were started side by side and die of one cause are one fai
 });
 
 t.test('what others kill is unhealthy after three times as many deaths as what dies by itself', async (t) => {
-  const deaths = (killed: boolean, count: number) => {
+  const deaths = (killed: boolean, count: number, readyForMs = 200) => {
     let memory = { ...NO_FAILURES, everReady: true };
     for (let n = 0; n < count; n++)
-      memory = { ...memory, ...afterDeath(memory, { startMs: 100, readyForMs: 200, killed }, 'why', n * 1e6, 0.5) };
+      memory = { ...memory, ...afterDeath(memory, { startMs: 100, readyForMs, killed }, 'why', n * 1e6, 0.5) };
     return memory;
   };
   t.equal(isUnhealthy(deaths(false, 2), 3), false);
   t.equal(isUnhealthy(deaths(false, 3), 3), true);
   t.equal(isUnhealthy(deaths(true, 8), 3), false);
   t.equal(isUnhealthy(deaths(true, 9), 3), true);
+  t.equal(isUnhealthy(deaths(true, 3, 199), 3), true, 'what dies as soon as it is ready may kill itself');
   t.equal(deaths(true, 3).notBefore, deaths(false, 3).notBefore, 'but both wait as long');
   const settled = afterDeath(deaths(true, 8), { startMs: 100, readyForMs: 60_000, killed: true }, 'why', 9e6, 0.5);
   t.match(settled, { failures: 0, kills: 0 });

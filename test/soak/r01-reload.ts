@@ -161,8 +161,8 @@ const rushes = {
   patches: [
     {
       file: 'control/plan.js',
-      from: "return [{ type: 'drain', replica: replica.id, by: now + graceMs, ...(because === undefined ? {} : { because }) }];",
-      to: "return [{ type: 'stop', replica: replica.id, withinMs: 0 }];",
+      from: "{ type: 'drain', replica: replica.id, by: now + graceMs, ...(because === undefined ? {} : { because }) },",
+      to: "{ type: 'stop', replica: replica.id, withinMs: 0 },",
     },
   ],
   shows: /requests failed/,
