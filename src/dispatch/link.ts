@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { BatchingSpec } from '../domain/desired.ts';
 import { errorFromShape, ServeError, shapeOfError } from '../domain/errors.ts';
 import type { DeploymentRouting } from '../domain/snapshot.ts';
+import type { BriefCall } from '../protocol/brief.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
 import type {
   BodyMeta,
@@ -238,7 +239,8 @@ export class Link {
     const batch: Batch = { calls, form, open: calls.length };
     const idle = this.#outgoing.size === 0;
     this.#batches += 1;
-    for (const call of calls) {
+    for (let index = 0; index < calls.length; index++) {
+      const call = calls[index] as PendingCall;
       call.link = this;
       call.replica = this.replica;
       call.id = this.#outgoing.add({ call, batch });
@@ -246,13 +248,8 @@ export class Link {
       if (call.modelId !== undefined) this.#models.given(call.modelId);
     }
     if (this.#brief && form !== 'rows' && !first.spread && first.body === undefined && calls.every(isFromHttp)) {
-      const members = calls.map((call) => ({
-        id: call.id,
-        requestId: call.requestId,
-        leftMs: leftMs(call, now),
-        http: call.http,
-        body: (call.value.segments[0] as Segment).bytes,
-      }));
+      const members: BriefCall[] = [];
+      for (let index = 0; index < calls.length; index++) members.push(briefOf(calls[index] as HttpCall, now));
       this.#writer.httpCall(first.method, form, members, idle, this.#secure && first.http?.secure === true);
       return;
     }
@@ -578,6 +575,14 @@ const isFromHttp = (call: PendingCall): call is HttpCall => call.http !== undefi
 
 const leftMs = (call: PendingCall, now: number): number | undefined =>
   call.deadlineAt === Number.POSITIVE_INFINITY ? undefined : Math.max(0, call.deadlineAt - now);
+
+const briefOf = (call: HttpCall, now: number): BriefCall => ({
+  id: call.id,
+  requestId: call.requestId,
+  leftMs: leftMs(call, now),
+  http: call.http,
+  body: (call.value.segments[0] as Segment).bytes,
+});
 
 const skeletonBytes = (value: WireValue): number =>
   typeof value.skeleton === 'string' ? Buffer.byteLength(value.skeleton) : value.skeleton.byteLength;

@@ -128,6 +128,7 @@ export class DeploymentQueue {
         { status: backpressure.statusCode, retryAfterS: backpressure.retryAfterS },
       );
     }
+    if (this.#queued === 0 && this.#sendAtOnce(call)) return;
     const lane = this.#laneOf(call);
     if (lane.modelId !== undefined && lane.size === 0 && this.#lanes.size > MAX_LANES) this.#refuseLane(lane);
     lane.push(call);
@@ -138,6 +139,23 @@ export class DeploymentQueue {
     else if (lane.modelId === undefined || this.#waitsAlone()) this.pump();
     // What waits for other models could not run before either.
     else this.#pumpLane(lane, undefined);
+  }
+
+  /** The usual case: nothing waits before it, nothing is batched or sticks anywhere, and a replica has room. @returns false: it is not */
+  #sendAtOnce(call: PendingCall): boolean {
+    const { batching, multiplexing, router } = this.#routing;
+    if (batching !== null || router.policy === 'session' || call.suspect || call.socketSink !== undefined) return false;
+    if (multiplexing !== null && call.modelId !== undefined) return false;
+    const room = (link: Link) => (link.serves(call.version) ? link.room(this.#routing, false) : 0);
+    const chosen = chooseLeastLoaded(this.#links, room, this.#lastChosen);
+    if (chosen === undefined) return false;
+    this.#lastChosen = chosen;
+    call.state = 'sent';
+    call.attempts += 1;
+    call.sentAt = call.queuedAt;
+    call.batchSize = 1;
+    (this.#links[chosen] as Link).send([call], 'one', call.sentAt);
+    return true;
   }
 
   /** @throws ServeError QUEUE_FULL when requests for too many models wait already */

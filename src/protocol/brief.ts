@@ -48,13 +48,16 @@ export interface BriefCall {
 export interface Room {
   /** Memory for at least so many bytes from `at` on. */
   reserve(bytes: number): { readonly bytes: Buffer; readonly at: number };
-  /** So many bytes were written from there, and `bodies` follow, each padded. */
-  wrote(bytes: number, bodies: readonly Uint8Array[]): void;
+  /** So many bytes were written from there. */
+  wrote(bytes: number): void;
+  /** What follows them, to be padded. */
+  body(bytes: Uint8Array): void;
 }
 
 const textOfCall = ({ requestId, http: { method, path, query, headers } }: BriefCall): string => {
-  const head = `${requestId}\n${method}\n${path}\n${query}`;
-  return headers.length === 0 ? head : `${head}\n${headers.join('\n')}`;
+  let text = `${requestId}\n${method}\n${path}\n${query}`;
+  for (let index = 0; index < headers.length; index++) text += `\n${headers[index]}`;
+  return text;
 };
 
 /** @throws RangeError when the frame would be longer than one can be */
@@ -65,11 +68,16 @@ export const writeHttpCall = (
   calls: readonly BriefCall[],
   secure = false,
 ): void => {
-  const texts = calls.map(textOfCall);
+  const texts: string[] = [];
   let most = CALL_BYTES + calls.length * MEMBER_BYTES + UTF8_BYTES * method.length + 8;
   let bodyBytes = 0;
-  for (const text of texts) most += UTF8_BYTES * text.length;
-  for (const { body } of calls) bodyBytes += pad8(body.byteLength);
+  for (let index = 0; index < calls.length; index++) {
+    const call = calls[index] as BriefCall;
+    const text = textOfCall(call);
+    texts.push(text);
+    most += UTF8_BYTES * text.length;
+    bodyBytes += pad8(call.body.byteLength);
+  }
   const { bytes, at } = room.reserve(most);
   let member = at + CALL_BYTES;
   let end = member + calls.length * MEMBER_BYTES;
@@ -90,10 +98,8 @@ export const writeHttpCall = (
   bytes.writeUInt16LE(methodBytes, at + 12);
   bytes[at + 14] = FORMS.indexOf(form);
   bytes[at + 15] = secure ? 1 : 0;
-  room.wrote(
-    headBytes,
-    calls.map(({ body }) => body),
-  );
+  room.wrote(headBytes);
+  for (const { body } of calls) room.body(body);
 };
 
 /**
@@ -118,7 +124,8 @@ export const writeHttpResult = (
   bytes.writeDoubleLE(workMs, at + 24);
   bytes.writeUInt16LE(status, at + 32);
   bytes.fill(0, at + 34, at + RESULT_BYTES);
-  room.wrote(headBytes, [body]);
+  room.wrote(headBytes);
+  room.body(body);
   return true;
 };
 
@@ -134,6 +141,16 @@ const closeHead = (bytes: Buffer, at: number, end: number, type: number, bodyByt
 };
 
 const NO_BYTES = Buffer.alloc(0);
+/** Most answers have the headers of the one before: the same list stands for them, and is not to be changed. */
+let lastText = '';
+let lastHeaders: readonly string[] = [];
+
+const headersOf = (text: string): readonly string[] => {
+  if (text === lastText) return lastHeaders;
+  lastHeaders = text === '' ? [] : text.split('\n');
+  lastText = text;
+  return lastHeaders;
+};
 
 /** One whole frame of type HTTP_CALL, as a CALL. @throws ProtocolError */
 export const readHttpCall = (bytes: Buffer): Frame => {
@@ -189,7 +206,7 @@ export const readHttpResult = (bytes: Buffer): Frame => {
     ids: [bytes.readDoubleLE(16)],
     http: {
       status: bytes.readUInt16LE(32),
-      headers: textEnd === RESULT_BYTES ? [] : bytes.toString('utf8', RESULT_BYTES, textEnd).split('\n'),
+      headers: headersOf(bytes.toString('utf8', RESULT_BYTES, textEnd)),
     },
     workMs: bytes.readDoubleLE(24),
   };

@@ -82,20 +82,26 @@ export class FrameWriter implements Room {
   reserve(bytes: number): { readonly bytes: Buffer; readonly at: number } {
     if (this.#slab.length - this.#to < bytes) {
       this.#closePart();
-      this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, bytes));
+      this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, pad8(bytes)));
       this.#from = 0;
       this.#to = 0;
     }
     return { bytes: this.#slab, at: this.#to };
   }
 
-  wrote(bytes: number, bodies: readonly Uint8Array[]): void {
+  wrote(bytes: number): void {
     this.#to += bytes;
-    for (const body of bodies) {
-      this.#add(body);
-      const padding = pad8(body.byteLength) - body.byteLength;
-      if (padding > 0) this.#add(ZEROS.subarray(0, padding));
-    }
+  }
+
+  body(bytes: Uint8Array): void {
+    const { byteLength } = bytes;
+    this.#add(bytes);
+    const padding = pad8(byteLength) - byteLength;
+    if (padding === 0) return;
+    if (byteLength > COPY_BELOW) return this.#add(ZEROS.subarray(0, padding));
+    // It has just been laid into the slab, whose length and places are multiples of 8.
+    this.#slab.fill(0, this.#to, this.#to + padding);
+    this.#to += padding;
   }
 
   #add(buffer: Uint8Array): void {

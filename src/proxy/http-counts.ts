@@ -1,9 +1,13 @@
 /** Requests over HTTP, by application and status. */
 import { Histogram, type HttpMetrics, SECONDS } from '../domain/metrics.ts';
 
+const FIRST_STATUS = 100;
+const LAST_STATUS = 599;
+
 class Counts {
   route = '';
-  readonly statuses = new Map<number, number>();
+  /** By status less `FIRST_STATUS`: a place is found faster than a key. */
+  readonly statuses = new Array<number>(LAST_STATUS - FIRST_STATUS + 1).fill(0);
   readonly duration = new Histogram(SECONDS);
 }
 
@@ -27,7 +31,7 @@ export class HttpCounts {
   finished(application: string | undefined, status: number, ms: number): void {
     const counts = this.#applications.get(application ?? NONE);
     if (counts === undefined) return;
-    counts.statuses.set(status, (counts.statuses.get(status) ?? 0) + 1);
+    counts.statuses[status - FIRST_STATUS] = (counts.statuses[status - FIRST_STATUS] ?? 0) + 1;
     counts.duration.observe(ms / 1000);
   }
 
@@ -35,7 +39,9 @@ export class HttpCounts {
     return [...this.#applications].map(([application, { route, statuses, duration }]) => ({
       application,
       route,
-      statuses: Object.fromEntries(statuses),
+      statuses: Object.fromEntries(
+        statuses.flatMap((count, index) => (count === 0 ? [] : [[index + FIRST_STATUS, count] as const])),
+      ),
       duration: { ...duration },
     }));
   }

@@ -10,9 +10,16 @@ export const writeHead = (res: UwsResponse, status: number, headers: readonly st
   res.writeStatus(statusLine(status));
   for (let i = 0; i < headers.length; i += 2) {
     const value = headers[i + 1] as string;
-    res.writeHeader(headers[i] as string, isAscii(value) ? value : Buffer.from(value, 'latin1'));
+    if (value === ascii[i]) res.writeHeader(headers[i] as string, value);
+    else if (isAscii(value)) {
+      ascii[i] = value;
+      res.writeHeader(headers[i] as string, value);
+    } else res.writeHeader(headers[i] as string, Buffer.from(value, 'latin1'));
   }
 };
+
+/** By place, values of the answers before. */
+const ascii: string[] = [];
 
 /** Ends, under cork, a head that no body follows on a connection that will be closed: `endWithoutBody` cannot close. */
 export const endBareHead = (res: UwsResponse): void => {
