@@ -11,8 +11,14 @@ import { crashLoop } from './r08-crash-loop.ts';
 import { poison } from './r09-poison.ts';
 import { daemonDeath } from './r10-daemon-death.ts';
 import { gracefulStop } from './r11-graceful-stop.ts';
+import { overload } from './r12-overload.ts';
+import { wastedWork } from './r13-wasted-work.ts';
+import { retryStorm } from './r14-retry-storm.ts';
+import { slowClients } from './r18-slow-clients.ts';
+import { malformed } from './r20-malformed.ts';
 import { clockJumps } from './r21-clock.ts';
 import { limits } from './r22-limits.ts';
+import { truthfulNumbers } from './r24-numbers.ts';
 import type { Promised } from './soak.ts';
 
 export const PROMISES: readonly Promised[] = [
@@ -27,7 +33,13 @@ export const PROMISES: readonly Promised[] = [
   daemonDeath,
   gracefulStop,
   thousandReloads,
+  overload,
+  wastedWork,
+  retryStorm,
+  slowClients,
+  malformed,
   clockJumps,
   limits,
+  truthfulNumbers,
   fifty,
 ];
