@@ -2,6 +2,9 @@
 import { BRIEF, readHttpCall, readHttpResult } from './brief.ts';
 import { decodeFrame, type Frame, HEADER_BYTES, ProtocolError } from './frame.ts';
 
+/** Less is not worth a read of its own. */
+const PLACE_BYTES = 4096;
+
 export class FrameReader {
   readonly #maxFrameBytes: number;
   readonly #brief: number | undefined;
@@ -61,6 +64,22 @@ export class FrameReader {
         each(this.#decode(whole));
       }
     }
+  }
+
+  /** Where the rest of a long frame belongs: bytes that are read to it at once, and told to `filled`, are copied no more. */
+  get place(): Buffer | undefined {
+    if (this.#target === undefined || this.#target.length - this.#filled < PLACE_BYTES) return undefined;
+    return this.#target.subarray(this.#filled);
+  }
+
+  /** So many bytes were read to `place`. @throws ProtocolError as `push` */
+  filled(bytes: number, each: (frame: Frame) => void): void {
+    const whole = this.#target;
+    if (whole === undefined) throw new Error('there is no place that could be filled');
+    this.#filled += bytes;
+    if (this.#filled < whole.length) return;
+    this.#target = undefined;
+    each(this.#decode(whole));
   }
 
   /** Nothing of a further frame has come. */

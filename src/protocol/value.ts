@@ -60,9 +60,16 @@ export const copied = (value: WireValue): WireValue =>
   value.segments.some(({ bytes }) => bytes.byteLength > COPY_BELOW)
     ? {
         ...value,
-        segments: value.segments.map((segment) => ({ ...segment, bytes: Uint8Array.prototype.slice.call(segment.bytes) })),
+        segments: value.segments.map((segment) => ({ ...segment, bytes: copyOf(segment.bytes) })),
       }
     : value;
+
+/** Not zeroed first, as `slice` would. */
+const copyOf = (bytes: Uint8Array): Uint8Array => {
+  const copy = Buffer.allocUnsafeSlow(bytes.byteLength);
+  copy.set(bytes);
+  return copy;
+};
 
 /** Index of the segment that a skeleton node refers to; undefined when the node is anything else. */
 export const segmentIndex = (json: unknown): number | undefined => {

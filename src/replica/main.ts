@@ -1,5 +1,5 @@
 /** Entry of a replica process: connects to the daemon, builds what it is told to run, and serves until it is told to stop — or the daemon is gone. */
-import { connect, type Socket } from 'node:net';
+import { connect, type OnReadOpts, type Socket } from 'node:net';
 import { shapeOfError } from '../domain/errors.ts';
 import type { Json } from '../domain/json.ts';
 import { encodeFrame, FRAME, type Frame, type FrameType, PROTOCOL_VERSION } from '../protocol/frame.ts';
@@ -25,9 +25,9 @@ const take = (name: string): string => {
   return value;
 };
 
-const open = (path: string): Promise<Socket> =>
+const open = (path: string, onread?: OnReadOpts): Promise<Socket> =>
   new Promise((resolve, reject) => {
-    const socket = connect(path);
+    const socket = connect({ path, ...(onread === undefined ? {} : { onread }) });
     socket.once('error', reject);
     socket.once('connect', () => {
       socket.off('error', reject);
@@ -114,10 +114,11 @@ class Replica {
     context.setLogLevel(this.#logLevel);
     this.#context = context;
     const calls = new ChildCalls();
-    const data = await open(this.#dataPath);
+    const intake = Runner.intake();
+    const data = await open(this.#dataPath, intake.onread);
     data.on('error', vanish);
     const models = new Models((model, error) => context.log.error({ model, err: error }, 'a model could not be unloaded'));
-    const runner = new Runner(data, calls, models);
+    const runner = new Runner(data, intake, calls, models);
     this.#runner = runner;
     const able = { brief: true, websockets: true, bodies: true, secure: true };
     await runner.begin({ ...this.#hello, ...able } satisfies HelloMeta);

@@ -27,6 +27,7 @@ import { FrameWriter } from '../protocol/writer.ts';
 import type { ChildCalls } from './child-calls.ts';
 import type { Engine, IncomingBatch, IncomingCall, Reply } from './engine.ts';
 import { IncomingBody } from './incoming-body.ts';
+import { Intake } from './intake.ts';
 import type { Models } from './models.ts';
 import { ReplicaSocket } from './socket.ts';
 
@@ -106,6 +107,7 @@ const gone = (): ServeError => new ServeError('CLIENT_CLOSED', 'the caller has g
 
 export class Runner implements Reply {
   readonly #socket: Socket;
+  readonly #intake: Intake;
   readonly #writer: FrameWriter;
   readonly #childCalls: ChildCalls;
   readonly #models: Models;
@@ -116,8 +118,14 @@ export class Runner implements Reply {
   #engine: Engine | undefined;
   #begun: Socket | undefined;
 
-  constructor(socket: Socket, childCalls: ChildCalls, models: Models) {
+  /** What reads the data link, whose socket is made with it. */
+  static intake(): Intake {
+    return new Intake(new FrameReader(MAX_FRAME_BYTES, BRIEF.HTTP_CALL));
+  }
+
+  constructor(socket: Socket, intake: Intake, childCalls: ChildCalls, models: Models) {
     this.#socket = socket;
+    this.#intake = intake;
     this.#writer = new FrameWriter(socket);
     this.#childCalls = childCalls;
     this.#models = models;
@@ -127,19 +135,22 @@ export class Runner implements Reply {
 
   /** Says hello; resolves when the daemon has let this replica in. From then on handles work. */
   async begin(hello: object): Promise<void> {
-    const reader = new FrameReader(MAX_FRAME_BYTES, BRIEF.HTTP_CALL);
     await new Promise<void>((resolve, reject) => {
       this.#socket.once('close', () => reject(new Error('the daemon closed the data link')));
-      this.#socket.on('data', (chunk: Buffer) => {
-        const batches: IncomingBatch[] = [];
-        reader.push(chunk, (frame) => {
+      let batches: IncomingBatch[] = [];
+      this.#intake.follow(
+        (frame) => {
           if (frame.type === FRAME.WELCOME) {
             this.#brief = frame.meta['brief'] === true;
             resolve();
           } else this.#take(frame, batches);
-        });
-        this.#run(batches);
-      });
+        },
+        () => {
+          const read = batches;
+          batches = [];
+          this.#run(read);
+        },
+      );
       this.#writer.write(encodeFrame(FRAME.HELLO, hello));
     });
   }
