@@ -1,11 +1,12 @@
 /** What a daemon is to who starts it: what it is told, and what can be asked of it while it runs. */
+import type { ConfigOrigin } from './control/config-file.ts';
 import type { DeploymentProgress } from './control/progress.ts';
 import type { DesiredState } from './domain/desired.ts';
+import type { Diagnostic } from './domain/diagnostic.ts';
 import type { DaemonLog, Terminal } from './telemetry/log.ts';
 
 export interface DaemonOptions {
-  /** Absolute. */
-  readonly config: string;
+  readonly config: ConfigOrigin;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stateDir: string | undefined;
   readonly terminal: Terminal | undefined;
@@ -19,9 +20,13 @@ export interface DaemonOptions {
 
 /** The daemon could not start; the message says why and what to change. */
 export class StartError extends Error {
-  constructor(message: string) {
+  /** What is wrong with the config, where that is why. */
+  readonly diagnostics: readonly Diagnostic[];
+
+  constructor(message: string, diagnostics: readonly Diagnostic[] = []) {
     super(message);
     this.name = 'StartError';
+    this.diagnostics = diagnostics;
   }
 }
 

@@ -1,7 +1,6 @@
 /** Composition root: builds every part, wires them, starts in order, stops in reverse. */
 import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
-import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AdminListener } from './admin/listener.ts';
 import { routesOf } from './admin/routes.ts';
@@ -9,6 +8,7 @@ import { cannotListen } from './cannot-listen.ts';
 import { formatDiagnostics } from './config/format.ts';
 import { FileWatcher } from './config/watch.ts';
 import { pruneCode } from './control/code-prune.ts';
+import type { ConfigOrigin } from './control/config-file.ts';
 import { Controller } from './control/controller.ts';
 import { Folders } from './control/folders.ts';
 import { Goal, type GoalOutcome } from './control/goal.ts';
@@ -33,7 +33,7 @@ const POLICY = fileURLToPath(new URL('./replica/policy-main.js', import.meta.url
 
 /** @throws StartError */
 export const startDaemon = async (options: DaemonOptions): Promise<RunningDaemon> => {
-  const folders = new Folders(options.config, options.stateDir, options.env);
+  const folders = new Folders(stateKeyOf(options.config), options.stateDir, options.env);
   const daemon = new Daemon(options, folders);
   try {
     await daemon.start();
@@ -43,6 +43,9 @@ export const startDaemon = async (options: DaemonOptions): Promise<RunningDaemon
     throw error;
   }
 };
+
+/** What a daemon keeps is kept for its config. */
+const stateKeyOf = ({ path, folder, text }: ConfigOrigin): string => (text === undefined ? path : `${path} in ${folder}`);
 
 class Daemon implements RunningDaemon {
   readonly #options: DaemonOptions;
@@ -85,11 +88,14 @@ class Daemon implements RunningDaemon {
       serving: () => ({ ...(this.#controller as Controller).goal, http: this.#http.at }),
       roomIf: ({ targets, desired }) => (this.#controller as Controller).roomIf(targets, desired),
       follow: ({ code = [], certificate }, since) =>
-        this.#watcher?.follow([config, ...certificate, ...(options.watchCode ? code : [])], since),
+        this.#watcher?.follow(
+          [...(config.text === undefined ? [config.path] : []), ...certificate, ...(options.watchCode ? code : [])],
+          since,
+        ),
       onReload: options.onReload,
     });
     this.#operations = operationsOf({
-      path: config,
+      path: config.path,
       compile: understand,
       history,
       reloader: this.#reloader,
@@ -136,7 +142,7 @@ class Daemon implements RunningDaemon {
       // Awaited below; until then a failure must not count as unhandled.
       this.#opening.catch(() => {});
     });
-    if (wrong.length > 0) throw new StartError(formatDiagnostics(wrong));
+    if (wrong.length > 0) throw new StartError(formatDiagnostics(wrong), wrong);
     const opened = (await this.#opening) as Opened;
     this.#opened = opened;
     this.#haveLog(this.log);
@@ -154,7 +160,7 @@ class Daemon implements RunningDaemon {
       dataSocket: this.#folders.dataSocket,
       key: this.#key,
       env: this.#options.env,
-      configDir: () => dirname(this.#options.config),
+      configDir: () => this.#options.config.folder,
       logLevel,
       publish: (snapshot) => this.#opened?.plane.publish(snapshot),
       concurrentStarts: Math.max(2, availableParallelism()),

@@ -16,7 +16,7 @@ import type { DaemonLog } from './telemetry/log.ts';
 import { VERSION } from './version.ts';
 
 export interface Parts {
-  /** The config file, absolute. */
+  /** The config file, or the code that is run without one; absolute. */
   readonly path: string;
   readonly compile: CompileConfig;
   readonly history: History;

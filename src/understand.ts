@@ -1,18 +1,27 @@
-/** How a text of the config is understood: in the folder of the config file and the daemon's own environment, whoever sent it. */
+/** How a text of the config is understood: in the folder of the config and the daemon's own environment, whoever sent it. */
 import { existsSync, realpathSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compile } from './config/compile.ts';
 import type { Environment } from './config/environment.ts';
+import type { ConfigOrigin } from './control/config-file.ts';
 import { describeApplication } from './control/describe.ts';
 import type { Describe } from './control/describers.ts';
 import type { CompileConfig } from './control/goal.ts';
+import type { Diagnostic } from './domain/diagnostic.ts';
 import type { Machine } from './quota/offer.ts';
 
 export const understandFor =
-  (file: string, env: Environment, machine: Machine): CompileConfig =>
-  ({ text, confined }, told) =>
-    compile(text, { file, env, exists: existsSync, machine, told, realPath: confined ? realPath : undefined });
+  ({ path: file, folder, text: unwritten }: ConfigOrigin, env: Environment, machine: Machine): CompileConfig =>
+  ({ text, confined }, told) => {
+    const context = { file, folder, env, exists: existsSync, machine, told, realPath: confined ? realPath : undefined };
+    const compiled = compile(text, context);
+    if (unwritten === undefined || Buffer.from(text).toString() !== unwritten) return compiled;
+    const { diagnostics, diagnose } = compiled;
+    return { ...compiled, diagnostics: diagnostics.map(withoutPlace), diagnose: (problem) => withoutPlace(diagnose(problem)) };
+  };
+
+/** Nobody wrote that text, so its lines mean nothing to anybody. */
+const withoutPlace = (diagnostic: Diagnostic): Diagnostic => ({ ...diagnostic, line: 0, column: 0, excerpt: '' });
 
 const realPath = (path: string): string | undefined => (existsSync(path) ? realpathSync(path) : undefined);
 
@@ -20,14 +29,14 @@ const realPath = (path: string): string | undefined => (existsSync(path) ? realp
 const DESCRIBED_WITHIN_MS = 30_000;
 const REPLICA = fileURLToPath(new URL('./replica/main.js', import.meta.url));
 
-/** @param folder for a socket: short, and nobody else's */
+/** @param socketFolder for a socket: short, and nobody else's */
 export const describeFor =
-  (file: string, env: Environment, folder: string): Describe =>
+  ({ folder }: ConfigOrigin, env: Environment, socketFolder: string): Describe =>
   (run, source) =>
     describeApplication(run, {
       entry: REPLICA,
-      cwd: source.workingDir ?? dirname(file),
+      cwd: source.workingDir ?? folder,
       env: { ...env, ...source.env },
-      folder,
+      folder: socketFolder,
       withinMs: DESCRIBED_WITHIN_MS,
     });

@@ -1,11 +1,9 @@
 /** `init`: a first config and one deployment that serve at once, in a folder of the user's. */
-import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
-import { dirname, join, relative, resolve, sep } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { type Command, readArgs, UsageError } from './command.ts';
+import { type Installed, installedFrom, PACKAGE, realpath } from './installed.ts';
 import { invokedAs } from './invoked-as.ts';
-
-const PACKAGE = fileURLToPath(new URL('../..', import.meta.url));
 
 export const init: Command = {
   summary: 'write a first config.yaml, with one deployment that serves at once',
@@ -77,40 +75,6 @@ const write = (folder: string, files: readonly NewFile[], force: boolean): { wri
   // `wx` also fails on what has come since, and on a link that leads nowhere.
   for (const { name, text } of wanted) writeFileSync(join(folder, name), text, { flag: force ? 'w' : 'wx' });
   return { written: wanted.map(({ name }) => name), kept: kept.map(({ name }) => name) };
-};
-
-/** Where an editor finds the package from a folder. */
-interface Installed {
-  /** Relative, with slashes, beginning with a dot; absolute where the two have no folder in common. */
-  readonly path: string;
-  /** `import 'serve-daemon'` leads there by itself. */
-  readonly resolves: boolean;
-}
-
-/**
- * The `node_modules/serve-daemon` that Node finds from the folder, where it is this very package (also through a link); else the package
- * itself, as with a global installation.
- */
-export const installedFrom = (folder: string, packageFolder: string): Installed => {
-  const self = realpath(packageFolder);
-  for (let at = folder; ; at = dirname(at)) {
-    const candidate = join(at, 'node_modules', 'serve-daemon');
-    if (existsSync(candidate) && realpath(candidate) === self)
-      return { path: dotted(relative(folder, candidate)), resolves: true };
-    if (dirname(at) === at) break;
-  }
-  return { path: dotted(relative(folder, self)), resolves: false };
-};
-
-const dotted = (path: string): string => {
-  const slashed = path.split(sep).join('/');
-  return slashed.startsWith('.') || /^([A-Za-z]:)?\//.test(slashed) ? slashed : `./${slashed}`;
-};
-
-/** A folder that is about to be made stands where its parent really is. */
-const realpath = (path: string): string => {
-  if (existsSync(path)) return realpathSync(path);
-  return dirname(path) === path ? path : join(realpath(dirname(path)), path.slice(dirname(path).length));
 };
 
 /** For editors and `tsc` alone: the daemon compiles code without it. */

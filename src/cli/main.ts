@@ -1,5 +1,6 @@
 /** The command line: picks the command, prints help, and turns what went wrong into one clear line and an exit code. */
 import { VERSION } from '../version.ts';
+import { build } from './build.ts';
 import { ClientError } from './client.ts';
 import { type Command, UsageError } from './command.ts';
 import { completionOf } from './completion.ts';
@@ -13,6 +14,7 @@ import { validate } from './validate.ts';
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   run,
+  build,
   init,
   validate,
   plan,
@@ -30,7 +32,8 @@ const HELP = `serve-daemon ${VERSION} — serves models and code from one config
 
   serve-daemon --config config.yaml     serve it, until Ctrl-C (the same as: run config.yaml)
   serve-daemon                          serve ./config.yaml
-  serve-daemon init                     write one that serves at once
+  serve-daemon run ./app.ts:app         serve an application that code defines, without a config file
+  serve-daemon init                     write a config file that serves at once
 
 Commands
 ${Object.entries(COMMANDS)

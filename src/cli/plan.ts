@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { originOf } from '../control/config-file.ts';
 import {
   type ApplicationChange,
   type Change,
@@ -62,14 +63,14 @@ When it is what you want: save it, or serve-daemon deploy <config>.
 
 /** @returns undefined when the config has errors, which are told */
 const alone = async (path: string, text: Uint8Array): Promise<Difference | undefined> => {
-  const file = resolve(path);
+  const origin = originOf(resolve(path));
   const cache = mkdtempSync(join(tmpdir(), 'serve-plan-'));
   try {
     const goal = new Goal(
-      file,
+      origin,
       cache,
-      understandFor(file, process.env, detectMachine(process.env)),
-      describeFor(file, process.env, cache),
+      understandFor(origin, process.env, detectMachine(process.env)),
+      describeFor(origin, process.env, cache),
     );
     const outcome = await goal.read({ text, confined: false }, false);
     if (outcome.type === 'goal') {

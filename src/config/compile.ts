@@ -1,5 +1,6 @@
 /** The config language from end to end: the text of a file becomes the desired state, or says all that is wrong with it. */
 import { createHash } from 'node:crypto';
+import { dirname } from 'node:path';
 import type { DesiredState } from '../domain/desired.ts';
 import type { Diagnostic, FileProblem } from '../domain/diagnostic.ts';
 import type { Machine } from '../quota/offer.ts';
@@ -19,8 +20,10 @@ import { checkShape } from './shape.ts';
 import { Source } from './source.ts';
 
 export interface CompileContext {
-  /** The config file, absolute, as it was named: relative paths in it begin in its folder. */
+  /** The config file, absolute, as it was named. */
   readonly file: string;
+  /** Where relative paths begin, absolute; absent: in the folder of the file. */
+  readonly folder?: string;
   readonly env: Environment;
   exists(path: string): boolean;
   /** What the config is to run on: what can never fit there is a warning. Absent: nothing is said of that. */
@@ -55,7 +58,7 @@ export const compile = (text: string | Uint8Array, context: CompileContext): Com
     return { desired: undefined, diagnostics: [source.diagnostic(finding, finding.offset)], hash, named: [], diagnose };
   }
   const parsed = parse(decoded.text, context.env);
-  const files = { config: context.file, exists: remembering(context.exists) };
+  const files = { folder: context.folder ?? dirname(context.file), exists: remembering(context.exists) };
   const { desired, findings, named } = understand(parsed, files, context);
   const { places } = parsed;
   return {

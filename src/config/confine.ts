@@ -1,12 +1,12 @@
 /** Keeps the paths of a config that came from elsewhere inside the folder of the config file, also where symlinks lead. */
-import { dirname, relative, sep } from 'node:path';
+import { relative, sep } from 'node:path';
 import type { Finding, Mapping } from './finding.ts';
 import { absolute, type Files } from './locate.ts';
 import { visit } from './schema.ts';
 
 /** @param realPath where a path leads; undefined where there is nothing */
 export const confine = (data: Mapping, files: Files, realPath: (path: string) => string | undefined): readonly Finding[] => {
-  const folder = dirname(files.config);
+  const { folder } = files;
   const realFolder = realPath(folder) ?? folder;
   const findings: Finding[] = [];
   visit(data, ({ 'x-kind': kind }, value, path) => {

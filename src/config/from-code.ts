@@ -11,6 +11,8 @@ export interface ToldApplication {
     readonly handles: Readonly<Record<string, string>>;
   }[];
   readonly ingress: string;
+  /** Its one deployment is the export itself, and is run as a file without code would have it. */
+  readonly bare?: true | undefined;
 }
 
 /** Two names of one section: the file's choice of name hides the code's value under the other. */
@@ -85,4 +87,5 @@ const fill = (application: Mapping, told: ToldApplication): void => {
   graph.calls = calls;
   if (graph.steps === undefined) graph.ingress ??= told.ingress;
   application.graph = graph;
+  if (told.bare === true) application.import_path = null;
 };

@@ -1,9 +1,9 @@
 /** Finds the files that a config names: code (`./file.ts:Export`), models, folders. Local paths only. */
-import { dirname, resolve } from 'node:path';
+import { resolve } from 'node:path';
 
 export interface Files {
-  /** The config file itself, absolute, as it was named. */
-  readonly config: string;
+  /** Where relative paths begin, absolute. */
+  readonly folder: string;
   exists(path: string): boolean;
 }
 
@@ -27,7 +27,7 @@ export const pathMistake = (path: string): string | undefined => {
   return path.includes('\0') ? 'expected a path without NUL' : undefined;
 };
 
-export const absolute = (path: string, files: Files): string => resolve(dirname(files.config), path);
+export const absolute = (path: string, files: Files): string => resolve(files.folder, path);
 
 /** @returns a text: what is wrong with the path, whatever files there are */
 export const locateModule = (importPath: string, files: Files): Module | string => {

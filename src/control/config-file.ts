@@ -1,6 +1,19 @@
 /** The bytes of a config file: no more of them than say that it is too large, whatever it is. */
 import { open } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { MAX_CONFIG_BYTES } from '../domain/limits.ts';
+
+/** Where the config comes from that a daemon serves until it is told another. */
+export interface ConfigOrigin {
+  /** Absolute. What messages and the status call it: the file, or the code that is run without one. */
+  readonly path: string;
+  /** Absolute: where relative paths begin, and replicas run. */
+  readonly folder: string;
+  /** What it says, where no file does. */
+  readonly text?: string;
+}
+
+export const originOf = (file: string): ConfigOrigin => ({ path: file, folder: dirname(file) });
 
 /** @returns at most one byte more than a config may have @throws what the system says */
 export const readConfigFile = async (path: string): Promise<Uint8Array> => {

@@ -94,7 +94,7 @@ const errorOf = ({ error: shape }: FailedMeta): Error => {
 
 /** The child ran user code: nothing that it says is taken as it is. */
 const checked = (meta: unknown): ApplicationMeta => {
-  const { deployments, ingress } = meta as Partial<Record<keyof ApplicationMeta, unknown>>;
+  const { deployments, ingress, bare } = meta as Partial<Record<keyof ApplicationMeta, unknown>>;
   const isRecord = (value: unknown): value is Record<string, unknown> =>
     typeof value === 'object' && value !== null && !Array.isArray(value);
   const isDeployment = (each: unknown): boolean =>
@@ -104,7 +104,12 @@ const checked = (meta: unknown): ApplicationMeta => {
     isRecord(each['handles']) &&
     Object.values(each['handles']).every((name) => typeof name === 'string') &&
     (each['args'] === undefined || isRecord(each['args']));
-  if (!Array.isArray(deployments) || deployments.length === 0 || !deployments.every(isDeployment) || typeof ingress !== 'string')
-    throw new Error('the code told what it consists of in a form that is not known');
+  const isKnown =
+    Array.isArray(deployments) &&
+    deployments.length > 0 &&
+    deployments.every(isDeployment) &&
+    typeof ingress === 'string' &&
+    (bare === undefined || (bare === true && deployments.length === 1));
+  if (!isKnown) throw new Error('the code told what it consists of in a form that is not known');
   return meta as ApplicationMeta;
 };

@@ -6,8 +6,9 @@ import type { ApplicationMeta } from '../protocol/messages.ts';
 import { type Artifacts, findArtifacts, problemsOf } from './artifacts.ts';
 import { readCertificate } from './certificate.ts';
 import { type CompiledCode, stopCompiler } from './code.ts';
-import { readConfigFile } from './config-file.ts';
+import { type ConfigOrigin, readConfigFile } from './config-file.ts';
 import { type Describe, Describers } from './describers.ts';
+import type { ConfigSource } from './history.ts';
 import { type BrokenApplication, hashOf, makeTarget, type TargetApplication } from './target.ts';
 
 /** A text of the config, and what may be in it. */
@@ -65,7 +66,7 @@ export interface GoalFiles {
 export type GoalOutcome = Extract<Outcome, { type: 'goal' }>;
 
 export class Goal {
-  readonly #config: string;
+  readonly #origin: ConfigOrigin;
   readonly #codeCache: string;
   readonly #compile: CompileConfig;
   readonly #describers: Describers;
@@ -74,19 +75,26 @@ export class Goal {
   #broken: ReadonlySet<string> = new Set();
   #identity = '';
 
-  constructor(config: string, codeCache: string, compile: CompileConfig, describe: Describe) {
+  constructor(origin: ConfigOrigin, codeCache: string, compile: CompileConfig, describe: Describe) {
     this.#describers = new Describers(codeCache, describe);
-    this.#config = config;
+    this.#origin = origin;
     this.#codeCache = codeCache;
     this.#compile = compile;
   }
 
-  /** @returns the text of the config file, or why there is none */
-  async readFile(first: boolean): Promise<Uint8Array | Diagnostic> {
+  /** Who says what `readOrigin` reads. */
+  get source(): Extract<ConfigSource, 'file' | 'run'> {
+    return this.#origin.text === undefined ? 'file' : 'run';
+  }
+
+  /** @returns the text of the config file, or what stands for it; or why there is none */
+  async readOrigin(first: boolean): Promise<Uint8Array | Diagnostic> {
+    const { path, text } = this.#origin;
+    if (text !== undefined) return Buffer.from(text);
     try {
-      return await readConfigFile(this.#config);
+      return await readConfigFile(path);
     } catch (error) {
-      return unreadable(this.#config, error as NodeJS.ErrnoException, first);
+      return unreadable(path, error as NodeJS.ErrnoException, first);
     }
   }
 
@@ -110,7 +118,8 @@ export class Goal {
     const diagnostics = [...ofCertificate.map(diagnose), ...ofText];
     if (ofCertificate.some(({ severity }) => severity === 'error'))
       return { type: 'rejected', diagnostics, problems: new Map(), files: { code: undefined, certificate } };
-    understood(desired);
+    // Where nothing of it could be served, nothing is made ready for it.
+    if (first || described.problems.size === 0) understood(desired);
     const applications = await Promise.all(
       desired.applications.map(async (spec) => ({ spec, artifacts: await findArtifacts(spec, this.#codeCache, compiled) })),
     );

@@ -2,8 +2,8 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Who asked for a config: the last writer wins. */
-export type ConfigSource = 'file' | 'api' | 'rollback';
+/** Who asked for a config: the last writer wins. `run`: the command line, which named code. */
+export type ConfigSource = 'file' | 'run' | 'api' | 'rollback';
 
 export interface Revision {
   /** Counts up; never used twice in one folder. */
@@ -100,13 +100,15 @@ const bounded = (revisions: readonly Revision[]): readonly Revision[] => {
   return kept;
 };
 
+const SOURCES: readonly ConfigSource[] = ['file', 'run', 'api', 'rollback'];
+
 const isRevision = (value: unknown): value is Revision => {
   if (typeof value !== 'object' || value === null) return false;
   const { revision, at, source, hash, text, confined } = value as Record<string, unknown>;
   return (
     Number.isSafeInteger(revision) &&
     typeof at === 'string' &&
-    (source === 'file' || source === 'api' || source === 'rollback') &&
+    SOURCES.some((known) => known === source) &&
     typeof hash === 'string' &&
     typeof text === 'string' &&
     typeof confined === 'boolean'

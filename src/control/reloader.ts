@@ -111,9 +111,9 @@ export class Reloader {
     return this.#deployed;
   }
 
-  /** What is served is not what the file says. */
+  /** What is served is not what the file says, where there is one. */
   get drift(): boolean {
-    return this.#fileHash !== this.#applied.hash;
+    return this.#options.goal.source === 'file' && this.#fileHash !== this.#applied.hash;
   }
 
   /**
@@ -124,16 +124,17 @@ export class Reloader {
   async read(lastGood: boolean, understood: (desired: DesiredState) => void): Promise<readonly Diagnostic[]> {
     const since = Date.now();
     const { goal, history } = this.#options;
-    const text = await goal.readFile(true);
+    const text = await goal.readOrigin(true);
     const config = text instanceof Uint8Array ? { text, confined: false } : undefined;
     const outcome: Outcome =
       config === undefined
         ? { type: 'rejected', diagnostics: [text as Diagnostic], problems: new Map(), files: undefined }
-        : await goal.read(config, true, understood);
+        : // Code that is run without a file is all there is: the daemon has nothing to do until it is mended.
+          await goal.read(config, goal.source === 'file', understood);
     this.#fileHash = config === undefined ? '' : sha256(config.text);
     this.#settledHash = this.#fileHash;
     if (outcome.type === 'goal') {
-      this.#begin(outcome, { config: config as ConfigText, source: 'file' }, since);
+      this.#begin(outcome, { config: config as ConfigText, source: goal.source }, since);
       return [];
     }
     const { newest } = history;
@@ -210,7 +211,7 @@ export class Reloader {
   preview(text?: Uint8Array): Promise<Preview> {
     return this.#next(async () => {
       const { goal } = this.#options;
-      const read = text ?? (await goal.readFile(false));
+      const read = text ?? (await goal.readOrigin(false));
       if (!(read instanceof Uint8Array)) return { valid: false, diagnostics: [read] };
       const outcome = await goal.read({ text: read, confined: false }, false);
       if (outcome.type === 'rejected') return { valid: false, diagnostics: outcome.diagnostics };
@@ -236,12 +237,12 @@ export class Reloader {
   async #readAgain(retry: boolean): Promise<void> {
     const since = Date.now();
     const { goal, log } = this.#options;
-    const text = await goal.readFile(false);
+    const text = await goal.readOrigin(false);
     this.#fileHash = text instanceof Uint8Array ? sha256(text) : '';
     const { config, source } = this.#applied;
     const writer =
       text instanceof Uint8Array && this.#fileHash !== this.#settledHash
-        ? { config: { text, confined: false }, source: 'file' as const }
+        ? { config: { text, confined: false }, source: goal.source }
         : { config, source };
     const outcome: Outcome =
       !(text instanceof Uint8Array) && source === 'file'
@@ -259,7 +260,7 @@ export class Reloader {
       return;
     }
     const mended = hasErrors(this.#errors) && !hasErrors(outcome.diagnostics);
-    if (writer.source === 'file') this.#settledHash = this.#fileHash;
+    if (writer.source === goal.source) this.#settledHash = this.#fileHash;
     if (!(await this.#accept(outcome, writer, retry)) && mended)
       log().info({}, 'the config is good again; it says what is already served');
   }

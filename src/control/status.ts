@@ -36,7 +36,7 @@ export interface StatusInput {
     readonly hash: string;
     readonly applied_at: string;
     /** Who wrote it last. */
-    readonly source: 'file' | 'api' | 'rollback';
+    readonly source: 'file' | 'run' | 'api' | 'rollback';
     /** In the history. */
     readonly revision: number;
     /** The file says something else. */

@@ -124,6 +124,8 @@ export interface ApplicationMeta {
     readonly handles: Readonly<Record<string, string>>;
   }[];
   readonly ingress: string;
+  /** The export is no application but a function that is served itself: its one deployment is run as the export alone. */
+  readonly bare?: true | undefined;
 }
 
 export interface BegunMeta {

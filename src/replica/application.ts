@@ -9,14 +9,16 @@ export interface CodeDeployment extends BoundParts {
   readonly name: string;
   /** Path in the arguments (`translator`, `models.0`) → name of the deployment. */
   readonly handles: Readonly<Record<string, string>>;
+  /** The export itself: a function that builds nothing and is served. */
+  readonly bare: boolean;
 }
 
 const MAX_DEPTH = 16;
 
 /**
  * The deployments of an application, the ingress first.
- * @param exported a bound deployment; a function that returns one (or a promise of one) when it is called with `args`; a class; or an
- *   object with `fetch`
+ * @param exported a bound deployment; a function that returns one (or a promise of one) when it is called with `args`; a class; an
+ *   object with `fetch`; or a function that is to be served itself
  * @throws ServeError INVALID_INPUT when it is nothing of the kind
  */
 export const deploymentsOf = async (
@@ -39,7 +41,8 @@ export const deploymentsOf = async (
     return entry.name;
   };
   visit(root, []);
-  return [...found].map(([parts, entry]) => ({ ...parts, ...entry }));
+  const bare = isFunction(exported) && !isClass(exported) && root.target === exported;
+  return [...found].map(([parts, entry]) => ({ ...parts, ...entry, bare }));
 };
 
 const invalid = (message: string): ServeError => new ServeError('INVALID_INPUT', message);
@@ -56,19 +59,48 @@ const rootOf = async (exported: unknown, name: string, args: Readonly<Record<str
     if (given.length > 0) throw invalid(`\`${name}\` is an object with \`fetch\` and takes no args, got ${given.join(', ')}`);
     return { target: exported, options: {}, args };
   }
-  if (typeof exported !== 'function') {
+  if (!isFunction(exported)) {
     throw invalid(
-      `expected \`${name}\` to be an application, deployment(…).bind(…), a function that builds one, a class or an object with \`fetch\`, got ${exported === null ? 'null' : typeof exported}`,
+      `expected \`${name}\` to be an application, deployment(…).bind(…), a function that builds one, a class, a function or an object with \`fetch\`, got ${exported === null ? 'null' : typeof exported}`,
     );
   }
-  if (/^class\b/.test(Function.prototype.toString.call(exported))) return { target: exported, options: {}, args };
-  const built = partsOf(await (exported as (args: unknown) => unknown)(args));
-  if (built === undefined)
-    throw invalid(
-      `expected the function \`${name}\` to return an application, deployment(…).bind(…); one that is to be served itself is wrapped: deployment(${name}).bind()`,
-    );
-  return built;
+  const itself: BoundParts = { target: exported, options: {}, args };
+  if (isClass(exported)) return itself;
+  // What is given args builds an application, and so does what speaks of binding: if it does not, the mistake is told.
+  const mayBeServed = given.length === 0 && !/\bbind\b/.test(textOf(exported));
+  if (mayBeServed && cannotBuild(exported)) return itself;
+  let built: unknown;
+  try {
+    built = await exported(args);
+  } catch (error) {
+    // What takes an input may fail without one.
+    if (mayBeServed && exported.length > 0) return itself;
+    const told = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+    const message = `the function \`${name}\` was to build the application and threw ${told}`;
+    throw new ServeError('INVALID_INPUT', message, {}, { cause: error });
+  }
+  const parts = partsOf(built);
+  if (parts !== undefined) return parts;
+  if (mayBeServed && !isUnbound(built)) return itself;
+  throw invalid(
+    `expected the function \`${name}\` to return an application, deployment(…).bind(…); one that is to be served itself is wrapped: deployment(${name}).bind()`,
+  );
 };
+
+type AnyFunction = (...args: readonly unknown[]) => unknown;
+
+const isFunction = (value: unknown): value is AnyFunction => typeof value === 'function';
+
+const textOf = (target: AnyFunction): string => Function.prototype.toString.call(target);
+
+const isClass = (target: AnyFunction): boolean => /^class\b/.test(textOf(target));
+
+/** A builder takes `args` and nothing else, and returns one thing. */
+const cannotBuild = (target: AnyFunction): boolean => target.length > 1 || /Generator/.test(target.constructor.name);
+
+/** `deployment(…)` before `bind`. */
+const isUnbound = (built: unknown): boolean =>
+  typeof built === 'object' && built !== null && typeof (built as { bind?: unknown }).bind === 'function';
 
 /** Ray Serve's rule: the name of the class, for an object that of its class; the next of the same name gets `_1`. */
 const freeName = ({ target, options }: BoundParts, taken: Set<string>): string => {
@@ -113,6 +145,7 @@ export const describe = (deployments: readonly CodeDeployment[]): ApplicationMet
     handles,
   })),
   ingress: deployments[0]?.name ?? '',
+  ...(deployments.some(({ bare }) => bare) ? { bare: true } : {}),
 });
 
 /** Below these the keys are the user's own. */

@@ -2,7 +2,7 @@ import t from 'tap';
 import { locateModule, pathMistake } from '../../src/config/locate.ts';
 
 const locate = (importPath: string, ...there: readonly string[]) =>
-  locateModule(importPath, { config: '/srv/app/config.yaml', exists: (path) => there.includes(path) });
+  locateModule(importPath, { folder: '/srv/app', exists: (path) => there.includes(path) });
 
 t.test('a file and its export are named with a colon', async (t) => {
   t.same(locate('./echo.ts:Echo', '/srv/app/echo.ts'), { file: '/srv/app/echo.ts', export: 'Echo', missing: undefined });

@@ -51,7 +51,7 @@ t.test('every field has a description, and every served one is read, and nothing
   const read = new Set<string>();
   const text = readFileSync(new URL('fixtures/full.good.yaml', import.meta.url), 'utf8');
   const { data = {}, places } = parse(text, { HTTP_PORT: '8100', TOKEN: 'x' });
-  const files = { config: '/srv/config.yaml', exists: () => true };
+  const files = { folder: '/srv', exists: () => true };
   // What is read of an application before its code has told what it consists of.
   const { data: coded = {} } = parse('applications: [{import_path: llm:chat, args: {to: fr}}]', {});
   resolve(coded, new Map(), files, new Set([0]), (field) => read.add(field));

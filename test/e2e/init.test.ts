@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import t from 'tap';
-import { installedFrom } from '../../src/cli/init.ts';
+import { installedFrom } from '../../src/cli/installed.ts';
 import { launchDaemon, runProgram, until } from '../support/daemon-rig.ts';
 import { installInto } from '../support/installed.ts';
 

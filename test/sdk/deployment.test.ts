@@ -101,6 +101,38 @@ t.test('a function builds the application from its arguments, also later', async
   t.match(deployments, [{ name: 'To_it', args: { to: 'it' } }]);
 });
 
+t.test('a function that builds nothing is served itself', async (t) => {
+  let calls = 0;
+  const served = async (exported: unknown) => describe(await deploymentsOf(exported, 'app', {}));
+  const itself = { deployments: [{ name: 'fn', handles: {} }], bare: true };
+  const named = (fn: unknown) => Object.defineProperty(fn as object, 'name', { value: 'fn' });
+  t.match(await served(named(async (text: string) => text.length)), itself, 'it gives anything else');
+  t.match(await served(named(async (text: string) => text.split(' '))), itself, 'it fails without an input');
+  t.match(await served(named((_input: unknown, _context: unknown) => calls++)), itself, 'it takes a context');
+  t.match(
+    await served(
+      named(function* () {
+        yield calls++;
+      }),
+    ),
+    itself,
+    'it streams',
+  );
+  t.equal(calls, 0, 'what cannot build is not called');
+  const careful = ({ to }: { to?: string }) => {
+    if (to === undefined) throw new Error('to is needed');
+    return deployment(Translator).bind({ to });
+  };
+  await t.rejects(served(careful), /to is needed/, 'a builder that fails is no function to serve');
+  const failing = () => {
+    throw new Error('no idea how');
+  };
+  await t.rejects(served(failing), /no idea how/, 'nor is what fails although it takes no input');
+  t.match(await served(named(() => 'hello')), itself, 'one without an input may be served');
+  t.equal((await served(app)).bare, undefined);
+  t.equal((await served(Translator)).bare, undefined);
+});
+
 t.test('a class is an application of its own', async (t) => {
   t.match(describe(await deploymentsOf(Translator, 'Translator', { to: 'es' })).deployments, [
     { name: 'Translator', args: { to: 'es' } },
@@ -120,7 +152,10 @@ t.test('what is no application is refused with what to do', async (t) => {
       (error: Error) => error.message,
     );
   t.match(await refused(5), /expected `app` to be an application, .* got number/);
-  t.match(await refused(echo), /expected the function `app` to return an application.*deployment\(app\)\.bind\(\)/);
+  const wants = /expected the function `app` to return an application.*deployment\(app\)\.bind\(\)/;
+  t.match(await refused(echo, { to: 'fr' }), wants, 'what is given args builds');
+  t.match(await refused(() => deployment(Translator)), wants, 'without bind');
+  t.match(await refused(() => void deployment(Translator).bind({ to: 'fr' })), wants, 'without return');
   t.match(await refused(app, { to: 'fr' }), /takes no args, got to: export a function/);
   const circle: { self?: unknown } = {};
   const bound = deployment(Ensemble as never).bind(circle as never);

@@ -29,6 +29,8 @@ export interface DaemonOptions {
   readonly ready?: boolean;
   /** A command that runs the daemon's: limits, another standard output. */
   readonly through?: readonly string[];
+  /** In place of `--config` and the file: run in the folder of the code. */
+  readonly command?: readonly string[];
   /** Options of Node's own. */
   readonly node?: readonly string[];
 }
@@ -112,7 +114,7 @@ const marked = (mark: string): number[] => {
 let count = 0;
 
 /** Resolves when the daemon listens and every application serves or has failed. @throws when it ends before */
-export const startDaemon = async (config: string, options: DaemonOptions = {}): Promise<DaemonRig> => {
+export const startDaemon = async (config: string | undefined, options: DaemonOptions = {}): Promise<DaemonRig> => {
   const daemon = await launchDaemon(config, options);
   try {
     await Promise.race([
@@ -125,7 +127,7 @@ export const startDaemon = async (config: string, options: DaemonOptions = {}): 
         async () => (await daemon.ask('/readyz', {}, daemon.adminUrl)).status === 200,
       );
     }
-    if (!config.includes('proxy_location: Disabled')) await daemon.waitForLog('listening for HTTP');
+    if (!config?.includes('proxy_location: Disabled')) await daemon.waitForLog('listening for HTTP');
     return daemon;
   } catch (error) {
     await daemon[Symbol.asyncDispose]();
@@ -188,11 +190,11 @@ export class DaemonRig implements AsyncDisposable {
       process.execPath,
       ...(this.#options.node ?? []),
       this.#options.program ?? PROGRAM,
-      '--config',
-      this.config,
+      ...(this.#options.command ?? ['--config', this.config]),
       ...(this.#options.args ?? []),
     ];
-    this.#child = spawn('/usr/bin/env', clean, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const cwd = this.#options.command === undefined ? undefined : this.folder;
+    this.#child = spawn('/usr/bin/env', clean, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
     let rest = '';
     this.#child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
       const lines = (rest + chunk).split('\n');

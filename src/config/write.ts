@@ -1,0 +1,17 @@
+/** Writes a config as text: what it says is what the values are. */
+import { Document } from 'yaml';
+import type { Json } from '../domain/json.ts';
+
+/** @param heading lines of comment above it, without their `#` */
+export const writeConfig = (config: { readonly [key: string]: Json }, heading: string): string => {
+  const document = new Document(literal(config), { aliasDuplicateObjects: false });
+  return `${heading.replaceAll(/^/gm, '# ')}\n\n${document.toString({ lineWidth: 0 })}`;
+};
+
+/** A `${…}` in a value would be taken from the environment. */
+const literal = (value: Json): Json => {
+  if (typeof value === 'string') return value.replaceAll('${', () => '$${');
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(literal);
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, literal(inner)]));
+};
