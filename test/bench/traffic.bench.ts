@@ -57,7 +57,9 @@ const bodies = async (daemon: Daemon): Promise<void> => {
     for (let round = 0; round < 3; round++)
       runs.push((await load(daemon.port, 4, 3, body, 'application/octet-stream', path)).rps);
     const rps = median(runs);
-    console.log(`    602 KB ${what}: ${rps.toFixed(0)}/s, ${((rps * body.length) / 1e9).toFixed(2)} GB/s each way${wanted}`);
+    console.log(
+      `    602 KB ${what}: ${rps.toFixed(0)}/s, ${((rps * body.length) / 1e9).toFixed(2)} GB/s${what === 'in and out' ? ' each way' : ''}${wanted}`,
+    );
   }
 };
 
