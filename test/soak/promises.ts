@@ -19,6 +19,7 @@ import { malformed } from './r20-malformed.ts';
 import { clockJumps } from './r21-clock.ts';
 import { limits } from './r22-limits.ts';
 import { truthfulNumbers } from './r24-numbers.ts';
+import { sameStatus } from './r25-status.ts';
 import type { Promised } from './soak.ts';
 
 export const PROMISES: readonly Promised[] = [
@@ -41,5 +42,6 @@ export const PROMISES: readonly Promised[] = [
   clockJumps,
   limits,
   truthfulNumbers,
+  sameStatus,
   fifty,
 ];
