@@ -5,6 +5,7 @@ import type { Generation } from '../dispatch/generation.ts';
 import type { CallTrace, PendingCall, Sink } from '../dispatch/pending.ts';
 import { RequestBody } from '../dispatch/request-body.ts';
 import { ServeError } from '../domain/errors.ts';
+import type { Graph } from '../domain/graph.ts';
 import type { ApplicationRouting, RoutingSnapshot } from '../domain/snapshot.ts';
 import { answerOfWire, headerOf } from '../protocol/http-value.ts';
 import type { HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
@@ -210,27 +211,25 @@ class IngressRequest implements Sink {
 
   serve(application: ApplicationRouting, body: RequestBody | Uint8Array, proxyTimeoutMs: number | null): void {
     if (this.#finished) return;
-    this.#application = application;
     const generation = this.#options.dispatcher.generation(application.name);
-    if (application.unavailable !== null || generation === undefined) {
+    // What is in force when the body is there may be another than when its head came.
+    const { name, unavailable, ingress } = generation?.routing ?? application;
+    this.#application = generation?.routing ?? application;
+    if (unavailable !== null || generation === undefined)
       return this.error(
-        new ServeError('UNAVAILABLE', application.unavailable ?? `Application ${application.name} is starting.`, {
-          retryAfterS: 1,
-        }),
+        new ServeError('UNAVAILABLE', unavailable ?? `Application ${name} is not in the config any more.`, { retryAfterS: 1 }),
       );
-    }
     const { method, path, query, headers, isSecure } = this.#exchange;
     const head: HttpHead = { method, path, query, headers, secure: isSecure || undefined };
     const deadlineAt = Math.min(
       proxyTimeoutMs === null ? Number.POSITIVE_INFINITY : this.#startedAt + proxyTimeoutMs,
       this.#startedAt + clientTimeoutMs(this.#exchange.header('x-request-timeout-seconds')),
     );
-    const { ingress } = application;
     const whole = body instanceof RequestBody ? undefined : body;
-    if (ingress.kind === 'graph') return this.#runGraph(generation, head, whole, deadlineAt);
+    if (ingress.kind === 'graph') return this.#runGraph(generation, ingress.graph, head, whole, deadlineAt);
     this.#call = this.#options.dispatcher.call({
       generation,
-      target: { application: application.name, deployment: ingress.deployment, method: 'call' },
+      target: { application: name, deployment: ingress.deployment, method: 'call' },
       requestId: this.#id,
       value: whole === undefined ? NO_VALUE : { skeleton: SEGMENT_0, segments: [{ dtype: 'bytes', shape: null, bytes: whole }] },
       body: body instanceof RequestBody ? body : undefined,
@@ -264,14 +263,16 @@ class IngressRequest implements Sink {
     this.#respond(answer.status, answer.headers, answer.body, error.code);
   }
 
-  #runGraph(generation: Generation, head: HttpHead, body: Uint8Array | undefined, deadlineAt: number): void {
-    const { ingress } = generation.routing;
-    if (ingress.kind !== 'graph' || body === undefined)
-      return this.error(new ServeError('INTERNAL', 'the application has no graph any more'));
+  /** @param body undefined: it comes in pieces, for code that was the ingress a moment ago */
+  #runGraph(generation: Generation, graph: Graph, head: HttpHead, body: Uint8Array | undefined, deadlineAt: number): void {
+    if (body === undefined) {
+      const message = `The ingress of application ${generation.application} has changed while the request came.`;
+      return this.error(new ServeError('UNAVAILABLE', message, { retryAfterS: 1 }));
+    }
     this.#run = new GraphRun(
       this.#options.dispatcher,
       {
-        graph: ingress.graph,
+        graph,
         generation,
         scope: requestScope(head, body),
         requestId: this.#id,

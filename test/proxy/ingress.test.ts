@@ -1,4 +1,5 @@
 import t from 'tap';
+import { compileGraph, type GraphSource } from '../../src/graph/compile.ts';
 import type { AccessRecord } from '../../src/proxy/access-log.ts';
 import { HttpCounts } from '../../src/proxy/http-counts.ts';
 import type { HttpExchange } from '../../src/proxy/http-server.ts';
@@ -21,6 +22,9 @@ class FakeExchange implements HttpExchange {
   aborted = () => {};
   drained: (() => void) | undefined;
   full = false;
+  /** The body has not come yet: the test says when, by `arrive`. */
+  late = false;
+  arrive = () => {};
 
   constructor(path: string, headers: Readonly<Record<string, string>>) {
     this.path = path;
@@ -38,7 +42,8 @@ class FakeExchange implements HttpExchange {
   }
   readOn(): void {}
   body(done: (bytes: Uint8Array) => void): void {
-    done(Buffer.from('null'));
+    this.arrive = () => done(Buffer.from('null'));
+    if (!this.late) this.arrive();
   }
   onAborted(listener: () => void): void {
     this.aborted = listener;
@@ -132,6 +137,36 @@ for (const [what, header, requestTimeoutMs, deadlineAt] of deadlines) {
     const { dispatcher, request } = start({}, { requestTimeoutMs });
     request('/', header === undefined ? {} : { 'x-request-timeout-seconds': header });
     t.equal(dispatcher.calls[0]?.request.deadlineAt, deadlineAt);
+  });
+}
+
+const ingressOf = (source: GraphSource) => {
+  const { ingress } = compileGraph(source, { name: 'app', deployments: ['A', 'B', 'C'] }, []);
+  if (ingress === undefined) throw new Error('expected an ingress');
+  return { ingress };
+};
+const ingresses = {
+  deployment: ingressOf({ ingress: 'A' }),
+  another: ingressOf({ ingress: 'B' }),
+  graph: ingressOf({ steps: { s: { call: 'C', input: '$request.json' } } }),
+};
+for (const [from, to, called] of [
+  ['deployment', 'another', 'B'],
+  ['deployment', 'graph', 'C'],
+  ['graph', 'deployment', 'A'],
+] as const) {
+  t.test(`a body that is there after a reload goes to what is the ingress now: ${from}, then ${to}`, async (t) => {
+    const { dispatcher, ingress } = start(ingresses[from]);
+    const exchange = new FakeExchange('/', { host: 'h' });
+    exchange.late = true;
+    ingress.handle(exchange);
+    dispatcher.add(applicationRouting({ accessLog: true, generation: 2, ...ingresses[to] }));
+    exchange.arrive();
+    t.same(
+      dispatcher.calls.map(({ target }) => target),
+      [called],
+    );
+    t.same(exchange.events, []);
   });
 }
 
