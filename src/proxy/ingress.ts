@@ -175,6 +175,8 @@ class IngressRequest implements Sink {
   /** Where it comes in pieces. */
   #body: RequestBody | undefined;
   #finished = false;
+  /** Its client has gone, and wanted the work to go on: it still counts. */
+  #goesOn = false;
   #begun = false;
   #status = 200;
   #owedCredit = 0;
@@ -250,7 +252,7 @@ class IngressRequest implements Sink {
   }
 
   error(error: ServeError): void {
-    if (this.#finished) return;
+    if (this.#finished) return this.#worked();
     if (error.status >= 500 && error.code !== 'UNAVAILABLE' && error.code !== 'QUEUE_FULL')
       this.#options.failed(this.#id, this.#application?.name, error);
     if (this.#begun) {
@@ -335,13 +337,13 @@ class IngressRequest implements Sink {
   }
 
   end(): void {
-    if (this.#finished) return;
+    if (this.#finished) return this.#worked();
     this.#finish(this.#status);
     this.#exchange.end();
   }
 
   #respond(status: number, headers: readonly string[], body: Uint8Array | string, error?: string): void {
-    if (this.#finished) return;
+    if (this.#finished) return this.#worked();
     this.#body?.drop();
     this.#finish(status, error);
     this.#exchange.respond(status, this.#withId(headers), body);
@@ -354,17 +356,25 @@ class IngressRequest implements Sink {
 
   #aborted(): void {
     if (this.#finished) return;
-    const goesOn = this.#exchange.header('x-request-disconnect-disabled') === '?1';
+    const hasBegun = this.#call !== undefined || this.#run !== undefined;
+    this.#goesOn = hasBegun && this.#exchange.header('x-request-disconnect-disabled') === '?1';
     this.#finish(499, 'CLIENT_CLOSED');
-    if (goesOn) return this.#body?.fail();
+    if (this.#goesOn) return this.#body?.fail();
     this.#body?.drop();
     this.#call?.abandon(undefined);
     this.#run?.cancel();
   }
 
+  /** What went on without its client has come to its end. */
+  #worked(): void {
+    if (!this.#goesOn) return;
+    this.#goesOn = false;
+    this.#over();
+  }
+
   #finish(status: number, error?: string): void {
     this.#finished = true;
-    this.#over();
+    if (!this.#goesOn) this.#over();
     const application = this.#application;
     const totalMs = this.#options.now() - this.#startedAt;
     this.#options.counts.finished(application?.name, status, totalMs);

@@ -6,7 +6,7 @@ import type { HttpExchange } from '../../src/proxy/http-server.ts';
 import { Ingress } from '../../src/proxy/ingress.ts';
 import { RetryBudgets } from '../../src/proxy/retry-budget.ts';
 import { Shadows } from '../../src/proxy/shadow.ts';
-import { FakeDispatcher } from '../support/fake-dispatcher.ts';
+import { type FakeCall, FakeDispatcher } from '../support/fake-dispatcher.ts';
 import { applicationRouting, routingSnapshot } from '../support/routing.ts';
 
 /** One request, and all that was done with it. */
@@ -223,6 +223,38 @@ t.test('a client that goes, and asked that its call go on, cancels nothing', asy
   const { request, dispatcher } = start();
   request('/', { 'x-request-disconnect-disabled': '?1' }).aborted();
   t.equal(dispatcher.calls[0]?.cancelled, false);
+});
+
+const ends: Readonly<Record<string, (call: FakeCall | undefined) => void>> = {
+  'an answer': (call) => call?.answer(null, head),
+  'an error': (call) => call?.fail(),
+  'the end of a stream': (call) => {
+    call?.request.sink.open(head);
+    call?.request.sink.end();
+  },
+};
+for (const [how, end] of Object.entries(ends)) {
+  t.test(`work that goes on without its client counts to its end, ${how}: the daemon does not stop before`, async (t) => {
+    const { request, dispatcher, records, ingress } = start();
+    const exchange = request('/', { 'x-request-disconnect-disabled': '?1' });
+    exchange.aborted();
+    t.equal(ingress.ongoing, 1);
+    const quiet = ingress.quiet();
+    end(dispatcher.calls[0]);
+    t.equal(ingress.ongoing, 0);
+    await quiet;
+    t.match(records, [{ status: 499 }]);
+    t.same([records.length, exchange.events], [1, []]);
+  });
+}
+
+t.test('a client that goes before its body is there leaves nothing that could go on', async (t) => {
+  const { dispatcher, ingress } = start();
+  const exchange = new FakeExchange('/', { host: 'h', 'x-request-disconnect-disabled': '?1' });
+  exchange.late = true;
+  ingress.handle(exchange);
+  exchange.aborted();
+  t.same([ingress.ongoing, dispatcher.calls.length], [0, 0]);
 });
 
 t.test('a stream that goes on without its client is given credit, so that it comes to its end', async (t) => {
