@@ -235,7 +235,7 @@ export class Link {
 
   send(calls: readonly PendingCall[], form: LaneForm, now: number): void {
     const first = calls[0] as PendingCall;
-    if (first.body !== undefined && !this.#bodies) return first.fail(wantsWhole(this.deployment));
+    if (!this.#bodies && calls.some(comesInPieces)) return this.#sendWhole(calls, form, now);
     const batch: Batch = { calls, form, open: calls.length };
     const idle = this.#outgoing.size === 0;
     this.#batches += 1;
@@ -247,7 +247,7 @@ export class Link {
       this.#load += call.rows;
       if (call.modelId !== undefined) this.#models.given(call.modelId);
     }
-    if (this.#brief && form !== 'rows' && !first.spread && first.body === undefined && calls.every(isFromHttp)) {
+    if (this.#brief && form !== 'rows' && !first.spread && calls.every(isWholeFromHttp)) {
       const members: BriefCall[] = [];
       for (let index = 0; index < calls.length; index++) members.push(briefOf(calls[index] as HttpCall, now));
       this.#writer.httpCall(first.method, form, members, idle, this.#secure && first.http?.secure === true);
@@ -279,6 +279,14 @@ export class Link {
           ),
       idle,
     );
+  }
+
+  /** To a replica that takes no bodies in pieces: the calls whose body is there. */
+  #sendWhole(calls: readonly PendingCall[], form: LaneForm, now: number): void {
+    const whole = calls.filter((call) => !comesInPieces(call));
+    if (whole.length > 0) this.send(whole, form, now);
+    else this.exclusive = false;
+    for (const call of calls) if (comesInPieces(call)) call.fail(wantsWhole(this.deployment));
   }
 
   /** Tells the replica that nobody waits for a call any more. Its slot is free when the replica has answered. */
@@ -571,7 +579,8 @@ const wantsWhole = (deployment: string): ServeError =>
   new ServeError('UNAVAILABLE', `The replicas of ${deployment} have changed while the request came.`, { retryAfterS: 1 });
 
 type HttpCall = PendingCall & { readonly http: HttpHead };
-const isFromHttp = (call: PendingCall): call is HttpCall => call.http !== undefined;
+const isWholeFromHttp = (call: PendingCall): call is HttpCall => call.http !== undefined && call.body === undefined;
+const comesInPieces = (call: PendingCall): boolean => call.body !== undefined;
 
 const leftMs = (call: PendingCall, now: number): number | undefined =>
   call.deadlineAt === Number.POSITIVE_INFINITY ? undefined : Math.max(0, call.deadlineAt - now);

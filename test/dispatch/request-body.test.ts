@@ -154,6 +154,40 @@ t.test('a replica that does not take bodies in pieces is not given one', async (
   t.equal((await next.over).value, 'served', 'its place is free');
 });
 
+const BATCHED = { batching: { maxBatchSize: 4, waitMs: 0, maxConcurrentBatches: 1, method: 'call' }, maxOngoingRequests: 4 };
+
+t.test('a body in pieces may be in a batch behind one that is whole', async (t) => {
+  const plane = await start(t, BATCHED);
+  const one = await plane.replica('a1', 'app/A', 'v1', { ...TAKES, brief: true });
+  const { body } = flowing();
+  const whole = plane.call(Buffer.from('whole'), { http: POST, id: 'whole' });
+  const pieces = plane.call(null, { http: POST, body, id: 'pieces' });
+  await one.until(() => one.batches.length === 1);
+  t.same(one.requests, ['whole', 'pieces']);
+  t.match(one.last.members, [{ body: undefined }, { body: true }]);
+  const [first, second] = one.last.ids as [number, number];
+  one.begun();
+  body.push(Buffer.from('a'));
+  body.end();
+  await one.until(() => one.bodies.length === 2);
+  one.result('one', [first]);
+  one.result('two', [second]);
+  t.same([(await whole.over).value, (await pieces.over).value], ['one', 'two']);
+});
+
+t.test('of a batch, a replica that takes no bodies in pieces is given the others', async (t) => {
+  const plane = await start(t, BATCHED);
+  const one = await plane.replica('a1');
+  const { body } = flowing();
+  const pieces = plane.call(null, { http: POST, body });
+  const whole = plane.call('whole', { id: 'whole' });
+  t.same((await pieces.over).events, ['error UNAVAILABLE']);
+  await one.until(() => one.batches.length === 1);
+  t.same(one.requests, ['whole']);
+  one.result('done');
+  t.equal((await whole.over).value, 'done');
+});
+
 t.test('an answer ends the body: what still comes is let go', async (t) => {
   const plane = await start(t);
   const one = await plane.replica('a1', 'app/A', 'v1', TAKES);
