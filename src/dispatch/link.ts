@@ -327,6 +327,8 @@ export class Link {
     this.#closed = true;
     clearInterval(this.#heartbeat);
     this.#socket.destroy();
+    // What comes of their bodies from now on is for who works on them next.
+    for (const { call } of this.#outgoing.values()) call.body?.detach();
     const ongoing = this.#outgoing.size;
     this.#owner.down(this, reason);
     if (instead !== undefined) {
@@ -386,7 +388,7 @@ export class Link {
       const entry = this.#outgoing.get(id);
       if (entry === undefined) continue;
       entry.call.begun = true;
-      if (entry.call.body !== undefined) this.#feed(entry.call, entry.call.body);
+      if (entry.call.body !== undefined && !this.#closed) this.#feed(entry.call, entry.call.body);
     }
   }
 

@@ -141,6 +141,29 @@ t.test('what a dead replica has had of a body cannot be given to another, also w
   t.equal(other.batches.length, 0);
 });
 
+t.test('what comes of a body in the pause before a further try is for that try', async (t) => {
+  const plane = await start(t, { retry: { idempotent: true, maxAttempts: 2, backoffMs: 1000 } });
+  const one = await plane.replica('a1', 'app/A', 'v1', TAKES);
+  const { body } = flowing();
+  const call = plane.call(null, { http: POST, body });
+  await one.until(() => one.batches.length === 1);
+  one.begun();
+  await one.settled();
+  const two = await plane.replica('a2', 'app/A', 'v1', TAKES);
+  await one.die();
+  await two.settled();
+  body.push(Buffer.from('a'));
+  plane.clock.advance(1000);
+  await two.until(() => two.batches.length === 1);
+  two.begun();
+  body.push(Buffer.from('b'));
+  body.end();
+  await two.until(() => two.bodies.includes('(whole)'));
+  t.same(two.bodies, ['a', 'b', '(whole)']);
+  two.result('done');
+  t.equal((await call.over).value, 'done');
+});
+
 t.test('a replica that does not take bodies in pieces is not given one', async (t) => {
   const plane = await start(t);
   const one = await plane.replica('a1');
