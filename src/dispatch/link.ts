@@ -293,7 +293,7 @@ export class Link {
   cancel(call: PendingCall): void {
     this.#writer.write(encodeFrame(FRAME.CANCEL, { ids: [call.id] }));
     // A WebSocket holds no place: there is no answer to wait for.
-    if (this.#sockets.delete(call.id)) this.#owner.freed(this);
+    if (this.#forgetSocket(call)) this.#owner.freed(this);
   }
 
   credit(call: PendingCall, bytes: number): void {
@@ -507,6 +507,8 @@ export class Link {
     if (call.state !== 'done') {
       const socket = new ClientSocket(call, call.socketSink, (buffers) => this.#writer.write(buffers));
       this.#sockets.set(id, socket);
+      // It holds no place, but its model: requests for others must not wait in the replica for that.
+      if (call.modelId !== undefined) this.#models.given(call.modelId);
       call.becomeSocket();
       call.socketSink.accepted(socket, protocol);
     }
@@ -524,9 +526,15 @@ export class Link {
   #endSocket(id: number, error: ServeError | undefined): void {
     const call = this.#sockets.get(id)?.call;
     if (call === undefined) return;
-    this.#sockets.delete(id);
+    this.#forgetSocket(call);
     if (error === undefined) call.end();
     else call.fail(error);
+  }
+
+  #forgetSocket({ id, modelId }: PendingCall): boolean {
+    const was = this.#sockets.delete(id);
+    if (was && modelId !== undefined) this.#models.answered(modelId);
+    return was;
   }
 
   #result(frame: Frame): void {
