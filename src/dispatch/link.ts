@@ -294,6 +294,7 @@ export class Link {
     this.#writer.write(encodeFrame(FRAME.CANCEL, { ids: [call.id] }));
     // A WebSocket holds no place: there is no answer to wait for.
     if (this.#forgetSocket(call)) this.#owner.freed(this);
+    else call.workMs += this.#now() - call.sentAt;
   }
 
   credit(call: PendingCall, bytes: number): void {
@@ -573,7 +574,7 @@ export class Link {
       this.#load -= call.rows;
       if (call.modelId !== undefined) this.#models.answered(call.modelId);
       const ms = Number.isFinite(workMs) ? (workMs as number) : this.#now() - call.sentAt;
-      call.workMs += ms;
+      if (call.state !== 'done') call.workMs += ms;
       if (entry.batch.open === 0) {
         this.#batches -= 1;
         this.#runMs = this.#runMs === Number.POSITIVE_INFINITY ? ms : 0.8 * this.#runMs + 0.2 * ms;
