@@ -15,6 +15,7 @@ import type { AccessRecord } from './access-log.ts';
 import { errorAnswer } from './error-answer.ts';
 import { GraphRun } from './graph-run.ts';
 import type { HttpCounts } from './http-counts.ts';
+import { type Refusal, statusOf } from './http-framing.ts';
 import type { HttpExchange, HttpUpgrade } from './http-server.ts';
 import { requestScope } from './request-scope.ts';
 import type { RetryBudgets } from './retry-budget.ts';
@@ -188,7 +189,7 @@ class IngressRequest implements Sink {
     this.#over = over;
     this.#startedAt = options.now();
     this.#id = requestIdOf(exchange);
-    exchange.onAborted(() => this.#aborted());
+    exchange.onAborted((refusal) => this.#aborted(refusal));
   }
 
   /** Calls the ingress before the body has come, unless all of it came along with the head. */
@@ -354,11 +355,13 @@ class IngressRequest implements Sink {
     return headerOf(headers, 'x-request-id') === undefined ? [...headers, 'x-request-id', this.#id] : headers;
   }
 
-  #aborted(): void {
+  /** @param refusal the driver has refused the rest of it; undefined: the client has gone */
+  #aborted(refusal?: Refusal): void {
     if (this.#finished) return;
-    const hasBegun = this.#call !== undefined || this.#run !== undefined;
-    this.#goesOn = hasBegun && this.#exchange.header('x-request-disconnect-disabled') === '?1';
-    this.#finish(499, 'CLIENT_CLOSED');
+    const mayGoOn = refusal === undefined && (this.#call !== undefined || this.#run !== undefined);
+    this.#goesOn = mayGoOn && this.#exchange.header('x-request-disconnect-disabled') === '?1';
+    if (refusal === undefined) this.#finish(499, 'CLIENT_CLOSED');
+    else this.#finish(statusOf(refusal.code), refusal.code);
     if (this.#goesOn) return this.#body?.fail();
     this.#body?.drop();
     this.#call?.abandon(undefined);

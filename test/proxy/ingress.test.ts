@@ -2,6 +2,7 @@ import t from 'tap';
 import { compileGraph, type GraphSource } from '../../src/graph/compile.ts';
 import type { AccessRecord } from '../../src/proxy/access-log.ts';
 import { HttpCounts } from '../../src/proxy/http-counts.ts';
+import type { Refusal } from '../../src/proxy/http-framing.ts';
 import type { HttpExchange } from '../../src/proxy/http-server.ts';
 import { Ingress } from '../../src/proxy/ingress.ts';
 import { RetryBudgets } from '../../src/proxy/retry-budget.ts';
@@ -19,7 +20,7 @@ class FakeExchange implements HttpExchange {
   readonly events: string[] = [];
   body_ = '';
   answerHeaders: readonly string[] = [];
-  aborted = () => {};
+  aborted: (refusal?: Refusal) => void = () => {};
   drained: (() => void) | undefined;
   full = false;
   /** The body has not come yet: the test says when, by `arrive`. */
@@ -45,7 +46,7 @@ class FakeExchange implements HttpExchange {
     this.arrive = () => done(Buffer.from('null'));
     if (!this.late) this.arrive();
   }
-  onAborted(listener: () => void): void {
+  onAborted(listener: (refusal?: Refusal) => void): void {
     this.aborted = listener;
   }
   respond(status: number, headers: readonly string[], body: Uint8Array | string): void {
@@ -79,11 +80,12 @@ class FakeExchange implements HttpExchange {
 const start = (given: Parameters<typeof applicationRouting>[0] = {}, proxy: Parameters<typeof routingSnapshot>[2] = {}) => {
   const dispatcher = new FakeDispatcher();
   const records: AccessRecord[] = [];
+  const counts = new HttpCounts();
   const ingress = new Ingress({
     dispatcher: dispatcher.itself,
     shadows: new Shadows(),
     retries: new RetryBudgets(),
-    counts: new HttpCounts(),
+    counts,
     now: () => 1000,
     logged: (record) => records.push(record),
     failed: () => {},
@@ -97,7 +99,7 @@ const start = (given: Parameters<typeof applicationRouting>[0] = {}, proxy: Para
     ingress.handle(exchange);
     return exchange;
   };
-  return { dispatcher, ingress, records, request, snapshot };
+  return { dispatcher, ingress, records, counts, request, snapshot };
 };
 const head = { status: 200, headers: ['x-a', '1'] };
 
@@ -217,6 +219,14 @@ t.test('a client that goes cancels its call, and is logged as 499', async (t) =>
   dispatcher.calls[0]?.answer(null, head);
   t.same(exchange.events, []);
   t.equal(ingress.ongoing, 0);
+});
+
+t.test('a request whose rest the driver refuses is logged and counted with what the client was told', async (t) => {
+  const { request, dispatcher, records, counts } = start();
+  request('/', { 'x-request-disconnect-disabled': '?1' }).aborted({ code: 'PAYLOAD_TOO_LARGE', message: 'expected less' });
+  t.equal(dispatcher.calls[0]?.cancelled, true, 'nobody has left: there is nothing to go on without');
+  t.match(records, [{ status: 413, error: 'PAYLOAD_TOO_LARGE' }]);
+  t.same(counts.read().find(({ application }) => application === 'app')?.statuses, { 413: 1 });
 });
 
 t.test('a client that goes, and asked that its call go on, cancels nothing', async (t) => {
