@@ -235,7 +235,7 @@ export class Link {
 
   send(calls: readonly PendingCall[], form: LaneForm, now: number): void {
     const first = calls[0] as PendingCall;
-    if (first.body !== undefined && !this.#bodies) return first.fail(wantsWhole(this.deployment));
+    if (!this.#bodies && calls.some(comesInPieces)) return this.#sendWhole(calls, form, now);
     const batch: Batch = { calls, form, open: calls.length };
     const idle = this.#outgoing.size === 0;
     this.#batches += 1;
@@ -247,7 +247,7 @@ export class Link {
       this.#load += call.rows;
       if (call.modelId !== undefined) this.#models.given(call.modelId);
     }
-    if (this.#brief && form !== 'rows' && !first.spread && first.body === undefined && calls.every(isFromHttp)) {
+    if (this.#brief && form !== 'rows' && !first.spread && calls.every(isWholeFromHttp)) {
       const members: BriefCall[] = [];
       for (let index = 0; index < calls.length; index++) members.push(briefOf(calls[index] as HttpCall, now));
       this.#writer.httpCall(first.method, form, members, idle, this.#secure && first.http?.secure === true);
@@ -281,11 +281,20 @@ export class Link {
     );
   }
 
+  /** To a replica that takes no bodies in pieces: the calls whose body is there. */
+  #sendWhole(calls: readonly PendingCall[], form: LaneForm, now: number): void {
+    const whole = calls.filter((call) => !comesInPieces(call));
+    if (whole.length > 0) this.send(whole, form, now);
+    else this.exclusive = false;
+    for (const call of calls) if (comesInPieces(call)) call.fail(wantsWhole(this.deployment));
+  }
+
   /** Tells the replica that nobody waits for a call any more. Its slot is free when the replica has answered. */
   cancel(call: PendingCall): void {
     this.#writer.write(encodeFrame(FRAME.CANCEL, { ids: [call.id] }));
     // A WebSocket holds no place: there is no answer to wait for.
-    if (this.#sockets.delete(call.id)) this.#owner.freed(this);
+    if (this.#forgetSocket(call)) this.#owner.freed(this);
+    else call.workMs += this.#now() - call.sentAt;
   }
 
   credit(call: PendingCall, bytes: number): void {
@@ -319,6 +328,8 @@ export class Link {
     this.#closed = true;
     clearInterval(this.#heartbeat);
     this.#socket.destroy();
+    // What comes of their bodies from now on is for who works on them next.
+    for (const { call } of this.#outgoing.values()) call.body?.detach();
     const ongoing = this.#outgoing.size;
     this.#owner.down(this, reason);
     if (instead !== undefined) {
@@ -378,7 +389,7 @@ export class Link {
       const entry = this.#outgoing.get(id);
       if (entry === undefined) continue;
       entry.call.begun = true;
-      if (entry.call.body !== undefined) this.#feed(entry.call, entry.call.body);
+      if (entry.call.body !== undefined && !this.#closed) this.#feed(entry.call, entry.call.body);
     }
   }
 
@@ -497,6 +508,8 @@ export class Link {
     if (call.state !== 'done') {
       const socket = new ClientSocket(call, call.socketSink, (buffers) => this.#writer.write(buffers));
       this.#sockets.set(id, socket);
+      // It holds no place, but its model: requests for others must not wait in the replica for that.
+      if (call.modelId !== undefined) this.#models.given(call.modelId);
       call.becomeSocket();
       call.socketSink.accepted(socket, protocol);
     }
@@ -514,9 +527,15 @@ export class Link {
   #endSocket(id: number, error: ServeError | undefined): void {
     const call = this.#sockets.get(id)?.call;
     if (call === undefined) return;
-    this.#sockets.delete(id);
+    this.#forgetSocket(call);
     if (error === undefined) call.end();
     else call.fail(error);
+  }
+
+  #forgetSocket({ id, modelId }: PendingCall): boolean {
+    const was = this.#sockets.delete(id);
+    if (was && modelId !== undefined) this.#models.answered(modelId);
+    return was;
   }
 
   #result(frame: Frame): void {
@@ -555,7 +574,7 @@ export class Link {
       this.#load -= call.rows;
       if (call.modelId !== undefined) this.#models.answered(call.modelId);
       const ms = Number.isFinite(workMs) ? (workMs as number) : this.#now() - call.sentAt;
-      call.workMs += ms;
+      if (call.state !== 'done') call.workMs += ms;
       if (entry.batch.open === 0) {
         this.#batches -= 1;
         this.#runMs = this.#runMs === Number.POSITIVE_INFINITY ? ms : 0.8 * this.#runMs + 0.2 * ms;
@@ -571,7 +590,8 @@ const wantsWhole = (deployment: string): ServeError =>
   new ServeError('UNAVAILABLE', `The replicas of ${deployment} have changed while the request came.`, { retryAfterS: 1 });
 
 type HttpCall = PendingCall & { readonly http: HttpHead };
-const isFromHttp = (call: PendingCall): call is HttpCall => call.http !== undefined;
+const isWholeFromHttp = (call: PendingCall): call is HttpCall => call.http !== undefined && call.body === undefined;
+const comesInPieces = (call: PendingCall): boolean => call.body !== undefined;
 
 const leftMs = (call: PendingCall, now: number): number | undefined =>
   call.deadlineAt === Number.POSITIVE_INFINITY ? undefined : Math.max(0, call.deadlineAt - now);

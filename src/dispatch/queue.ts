@@ -344,13 +344,13 @@ export class DeploymentQueue {
 
   /** A batch failed as a whole: where its members may run again they do, in halves, so that the poisonous ones fail alone. */
   fail(calls: readonly PendingCall[], error: ServeError): void {
-    if (calls.length > 1 && this.#routing.retry.idempotent) {
-      const company = Math.ceil(calls.length / 2);
-      for (const call of calls) call.maxCompany = Math.min(call.maxCompany, company);
-      this.counts.again('halved', calls.length);
-      return this.giveBack(calls.map((call) => this.#again(call)));
-    }
-    for (const call of calls) call.fail(error);
+    const again = calls.length > 1 && this.#routing.retry.idempotent ? calls.filter((call) => mayHalve(call, calls.length)) : [];
+    for (const call of calls) if (!again.includes(call)) call.fail(error);
+    if (again.length === 0) return;
+    const company = Math.ceil(calls.length / 2);
+    for (const call of again) call.maxCompany = Math.min(call.maxCompany, company);
+    this.counts.again('halved', again.length);
+    this.giveBack(again.map((call) => this.#again(call)));
   }
 
   /**
@@ -530,6 +530,10 @@ export class DeploymentQueue {
     }, delayMs);
   }
 }
+
+/** Whether it was in a batch of so many, as its replica says, and can run again. */
+const mayHalve = ({ maxCompany, streaming, body }: PendingCall, size: number): boolean =>
+  maxCompany >= size && !streaming && body?.consumed !== true;
 
 function* filtered(lane: Lane, fits: (call: PendingCall) => boolean): Generator<PendingCall> {
   for (const call of lane) if (fits(call)) yield call;

@@ -43,7 +43,7 @@ export class NodeExchange implements HttpExchange {
   #wasAborted = false;
   #hasBegun = false;
   #ended = false;
-  #aborted: (() => void) | undefined;
+  #aborted: ((refusal?: Refusal) => void) | undefined;
   #drained: (() => void) | undefined;
   #stopReading: (() => void) | undefined;
   /** The body, where it is passed on as it comes. */
@@ -165,7 +165,7 @@ export class NodeExchange implements HttpExchange {
     if (this.#flow !== undefined) this.#req.resume();
   }
 
-  onAborted(listener: () => void): void {
+  onAborted(listener: (refusal?: Refusal) => void): void {
     this.#aborted = listener;
     if (this.#wasAborted) this.#tellAborted();
   }
@@ -284,7 +284,7 @@ export class NodeExchange implements HttpExchange {
       this.#req.pause();
       this.#send(statusOf(refusal.code), refusalHeaders(refusal), `${refusal.message}\r\n`);
     }
-    this.#tellAborted();
+    this.#tellAborted(refusal);
   }
 
   #drain(): void {
@@ -295,11 +295,11 @@ export class NodeExchange implements HttpExchange {
     }
   }
 
-  #tellAborted(): void {
+  #tellAborted(refusal?: Refusal): void {
     const listener = this.#aborted;
     this.#aborted = undefined;
     try {
-      listener?.();
+      listener?.(refusal);
     } catch {
       // The connection is gone: there is nobody left to tell.
     }

@@ -2,6 +2,7 @@
 
 import type { TlsSpec } from '../domain/desired.ts';
 import type { HttpDriver } from '../domain/listener.ts';
+import type { Refusal } from './http-framing.ts';
 
 export interface HttpServerOptions extends HttpRenewal {
   host: string;
@@ -72,8 +73,9 @@ export interface HttpExchange {
   /**
    * The client went away before the answer was complete, or the driver refused the rest of the request (a chunked body beyond the
    * limit, broken chunks) and answered for itself. Called at most once; at once when it has happened already. One listener.
+   * @param listener told why, where it was the driver
    */
-  onAborted(listener: () => void): void;
+  onAborted(listener: (refusal?: Refusal) => void): void;
   /**
    * A whole answer with `content-length` (no body for HEAD, 204, 304). The driver frames: `content-length`, `transfer-encoding`,
    * `connection`, `keep-alive` and `date` among the headers are left out. A status that is not final, a header with a line end in it or

@@ -32,7 +32,7 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
   readonly #maxBodyBytes: number;
   readonly #mustClose: boolean;
   #phase: Phase = 'open';
-  #aborted: (() => void) | undefined;
+  #aborted: ((refusal?: Refusal) => void) | undefined;
   #wasAborted = false;
   /** The library has taken the whole answer or closed the connection: `res` must not be touched. */
   #dead = false;
@@ -124,7 +124,7 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
     this.#res.resume();
   }
 
-  onAborted(listener: () => void): void {
+  onAborted(listener: (refusal?: Refusal) => void): void {
     this.#aborted = listener;
     if (this.#wasAborted) this.#tellAborted();
   }
@@ -181,11 +181,11 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
     this.#tellAborted();
   }
 
-  #tellAborted(): void {
+  #tellAborted(refusal?: Refusal): void {
     const listener = this.#aborted;
     this.#aborted = undefined;
     try {
-      listener?.();
+      listener?.(refusal);
     } catch {
       // The connection is gone: there is nobody left to tell.
     }
@@ -306,7 +306,7 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
     } else {
       this.abort();
     }
-    this.#tellAborted();
+    this.#tellAborted(refusal);
   }
 
   // ---- a whole answer

@@ -5,6 +5,7 @@ import type { Generation } from '../dispatch/generation.ts';
 import type { CallTrace, PendingCall, Sink } from '../dispatch/pending.ts';
 import { RequestBody } from '../dispatch/request-body.ts';
 import { ServeError } from '../domain/errors.ts';
+import type { Graph } from '../domain/graph.ts';
 import type { ApplicationRouting, RoutingSnapshot } from '../domain/snapshot.ts';
 import { answerOfWire, headerOf } from '../protocol/http-value.ts';
 import type { HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
@@ -14,6 +15,7 @@ import type { AccessRecord } from './access-log.ts';
 import { errorAnswer } from './error-answer.ts';
 import { GraphRun } from './graph-run.ts';
 import type { HttpCounts } from './http-counts.ts';
+import { type Refusal, statusOf } from './http-framing.ts';
 import type { HttpExchange, HttpUpgrade } from './http-server.ts';
 import { requestScope } from './request-scope.ts';
 import type { RetryBudgets } from './retry-budget.ts';
@@ -174,6 +176,8 @@ class IngressRequest implements Sink {
   /** Where it comes in pieces. */
   #body: RequestBody | undefined;
   #finished = false;
+  /** Its client has gone, and wanted the work to go on: it still counts. */
+  #goesOn = false;
   #begun = false;
   #status = 200;
   #owedCredit = 0;
@@ -185,7 +189,7 @@ class IngressRequest implements Sink {
     this.#over = over;
     this.#startedAt = options.now();
     this.#id = requestIdOf(exchange);
-    exchange.onAborted(() => this.#aborted());
+    exchange.onAborted((refusal) => this.#aborted(refusal));
   }
 
   /** Calls the ingress before the body has come, unless all of it came along with the head. */
@@ -210,27 +214,25 @@ class IngressRequest implements Sink {
 
   serve(application: ApplicationRouting, body: RequestBody | Uint8Array, proxyTimeoutMs: number | null): void {
     if (this.#finished) return;
-    this.#application = application;
     const generation = this.#options.dispatcher.generation(application.name);
-    if (application.unavailable !== null || generation === undefined) {
+    // What is in force when the body is there may be another than when its head came.
+    const { name, unavailable, ingress } = generation?.routing ?? application;
+    this.#application = generation?.routing ?? application;
+    if (unavailable !== null || generation === undefined)
       return this.error(
-        new ServeError('UNAVAILABLE', application.unavailable ?? `Application ${application.name} is starting.`, {
-          retryAfterS: 1,
-        }),
+        new ServeError('UNAVAILABLE', unavailable ?? `Application ${name} is not in the config any more.`, { retryAfterS: 1 }),
       );
-    }
     const { method, path, query, headers, isSecure } = this.#exchange;
     const head: HttpHead = { method, path, query, headers, secure: isSecure || undefined };
     const deadlineAt = Math.min(
       proxyTimeoutMs === null ? Number.POSITIVE_INFINITY : this.#startedAt + proxyTimeoutMs,
       this.#startedAt + clientTimeoutMs(this.#exchange.header('x-request-timeout-seconds')),
     );
-    const { ingress } = application;
     const whole = body instanceof RequestBody ? undefined : body;
-    if (ingress.kind === 'graph') return this.#runGraph(generation, head, whole, deadlineAt);
+    if (ingress.kind === 'graph') return this.#runGraph(generation, ingress.graph, head, whole, deadlineAt);
     this.#call = this.#options.dispatcher.call({
       generation,
-      target: { application: application.name, deployment: ingress.deployment, method: 'call' },
+      target: { application: name, deployment: ingress.deployment, method: 'call' },
       requestId: this.#id,
       value: whole === undefined ? NO_VALUE : { skeleton: SEGMENT_0, segments: [{ dtype: 'bytes', shape: null, bytes: whole }] },
       body: body instanceof RequestBody ? body : undefined,
@@ -251,7 +253,7 @@ class IngressRequest implements Sink {
   }
 
   error(error: ServeError): void {
-    if (this.#finished) return;
+    if (this.#finished) return this.#worked();
     if (error.status >= 500 && error.code !== 'UNAVAILABLE' && error.code !== 'QUEUE_FULL')
       this.#options.failed(this.#id, this.#application?.name, error);
     if (this.#begun) {
@@ -264,14 +266,16 @@ class IngressRequest implements Sink {
     this.#respond(answer.status, answer.headers, answer.body, error.code);
   }
 
-  #runGraph(generation: Generation, head: HttpHead, body: Uint8Array | undefined, deadlineAt: number): void {
-    const { ingress } = generation.routing;
-    if (ingress.kind !== 'graph' || body === undefined)
-      return this.error(new ServeError('INTERNAL', 'the application has no graph any more'));
+  /** @param body undefined: it comes in pieces, for code that was the ingress a moment ago */
+  #runGraph(generation: Generation, graph: Graph, head: HttpHead, body: Uint8Array | undefined, deadlineAt: number): void {
+    if (body === undefined) {
+      const message = `The ingress of application ${generation.application} has changed while the request came.`;
+      return this.error(new ServeError('UNAVAILABLE', message, { retryAfterS: 1 }));
+    }
     this.#run = new GraphRun(
       this.#options.dispatcher,
       {
-        graph: ingress.graph,
+        graph,
         generation,
         scope: requestScope(head, body),
         requestId: this.#id,
@@ -334,13 +338,13 @@ class IngressRequest implements Sink {
   }
 
   end(): void {
-    if (this.#finished) return;
+    if (this.#finished) return this.#worked();
     this.#finish(this.#status);
     this.#exchange.end();
   }
 
   #respond(status: number, headers: readonly string[], body: Uint8Array | string, error?: string): void {
-    if (this.#finished) return;
+    if (this.#finished) return this.#worked();
     this.#body?.drop();
     this.#finish(status, error);
     this.#exchange.respond(status, this.#withId(headers), body);
@@ -351,19 +355,29 @@ class IngressRequest implements Sink {
     return headerOf(headers, 'x-request-id') === undefined ? [...headers, 'x-request-id', this.#id] : headers;
   }
 
-  #aborted(): void {
+  /** @param refusal the driver has refused the rest of it; undefined: the client has gone */
+  #aborted(refusal?: Refusal): void {
     if (this.#finished) return;
-    const goesOn = this.#exchange.header('x-request-disconnect-disabled') === '?1';
-    this.#finish(499, 'CLIENT_CLOSED');
-    if (goesOn) return this.#body?.fail();
+    const mayGoOn = refusal === undefined && (this.#call !== undefined || this.#run !== undefined);
+    this.#goesOn = mayGoOn && this.#exchange.header('x-request-disconnect-disabled') === '?1';
+    if (refusal === undefined) this.#finish(499, 'CLIENT_CLOSED');
+    else this.#finish(statusOf(refusal.code), refusal.code);
+    if (this.#goesOn) return this.#body?.fail();
     this.#body?.drop();
     this.#call?.abandon(undefined);
     this.#run?.cancel();
   }
 
+  /** What went on without its client has come to its end. */
+  #worked(): void {
+    if (!this.#goesOn) return;
+    this.#goesOn = false;
+    this.#over();
+  }
+
   #finish(status: number, error?: string): void {
     this.#finished = true;
-    this.#over();
+    if (!this.#goesOn) this.#over();
     const application = this.#application;
     const totalMs = this.#options.now() - this.#startedAt;
     this.#options.counts.finished(application?.name, status, totalMs);

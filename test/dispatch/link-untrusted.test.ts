@@ -1,5 +1,6 @@
 import t from 'tap';
 import type { Link } from '../../src/dispatch/link.ts';
+import { RequestBody } from '../../src/dispatch/request-body.ts';
 import { encodeFrame, FRAME } from '../../src/protocol/frame.ts';
 import type { CallMeta } from '../../src/protocol/messages.ts';
 import { DataPlane, type RecordedCall } from '../support/data-plane.ts';
@@ -159,4 +160,41 @@ t.test('a handle that is no text is refused, and nothing is thrown where all req
   const meta = { calls: [], form: 'one', method: 'call', handle: { toString: null, valueOf: null } } as unknown as CallMeta;
   t.doesNotThrow(() => plane.dispatcher.childCall(link, 1, meta, { skeleton: 'null', segments: [] }));
   t.equal(refusals.length, 1);
+});
+
+t.test('an error for calls that were no batch ends them: they are not run again and again', async (t) => {
+  const plane = await start(t, { maxOngoingRequests: 2, retry: { maxAttempts: 2, backoffMs: 0, idempotent: true } });
+  const one = await plane.replica('a1');
+  const calls = [plane.call('a'), plane.call('b')];
+  for (let runs = 2; runs <= 4; runs += 2) {
+    await one.until(() => one.batches.length === runs);
+    one.error(
+      'both',
+      one.batches.slice(-2).flatMap(({ ids }) => ids),
+    );
+  }
+  await Promise.all(calls.map(({ over }) => over));
+  await one.settled();
+  t.same(outcomes(calls), ['error USER_ERROR', 'error USER_ERROR']);
+  t.equal(one.batches.length, 4);
+});
+
+t.test('an error for several calls runs none again whose answer has begun, or whose body is read', async (t) => {
+  const plane = await start(t, { maxOngoingRequests: 3, retry: { maxAttempts: 2, backoffMs: 0, idempotent: true } });
+  const one = await plane.replica('a1', 'app/A', 'v1', { bodies: true });
+  const body = new RequestBody(() => {});
+  const http = { method: 'POST', path: '/', query: '', headers: [] };
+  const calls = [plane.call('a'), plane.call(null, { http, body }), plane.call('c', { id: 'again' })];
+  await one.until(() => one.batches.length === 3);
+  const ids = one.batches.flatMap(({ ids }) => ids);
+  one.begun(ids);
+  one.open(undefined, ids[0]);
+  body.push(Buffer.from('read'));
+  await one.until(() => one.bodies.length === 1);
+  one.error('all', ids);
+  await one.until(() => one.batches.length === 4);
+  t.same(one.last.requests, ['again']);
+  one.result('done');
+  await Promise.all(calls.map(({ over }) => over));
+  t.same(outcomes(calls), ['open error USER_ERROR', 'error USER_ERROR', 'result']);
 });

@@ -246,3 +246,17 @@ t.test('a daemon that was held up itself blames nobody before it has heard again
   plane.dispatcher.checkLinks();
   t.match(plane.posted.at(-1), { type: 'unresponsive', replica: 'a1' }, 'one that has still not answered is told');
 });
+
+t.test('the work on a request that ran out of time counts until then, and what its late answer says does not', async (t) => {
+  const plane = await start(t);
+  const one = await plane.replica('a1');
+  const call = plane.call('work', { timeoutMs: 400 });
+  await one.until(() => one.batches.length === 1);
+  plane.clock.advance(400);
+  await call.over;
+  t.same(call.events, ['error DEADLINE_EXCEEDED']);
+  one.result('late', one.last.ids, { workMs: 1000 });
+  await one.settled();
+  t.match(plane.dispatcher.metrics(), [{ results: { DEADLINE_EXCEEDED: 1 }, processing: { sum: 0.4 } }]);
+  t.equal(call.call?.workMs, 400);
+});

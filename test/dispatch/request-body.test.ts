@@ -141,6 +141,29 @@ t.test('what a dead replica has had of a body cannot be given to another, also w
   t.equal(other.batches.length, 0);
 });
 
+t.test('what comes of a body in the pause before a further try is for that try', async (t) => {
+  const plane = await start(t, { retry: { idempotent: true, maxAttempts: 2, backoffMs: 1000 } });
+  const one = await plane.replica('a1', 'app/A', 'v1', TAKES);
+  const { body } = flowing();
+  const call = plane.call(null, { http: POST, body });
+  await one.until(() => one.batches.length === 1);
+  one.begun();
+  await one.settled();
+  const two = await plane.replica('a2', 'app/A', 'v1', TAKES);
+  await one.die();
+  await two.settled();
+  body.push(Buffer.from('a'));
+  plane.clock.advance(1000);
+  await two.until(() => two.batches.length === 1);
+  two.begun();
+  body.push(Buffer.from('b'));
+  body.end();
+  await two.until(() => two.bodies.includes('(whole)'));
+  t.same(two.bodies, ['a', 'b', '(whole)']);
+  two.result('done');
+  t.equal((await call.over).value, 'done');
+});
+
 t.test('a replica that does not take bodies in pieces is not given one', async (t) => {
   const plane = await start(t);
   const one = await plane.replica('a1');
@@ -152,6 +175,40 @@ t.test('a replica that does not take bodies in pieces is not given one', async (
   await one.until(() => one.batches.length === 1);
   one.result('served');
   t.equal((await next.over).value, 'served', 'its place is free');
+});
+
+const BATCHED = { batching: { maxBatchSize: 4, waitMs: 0, maxConcurrentBatches: 1, method: 'call' }, maxOngoingRequests: 4 };
+
+t.test('a body in pieces may be in a batch behind one that is whole', async (t) => {
+  const plane = await start(t, BATCHED);
+  const one = await plane.replica('a1', 'app/A', 'v1', { ...TAKES, brief: true });
+  const { body } = flowing();
+  const whole = plane.call(Buffer.from('whole'), { http: POST, id: 'whole' });
+  const pieces = plane.call(null, { http: POST, body, id: 'pieces' });
+  await one.until(() => one.batches.length === 1);
+  t.same(one.requests, ['whole', 'pieces']);
+  t.match(one.last.members, [{ body: undefined }, { body: true }]);
+  const [first, second] = one.last.ids as [number, number];
+  one.begun();
+  body.push(Buffer.from('a'));
+  body.end();
+  await one.until(() => one.bodies.length === 2);
+  one.result('one', [first]);
+  one.result('two', [second]);
+  t.same([(await whole.over).value, (await pieces.over).value], ['one', 'two']);
+});
+
+t.test('of a batch, a replica that takes no bodies in pieces is given the others', async (t) => {
+  const plane = await start(t, BATCHED);
+  const one = await plane.replica('a1');
+  const { body } = flowing();
+  const pieces = plane.call(null, { http: POST, body });
+  const whole = plane.call('whole', { id: 'whole' });
+  t.same((await pieces.over).events, ['error UNAVAILABLE']);
+  await one.until(() => one.batches.length === 1);
+  t.same(one.requests, ['whole']);
+  one.result('done');
+  t.equal((await whole.over).value, 'done');
 });
 
 t.test('an answer ends the body: what still comes is let go', async (t) => {

@@ -45,8 +45,9 @@ const snapshot = (generation = 1, version = 'v1', replicas: Record<string, strin
     replicas,
   );
 
-const begin = (plane: DataPlane, client: Client) =>
+const begin = (plane: DataPlane, client: Client, modelId?: string) =>
   plane.dispatcher.call({
+    modelId,
     generation: plane.dispatcher.generation('app') as NonNullable<ReturnType<DataPlane['dispatcher']['generation']>>,
     target: { application: 'app', deployment: 'A', method: 'websocket' },
     requestId: 'r',
@@ -97,6 +98,35 @@ t.test('SOCKET frees the place and ends the deadline; messages, closes and the e
   await replica.settled();
   t.equal(replica.closed, false, 'what comes late is ignored');
 });
+
+for (const [how, finish] of [
+  ['by its code', ({ replica, id }) => replica.end(id)],
+  ['by nobody who waits any more', ({ call }) => call?.abandon(undefined)],
+] as const satisfies readonly (readonly [
+  string,
+  (of: { replica: FakeReplica; id: number; call: ReturnType<typeof begin> }) => void,
+])[]) {
+  t.test(`a WebSocket keeps its model in use until it is ended ${how}`, async (t) => {
+    const multiplexing = { maxNumModelsPerReplica: 1, targetReplicasPerModel: 1 };
+    const deployments = [deploymentRouting({ multiplexing, maxOngoingRequests: 5 })];
+    const plane = await DataPlane.start(t, routingSnapshot([applicationRouting({ deployments })], { a1: 'app/A@v1' }));
+    const replica = await plane.replica('a1', 'app/A', 'v1', { websockets: true });
+    const call = begin(plane, new Client(), 'm');
+    await replica.until(() => replica.batches.length === 1);
+    const id = replica.lastId;
+    replica.models({ added: ['m'] });
+    replica.send(FRAME.SOCKET, { id });
+    await replica.settled();
+    plane.call(null, { modelId: 'other', id: 'other' });
+    plane.call(null, { modelId: 'm', id: 'same' });
+    await replica.settled();
+    t.same(replica.requests, ['r', 'same'], 'its own model serves, and another has no place here');
+    replica.result(null);
+    finish({ replica, id, call });
+    await replica.settled();
+    t.same(replica.requests, ['r', 'same', 'other']);
+  });
+}
 
 t.test(
   'what the client sends and its close reach the replica; calls in the work of the socket go on until its end',

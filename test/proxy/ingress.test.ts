@@ -1,11 +1,13 @@
 import t from 'tap';
+import { compileGraph, type GraphSource } from '../../src/graph/compile.ts';
 import type { AccessRecord } from '../../src/proxy/access-log.ts';
 import { HttpCounts } from '../../src/proxy/http-counts.ts';
+import type { Refusal } from '../../src/proxy/http-framing.ts';
 import type { HttpExchange } from '../../src/proxy/http-server.ts';
 import { Ingress } from '../../src/proxy/ingress.ts';
 import { RetryBudgets } from '../../src/proxy/retry-budget.ts';
 import { Shadows } from '../../src/proxy/shadow.ts';
-import { FakeDispatcher } from '../support/fake-dispatcher.ts';
+import { type FakeCall, FakeDispatcher } from '../support/fake-dispatcher.ts';
 import { applicationRouting, routingSnapshot } from '../support/routing.ts';
 
 /** One request, and all that was done with it. */
@@ -18,9 +20,12 @@ class FakeExchange implements HttpExchange {
   readonly events: string[] = [];
   body_ = '';
   answerHeaders: readonly string[] = [];
-  aborted = () => {};
+  aborted: (refusal?: Refusal) => void = () => {};
   drained: (() => void) | undefined;
   full = false;
+  /** The body has not come yet: the test says when, by `arrive`. */
+  late = false;
+  arrive = () => {};
 
   constructor(path: string, headers: Readonly<Record<string, string>>) {
     this.path = path;
@@ -38,9 +43,10 @@ class FakeExchange implements HttpExchange {
   }
   readOn(): void {}
   body(done: (bytes: Uint8Array) => void): void {
-    done(Buffer.from('null'));
+    this.arrive = () => done(Buffer.from('null'));
+    if (!this.late) this.arrive();
   }
-  onAborted(listener: () => void): void {
+  onAborted(listener: (refusal?: Refusal) => void): void {
     this.aborted = listener;
   }
   respond(status: number, headers: readonly string[], body: Uint8Array | string): void {
@@ -74,11 +80,12 @@ class FakeExchange implements HttpExchange {
 const start = (given: Parameters<typeof applicationRouting>[0] = {}, proxy: Parameters<typeof routingSnapshot>[2] = {}) => {
   const dispatcher = new FakeDispatcher();
   const records: AccessRecord[] = [];
+  const counts = new HttpCounts();
   const ingress = new Ingress({
     dispatcher: dispatcher.itself,
     shadows: new Shadows(),
     retries: new RetryBudgets(),
-    counts: new HttpCounts(),
+    counts,
     now: () => 1000,
     logged: (record) => records.push(record),
     failed: () => {},
@@ -92,7 +99,7 @@ const start = (given: Parameters<typeof applicationRouting>[0] = {}, proxy: Para
     ingress.handle(exchange);
     return exchange;
   };
-  return { dispatcher, ingress, records, request, snapshot };
+  return { dispatcher, ingress, records, counts, request, snapshot };
 };
 const head = { status: 200, headers: ['x-a', '1'] };
 
@@ -132,6 +139,36 @@ for (const [what, header, requestTimeoutMs, deadlineAt] of deadlines) {
     const { dispatcher, request } = start({}, { requestTimeoutMs });
     request('/', header === undefined ? {} : { 'x-request-timeout-seconds': header });
     t.equal(dispatcher.calls[0]?.request.deadlineAt, deadlineAt);
+  });
+}
+
+const ingressOf = (source: GraphSource) => {
+  const { ingress } = compileGraph(source, { name: 'app', deployments: ['A', 'B', 'C'] }, []);
+  if (ingress === undefined) throw new Error('expected an ingress');
+  return { ingress };
+};
+const ingresses = {
+  deployment: ingressOf({ ingress: 'A' }),
+  another: ingressOf({ ingress: 'B' }),
+  graph: ingressOf({ steps: { s: { call: 'C', input: '$request.json' } } }),
+};
+for (const [from, to, called] of [
+  ['deployment', 'another', 'B'],
+  ['deployment', 'graph', 'C'],
+  ['graph', 'deployment', 'A'],
+] as const) {
+  t.test(`a body that is there after a reload goes to what is the ingress now: ${from}, then ${to}`, async (t) => {
+    const { dispatcher, ingress } = start(ingresses[from]);
+    const exchange = new FakeExchange('/', { host: 'h' });
+    exchange.late = true;
+    ingress.handle(exchange);
+    dispatcher.add(applicationRouting({ accessLog: true, generation: 2, ...ingresses[to] }));
+    exchange.arrive();
+    t.same(
+      dispatcher.calls.map(({ target }) => target),
+      [called],
+    );
+    t.same(exchange.events, []);
   });
 }
 
@@ -184,10 +221,50 @@ t.test('a client that goes cancels its call, and is logged as 499', async (t) =>
   t.equal(ingress.ongoing, 0);
 });
 
+t.test('a request whose rest the driver refuses is logged and counted with what the client was told', async (t) => {
+  const { request, dispatcher, records, counts } = start();
+  request('/', { 'x-request-disconnect-disabled': '?1' }).aborted({ code: 'PAYLOAD_TOO_LARGE', message: 'expected less' });
+  t.equal(dispatcher.calls[0]?.cancelled, true, 'nobody has left: there is nothing to go on without');
+  t.match(records, [{ status: 413, error: 'PAYLOAD_TOO_LARGE' }]);
+  t.same(counts.read().find(({ application }) => application === 'app')?.statuses, { 413: 1 });
+});
+
 t.test('a client that goes, and asked that its call go on, cancels nothing', async (t) => {
   const { request, dispatcher } = start();
   request('/', { 'x-request-disconnect-disabled': '?1' }).aborted();
   t.equal(dispatcher.calls[0]?.cancelled, false);
+});
+
+const ends: Readonly<Record<string, (call: FakeCall | undefined) => void>> = {
+  'an answer': (call) => call?.answer(null, head),
+  'an error': (call) => call?.fail(),
+  'the end of a stream': (call) => {
+    call?.request.sink.open(head);
+    call?.request.sink.end();
+  },
+};
+for (const [how, end] of Object.entries(ends)) {
+  t.test(`work that goes on without its client counts to its end, ${how}: the daemon does not stop before`, async (t) => {
+    const { request, dispatcher, records, ingress } = start();
+    const exchange = request('/', { 'x-request-disconnect-disabled': '?1' });
+    exchange.aborted();
+    t.equal(ingress.ongoing, 1);
+    const quiet = ingress.quiet();
+    end(dispatcher.calls[0]);
+    t.equal(ingress.ongoing, 0);
+    await quiet;
+    t.match(records, [{ status: 499 }]);
+    t.same([records.length, exchange.events], [1, []]);
+  });
+}
+
+t.test('a client that goes before its body is there leaves nothing that could go on', async (t) => {
+  const { dispatcher, ingress } = start();
+  const exchange = new FakeExchange('/', { host: 'h', 'x-request-disconnect-disabled': '?1' });
+  exchange.late = true;
+  ingress.handle(exchange);
+  exchange.aborted();
+  t.same([ingress.ongoing, dispatcher.calls.length], [0, 0]);
 });
 
 t.test('a stream that goes on without its client is given credit, so that it comes to its end', async (t) => {

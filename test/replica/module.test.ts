@@ -7,6 +7,7 @@ import type { DeploymentRun } from '../../src/protocol/start.ts';
 import { ChildCalls } from '../../src/replica/child-calls.ts';
 import { ReplicaContext } from '../../src/replica/context.ts';
 import { startModule } from '../../src/replica/engines/module.ts';
+import { IncomingBody } from '../../src/replica/incoming-body.ts';
 import { Models } from '../../src/replica/models.ts';
 import { FakeReply, incoming } from '../support/fake-reply.ts';
 
@@ -57,6 +58,24 @@ t.test('a function is `call`', async (t) => {
   const { call, engine } = await started(t, 'export const A = async (x, context) => x + " " + context.deployment;');
   t.equal((await call('a')).value, 'a A');
   t.same(Object.keys(engine.methods), ['call']);
+});
+
+t.test('a batched method gets bodies whole that come in pieces; one that breaks fails alone', async (t) => {
+  const { engine, reply } = await started(t, 'export class A { call(inputs) { return inputs.map(String); } }');
+  const text = { headers: ['content-type', 'text/plain'] };
+  const [whole, broken] = [new IncomingBody(() => {}), new IncomingBody(() => {})];
+  const calls = [
+    incoming(Buffer.from('there'), { http: text }),
+    incoming(null, { http: text, body: whole }),
+    incoming(null, { http: text, body: broken }),
+  ];
+  engine.run({ method: 'call', form: 'items', calls });
+  for (const piece of ['in ', 'pieces']) whole.push(Buffer.from(piece));
+  whole.end('whole');
+  broken.end('broken');
+  const [first, second, third] = await Promise.all(calls.map((call) => reply.answer(call)));
+  t.same([first?.value, second?.value].map(textOf), ['there', 'in pieces']);
+  t.equal(third?.error?.code, 'CLIENT_CLOSED');
 });
 
 t.test('an object with fetch answers HTTP', async (t) => {

@@ -73,7 +73,7 @@ let nextId = 1;
 /** A call as it comes off the wire. With `http` the value is its body. */
 export const incoming = (
   value: unknown,
-  given: { spread?: boolean; http?: Partial<HttpHead>; signal?: AbortSignal; modelId?: string } = {},
+  given: { spread?: boolean; http?: Partial<HttpHead>; signal?: AbortSignal; modelId?: string; body?: IncomingCall['body'] } = {},
 ): IncomingCall => ({
   id: nextId++,
   requestId: `request ${nextId}`,
@@ -83,6 +83,7 @@ export const incoming = (
   rows: 1,
   http: given.http === undefined ? undefined : { method: 'POST', path: '/', query: '', headers: [], ...given.http },
   modelId: given.modelId,
+  body: given.body,
   cancelled: false,
   signal: given.signal ?? new AbortController().signal,
 });

@@ -231,9 +231,15 @@ class ModuleEngine implements Engine {
 
   async #runItems({ method: name, calls }: IncomingBatch): Promise<void> {
     const ready: { call: IncomingCall; input: unknown }[] = [];
-    for (const call of calls) {
+    // Where a reload has put such code in the place of code that reads bodies as they come, some are not there yet.
+    const bodies = calls.some(({ body }) => body !== undefined)
+      ? await Promise.allSettled(calls.map(({ body }) => body?.whole()))
+      : [];
+    for (const [index, call] of calls.entries()) {
       try {
-        ready.push({ call, input: inputOf(call) });
+        const body = bodies[index];
+        if (body?.status === 'rejected') throw body.reason;
+        ready.push({ call, input: inputOf(call, body?.value) });
       } catch (error) {
         this.#reply.error([call], error);
       }
