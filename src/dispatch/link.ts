@@ -543,11 +543,18 @@ export class Link {
     // Everything is looked at before anything is taken off the books: a frame that is refused must leave its calls to be failed.
     const http = answerHeadOf(meta);
     const ids = idsOf(meta);
-    const entries = ids.map((id) => this.#outgoing.get(id));
-    if (this.#sockets.size > 0 && ids.some((id) => this.#sockets.has(id))) throw new ProtocolError('a RESULT for a WebSocket');
-    if (entries.some((entry) => entry?.call.streaming)) throw new ProtocolError('a RESULT for a call whose answer is a stream');
-    const [first] = entries;
-    if (ids.length > 1 && !(first?.batch.form === 'rows' && first.batch.calls.every((call, index) => call.id === ids[index]))) {
+    for (let index = 0; index < ids.length; index++) {
+      const id = ids[index] as number;
+      if (this.#sockets.has(id)) throw new ProtocolError('a RESULT for a WebSocket');
+      if (this.#outgoing.get(id)?.call.streaming) throw new ProtocolError('a RESULT for a call whose answer is a stream');
+    }
+    if (ids.length === 1) {
+      const call = this.#finishOne(ids[0] as number, meta['workMs']);
+      call?.complete(valueOfFrame(frame), http, this.#now());
+      return this.#owner.freed(this);
+    }
+    const batch = this.#outgoing.get(ids[0] ?? -1)?.batch;
+    if (ids.length > 1 && !(batch?.form === 'rows' && batch.calls.every((call, index) => call.id === ids[index]))) {
       throw new ProtocolError('a RESULT for several calls that are not the members of one stacked call');
     }
     const calls = this.#finish(ids, meta);
@@ -563,25 +570,29 @@ export class Link {
 
   /** Frees the slots of answered calls, those that nobody waits for any more included. An unknown id is a late answer: ignored. */
   #finish(ids: readonly number[], meta: Frame['meta']): PendingCall[] {
-    const workMs = meta['workMs'];
     const calls: PendingCall[] = [];
     for (const id of ids) {
-      const entry = this.#outgoing.delete(id);
-      if (entry === undefined) continue;
-      if (this.#outgoing.size === 0) this.exclusive = false;
-      entry.batch.open -= 1;
-      const { call } = entry;
-      this.#load -= call.rows;
-      if (call.modelId !== undefined) this.#models.answered(call.modelId);
-      const ms = Number.isFinite(workMs) ? (workMs as number) : this.#now() - call.sentAt;
-      if (call.state !== 'done') call.workMs += ms;
-      if (entry.batch.open === 0) {
-        this.#batches -= 1;
-        this.#runMs = this.#runMs === Number.POSITIVE_INFINITY ? ms : 0.8 * this.#runMs + 0.2 * ms;
-      }
-      calls.push(call);
+      const call = this.#finishOne(id, meta['workMs']);
+      if (call !== undefined) calls.push(call);
     }
     return calls;
+  }
+
+  #finishOne(id: number, workMs: unknown): PendingCall | undefined {
+    const entry = this.#outgoing.delete(id);
+    if (entry === undefined) return undefined;
+    if (this.#outgoing.size === 0) this.exclusive = false;
+    entry.batch.open -= 1;
+    const { call } = entry;
+    this.#load -= call.rows;
+    if (call.modelId !== undefined) this.#models.answered(call.modelId);
+    const ms = Number.isFinite(workMs) ? (workMs as number) : this.#now() - call.sentAt;
+    if (call.state !== 'done') call.workMs += ms;
+    if (entry.batch.open === 0) {
+      this.#batches -= 1;
+      this.#runMs = this.#runMs === Number.POSITIVE_INFINITY ? ms : 0.8 * this.#runMs + 0.2 * ms;
+    }
+    return call;
   }
 }
 

@@ -43,15 +43,12 @@ export const soundHeaders = (headers: readonly string[]): readonly string[] | un
     const name = headers[i];
     const value = headers[i + 1];
     if (typeof name !== 'string' || typeof value !== 'string') return undefined;
-    if (name !== sound[i] || value !== sound[i + 1]) {
-      if (!isToken(name) || !isFieldValue(value)) return undefined;
-      sound[i] = name;
-      sound[i + 1] = value;
-    }
+    if ((name !== sound[i] || value !== sound[i + 1]) && !(isToken(name) && isFieldValue(value))) return undefined;
     bytes += name.length + value.length + 4;
     framing ||= isDriversOwn(name);
   }
   if (bytes > MAX_ANSWER_HEAD_BYTES) return undefined;
+  for (let i = 0; i < headers.length; i++) sound[i] = headers[i] as string;
   return framing ? headers.filter((_, i) => !isDriversOwn(headers[i - (i % 2)] as string)) : headers;
 };
 
