@@ -170,11 +170,12 @@ export class NodeExchange implements HttpExchange {
     if (this.#wasAborted) this.#tellAborted();
   }
 
-  respond(status: number, headers: readonly string[], body: Uint8Array | string): void {
+  respond(status: number, headers: readonly string[], body: Uint8Array | string, id?: string): void {
     if (this.#isDone || this.#hasBegun) return;
     const sound = isFinalStatus(status) ? soundHeaders(headers) : undefined;
-    if (sound === undefined) this.#send(500, INTERNAL_HEADERS, INTERNAL_BODY);
-    else this.#send(status, sound, body);
+    const own = id === undefined ? [] : ['x-request-id', id];
+    if (sound === undefined) this.#send(500, [...INTERNAL_HEADERS, ...own], INTERNAL_BODY);
+    else this.#send(status, [...sound, ...own], body);
   }
 
   begin(status: number, headers: readonly string[]): void {

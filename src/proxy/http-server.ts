@@ -80,8 +80,9 @@ export interface HttpExchange {
    * A whole answer with `content-length` (no body for HEAD, 204, 304). The driver frames: `content-length`, `transfer-encoding`,
    * `connection`, `keep-alive` and `date` among the headers are left out. A status that is not final, a header with a line end in it or
    * a head over 12 KiB becomes a 500 INTERNAL.
+   * @param id visible ASCII, goes out as `x-request-id` behind the headers, which must not have one
    */
-  respond(status: number, headers: readonly string[], body: Uint8Array | string): void;
+  respond(status: number, headers: readonly string[], body: Uint8Array | string, id?: string): void;
   /** Starts a streamed answer (chunked). */
   begin(status: number, headers: readonly string[]): void;
   /** One chunk. False: the socket is full, wait for `onDrain` before the next. */

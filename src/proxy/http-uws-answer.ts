@@ -5,9 +5,13 @@ import type { Refusal } from './http-framing.ts';
 import { CORK_BYTES } from './http-uws-stream.ts';
 import type { UwsResponse } from './uws-types.ts';
 
-/** Status and headers, under cork; the library ends the head when the first of the body is written. */
-export const writeHead = (res: UwsResponse, status: number, headers: readonly string[]): void => {
+/**
+ * Status and headers, under cork; the library ends the head when the first of the body is written.
+ * @param id goes out as `x-request-id`; '' does not
+ */
+export const writeHead = (res: UwsResponse, status: number, headers: readonly string[], id = ''): void => {
   res.writeStatus(statusLine(status));
+  if (id !== '') res.writeHeader('x-request-id', id);
   for (let i = 0; i < headers.length; i += 2) {
     const value = headers[i + 1] as string;
     if (value === ascii[i]) res.writeHeader(headers[i] as string, value);

@@ -44,6 +44,7 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
   #close = false;
   #status = 0;
   #answerHeaders: readonly string[] = [];
+  #id = '';
   #body: Uint8Array | string = NO_BYTES;
   /** False for HEAD where a GET would be streamed. */
   #tellsLength = true;
@@ -129,8 +130,9 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
     if (this.#wasAborted) this.#tellAborted();
   }
 
-  respond(status: number, headers: readonly string[], body: Uint8Array | string): void {
+  respond(status: number, headers: readonly string[], body: Uint8Array | string, id = ''): void {
     if (this.#phase !== 'open') return;
+    this.#id = id;
     this.#setHead(status, headers);
     this.#sendWhole(this.#answerHeaders === INTERNAL_HEADERS ? INTERNAL_BODY : body);
   }
@@ -458,7 +460,7 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
   }
 
   #writeHead(): void {
-    writeHead(this.#res, this.#status, this.#answerHeaders);
+    writeHead(this.#res, this.#status, this.#answerHeaders, this.#id);
   }
 
   #send(): void {

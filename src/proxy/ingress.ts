@@ -1,5 +1,4 @@
 /** HTTP requests in, answers out: finds the route, calls the ingress (a deployment or a graph), and turns what comes back into an answer. */
-import { randomUUID } from 'node:crypto';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { Generation } from '../dispatch/generation.ts';
 import type { CallTrace, PendingCall, Sink } from '../dispatch/pending.ts';
@@ -17,6 +16,7 @@ import { GraphRun } from './graph-run.ts';
 import type { HttpCounts } from './http-counts.ts';
 import { type Refusal, statusOf } from './http-framing.ts';
 import type { HttpExchange, HttpUpgrade } from './http-server.ts';
+import { newRequestId } from './request-id.ts';
 import { requestScope } from './request-scope.ts';
 import type { RetryBudgets } from './retry-budget.ts';
 import { RouteTable } from './route-table.ts';
@@ -128,7 +128,7 @@ export class Ingress {
       clientTimeoutMs(exchange.header('x-request-timeout-seconds')),
     );
     const limits = { max: maxWebSockets, deadlineAt: this.#options.now() + leftMs, isDraining: this.#draining };
-    this.#webSockets.begin({ exchange, upgrade, id: requestIdOf(exchange), application }, limits);
+    this.#webSockets.begin({ exchange, upgrade, id: givenId(exchange) ?? newRequestId(), application }, limits);
   }
 
   readonly #over = (): void => {
@@ -168,6 +168,7 @@ class IngressRequest implements Sink {
   readonly #options: IngressOptions;
   readonly #over: () => void;
   readonly #id: string;
+  readonly #isOurId: boolean;
   readonly #startedAt: number;
   readonly #traces: CallTrace[] = [];
   #application: ApplicationRouting | undefined;
@@ -188,7 +189,9 @@ class IngressRequest implements Sink {
     this.#options = options;
     this.#over = over;
     this.#startedAt = options.now();
-    this.#id = requestIdOf(exchange);
+    const given = givenId(exchange);
+    this.#isOurId = given === undefined;
+    this.#id = given ?? newRequestId();
     exchange.onAborted((refusal) => this.#aborted(refusal));
   }
 
@@ -347,12 +350,14 @@ class IngressRequest implements Sink {
     if (this.#finished) return this.#worked();
     this.#body?.drop();
     this.#finish(status, error);
-    this.#exchange.respond(status, this.#withId(headers), body);
+    // Behind headers that are like those of other answers, which drivers know by sight.
+    if (this.#isOurId && headerOf(headers, ID_HEADER) === undefined) this.#exchange.respond(status, headers, body, this.#id);
+    else this.#exchange.respond(status, this.#withId(headers), body);
   }
 
   /** The id of the request, unless code has set one. */
   #withId(headers: readonly string[]): readonly string[] {
-    return headerOf(headers, 'x-request-id') === undefined ? [...headers, 'x-request-id', this.#id] : headers;
+    return headerOf(headers, ID_HEADER) === undefined ? [...headers, ID_HEADER, this.#id] : headers;
   }
 
   /** @param refusal the driver has refused the rest of it; undefined: the client has gone */
@@ -401,9 +406,12 @@ const SEGMENT_0 = '{"$seg":0}';
 const NO_VALUE: WireValue = { skeleton: 'null', segments: [] };
 const EMPTY = new Uint8Array(0);
 
-const requestIdOf = (exchange: HttpExchange): string => {
-  const given = exchange.header('x-request-id');
-  return given !== undefined && given !== '' && given.length <= 256 ? given : randomUUID();
+const ID_HEADER = 'x-request-id';
+
+/** undefined: the client gave none that could be one. */
+const givenId = (exchange: HttpExchange): string | undefined => {
+  const given = exchange.header(ID_HEADER);
+  return given !== undefined && given !== '' && given.length <= 256 ? given : undefined;
 };
 /** Whether the code at a route reads bodies as they come. */
 const readsStreams = ({ ingress, deployments }: ApplicationRouting): boolean =>

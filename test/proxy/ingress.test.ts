@@ -49,9 +49,9 @@ class FakeExchange implements HttpExchange {
   onAborted(listener: (refusal?: Refusal) => void): void {
     this.aborted = listener;
   }
-  respond(status: number, headers: readonly string[], body: Uint8Array | string): void {
+  respond(status: number, headers: readonly string[], body: Uint8Array | string, id?: string): void {
     this.events.push(`respond ${status}`);
-    this.answerHeaders = headers;
+    this.answerHeaders = id === undefined ? headers : [...headers, 'x-request-id', id];
     this.body_ = Buffer.from(body as Uint8Array).toString();
   }
   begin(status: number, headers: readonly string[]): void {
