@@ -32,7 +32,7 @@ const HELP = `serve-daemon ${VERSION} — serves models and code from one config
 
   serve-daemon --config config.yaml     serve it, until Ctrl-C (the same as: run config.yaml)
   serve-daemon                          serve ./config.yaml
-  serve-daemon run ./app.ts:app         serve an application that code defines, without a config file
+  serve-daemon run ./app.ts:app         serve what code defines, without a config file
   serve-daemon init                     write a config file that serves at once
 
 Commands

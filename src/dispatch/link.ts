@@ -21,7 +21,7 @@ import { FrameWriter } from '../protocol/writer.ts';
 import { hashOf } from './choose-session.ts';
 import { HeldModels } from './held-models.ts';
 import type { LaneForm } from './lane.ts';
-import type { PendingCall } from './pending.ts';
+import { type PendingCall, timedOut } from './pending.ts';
 import type { RequestBody } from './request-body.ts';
 import { Socket as ClientSocket } from './socket.ts';
 import { stack } from './stack.ts';
@@ -57,6 +57,8 @@ const BEGUN_KNOWN_WITHIN_MS = 250;
 const HEARTBEAT_MS = 500;
 /** A replica whose loop is later than this with its answer to a heartbeat is out of choice until it answers. */
 const LATE_MS = 1000;
+/** A replica may count the end of a request's time so much before we do. */
+const CLOCKS_APART_MS = 50;
 
 export class Link {
   readonly replica: string;
@@ -429,7 +431,13 @@ export class Link {
         error.source ??= this.deployment;
         const ids = idsOf(meta);
         if (this.#sockets.size > 0) for (const id of ids) this.#endSocket(id, error);
-        const calls = this.#finish(ids, meta).filter((call) => call.state !== 'done');
+        const now = this.#now();
+        const calls = this.#finish(ids, meta).filter((call) => {
+          // Its own clock was a moment ahead of ours: nobody has left, its time was over.
+          const isLate = error.code === 'CLIENT_CLOSED' && now + CLOCKS_APART_MS >= call.deadlineAt;
+          if (isLate && call.state !== 'done') call.fail(timedOut());
+          return call.state !== 'done';
+        });
         if (calls.length > 0) (calls[0] as PendingCall).queue.fail(calls, error);
         return this.#owner.freed(this);
       }

@@ -260,3 +260,19 @@ t.test('the work on a request that ran out of time counts until then, and what i
   t.match(plane.dispatcher.metrics(), [{ results: { DEADLINE_EXCEEDED: 1 }, processing: { sum: 0.4 } }]);
   t.equal(call.call?.workMs, 400);
 });
+
+t.test('a replica whose clock says sooner that the time is over does not make it a client that left', async (t) => {
+  const plane = await start(t);
+  const one = await plane.replica('a1');
+  const late = plane.call('late', { timeoutMs: 1000 });
+  await one.until(() => one.batches.length === 1);
+  plane.clock.advance(960);
+  one.error('gone', undefined, 'CLIENT_CLOSED');
+  await late.over;
+  t.same(late.events, ['error DEADLINE_EXCEEDED']);
+  const early = plane.call('early', { timeoutMs: 1000 });
+  await one.until(() => one.batches.length === 2);
+  one.error('its own', undefined, 'CLIENT_CLOSED');
+  await early.over;
+  t.same(early.events, ['error CLIENT_CLOSED']);
+});

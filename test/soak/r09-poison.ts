@@ -24,7 +24,7 @@ const run = async ({ size, pace, program }: World) => {
   await daemon.running();
   const deaths = async (name: string) => (await daemon.status()).applications[name]?.deployments['Only']?.restarts ?? 0;
   const poison = (path: string) => daemon.post(path, { n: -1, die: true });
-  await using load = new OpenLoop(() => daemon.url, [echoes('others', '/again', pace(100, 40), 'kept', { ms: 20 })]);
+  await using load = new OpenLoop(() => daemon.url, [echoes('others', '/again', pace(100, 40), 'kept', { ms: 100 })]);
   await load.more(20);
   const wanted = size(100, 4);
   let most = 0;

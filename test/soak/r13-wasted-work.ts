@@ -90,8 +90,8 @@ export const wastedWork: Promised = {
       patches: [
         {
           file: 'proxy/ingress.js',
-          from: "const goesOn = this.#exchange.header('x-request-disconnect-disabled') === '?1';",
-          to: 'const goesOn = true;',
+          from: "this.#goesOn = mayGoOn && this.#exchange.header('x-request-disconnect-disabled') === '?1';",
+          to: 'this.#goesOn = mayGoOn;',
         },
       ],
       shows: /nobody waited for reached the code/,

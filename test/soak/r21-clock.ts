@@ -42,7 +42,7 @@ const run = async ({ size, pace, program }: World) => {
       env: { SOAK_CLOCK: clock },
     });
     await daemon.when('it serves', ({ applications }) => applications['echo']?.status === 'RUNNING');
-    await using load = new OpenLoop(() => daemon.url, [echoes('echo', '/echo', pace(100, 40), 'kept', { ms: 5 })]);
+    await using load = new OpenLoop(() => daemon.url, [echoes('echo', '/echo', pace(100, 40), 'kept', { ms: 100 })]);
     const offsets = [DAY_MS, -DAY_MS, 0, ...Array.from({ length: size(60, 2) }, (_, n) => -1000 * (n + 1))];
     for (const [index, offset] of offsets.entries()) {
       const starts = () =>

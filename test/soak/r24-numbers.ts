@@ -98,7 +98,11 @@ export const truthfulNumbers: Promised = {
     {
       what: 'clients that leave are not counted',
       patches: [
-        { file: 'proxy/ingress.js', from: "this.#finish(499, 'CLIENT_CLOSED');", to: 'this.#finished = true; this.#over();' },
+        {
+          file: 'proxy/ingress.js',
+          from: "if (refusal === undefined)\n            this.#finish(499, 'CLIENT_CLOSED');",
+          to: 'if (refusal === undefined) { this.#finished = true; this.#over(); }',
+        },
       ],
       shows: /^sent /,
     },
