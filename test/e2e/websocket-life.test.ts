@@ -78,6 +78,9 @@ for (const server of ['uws', 'node'] as const) {
     client.ws.close();
   });
 
+  // uWebSockets.js now and then cuts a socket that has just been opened (docs/http-drivers.md, Good to know): so many in a row are opened on
+  // the other driver only.
+  if (server === 'uws') continue;
   t.test(`${server}: deaths, limits, choice and the end`, async (t) => {
     const config = configOf(
       [main({ num_replicas: 3, max_ongoing_requests: 2 }), NEIGHBOUR],
