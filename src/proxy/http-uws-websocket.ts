@@ -61,8 +61,8 @@ export class UwsUpgradeExchange extends UwsExchange {
           const sound = soundHeaders(more) ?? [];
           for (let i = 0; i < sound.length; i += 2)
             if (isAscii(sound[i + 1] as string)) taken.writeHeader(sound[i] as string, sound[i + 1] as string);
-          taken.upgrade<Carried>({ peer }, key, protocol ?? '', '', context);
         });
+        taken.upgrade<Carried>({ peer }, key, protocol ?? '', '', context);
         return peer;
       },
     };

@@ -21,7 +21,11 @@ export interface UwsResponse {
   resume(): this;
   cork(write: () => void): this;
   close(): this;
-  /** Completes the handshake, with what was written before among its headers; `res` is dead then, and `open` has been called. */
+  /**
+   * Completes the handshake, with what was written before among its headers; `res` is dead then, and `open` has been called. Never under
+   * `cork`: when that is lifted the library reads the state of the HTTP response out of memory that the upgrade has given back, and now
+   * and then closes the new socket for what it finds there.
+   */
   upgrade<T>(userData: T, key: string, protocol: string, extensions: string, context: UwsSocketContext): void;
   /** PEM; empty where the client showed none. On TLS only. */
   getX509Certificate?(): string;

@@ -78,74 +78,70 @@ for (const server of ['uws', 'node'] as const) {
     client.ws.close();
   });
 
-  // uWebSockets.js now and then cuts a socket that has just been opened (docs/http-drivers.md, Good to know): so many in a row are opened on
-  // the other driver only.
-  if (server === 'node') {
-    t.test(`${server}: deaths, limits, choice and the end`, async (t) => {
-      const config = configOf(
-        [main({ num_replicas: 3, max_ongoing_requests: 2 }), NEIGHBOUR],
-        headOf(server, ', max_websockets: 7'),
-      );
-      await using daemon = await startDaemon(config, { files });
-      const url = `${daemon.url}/main`;
+  t.test(`${server}: deaths, limits, choice and the end`, async (t) => {
+    const config = configOf(
+      [main({ num_replicas: 3, max_ongoing_requests: 2 }), NEIGHBOUR],
+      headOf(server, ', max_websockets: 7'),
+    );
+    await using daemon = await startDaemon(config, { files });
+    const url = `${daemon.url}/main`;
 
-      await allRun(daemon, 3);
-      const clients: SocketClient[] = [];
-      for (let i = 0; i < 6; i++) clients.push(await SocketClient.open(url));
-      const pids = await Promise.all(clients.map(async (client) => pidOf(await client.next())));
-      for (const pid of new Set(pids))
-        t.equal(pids.filter((each) => each === pid).length, 2, 'the replica with the fewest takes the next');
-      t.equal(new Set(pids).size, 3);
-      for (const [index, pid] of pids.entries()) if (pid === pids[0]) clients[index]?.ws.close();
-      await daemon.when('two are closed', ({ applications }) => applications['main']?.deployments['Only']?.websockets === 4);
-      for (const [index, pid] of pids.entries()) {
-        if (pid !== pids[0]) continue;
-        const again = await SocketClient.open(url);
-        t.equal(pidOf(await again.next()), pid, 'the one that lost two gets the next two');
-        clients[index] = again;
-      }
+    await allRun(daemon, 3);
+    const clients: SocketClient[] = [];
+    for (let i = 0; i < 6; i++) clients.push(await SocketClient.open(url));
+    const pids = await Promise.all(clients.map(async (client) => pidOf(await client.next())));
+    for (const pid of new Set(pids))
+      t.equal(pids.filter((each) => each === pid).length, 2, 'the replica with the fewest takes the next');
+    t.equal(new Set(pids).size, 3);
+    for (const [index, pid] of pids.entries()) if (pid === pids[0]) clients[index]?.ws.close();
+    await daemon.when('two are closed', ({ applications }) => applications['main']?.deployments['Only']?.websockets === 4);
+    for (const [index, pid] of pids.entries()) {
+      if (pid !== pids[0]) continue;
+      const again = await SocketClient.open(url);
+      t.equal(pidOf(await again.next()), pid, 'the one that lost two gets the next two');
+      clients[index] = again;
+    }
 
-      await t.test('six sockets take none of the six places', async (t) => {
-        const answers = await Promise.all(Array.from({ length: 20 }, () => daemon.post('/main', null)));
-        t.ok(answers.every(({ status }) => status === 200));
-      });
-
-      await t.test('beyond max_websockets an upgrade gets 503, until one closes', async (t) => {
-        const seventh = await SocketClient.open(url);
-        const refused = await SocketClient.refused(url);
-        t.match(refused, { status: 503, headers: { 'retry-after': '1', 'x-serve-error': 'QUEUE_FULL' } });
-        t.match(refused.text, /max_websockets allows 7/);
-        seventh.ws.close();
-        await seventh.closed;
-        const again = await until('there is room again', () => SocketClient.open(url).catch(() => undefined));
-        await daemon.apply(
-          configOf([main({ num_replicas: 3, max_ongoing_requests: 2 }), NEIGHBOUR], headOf(server, ', max_websockets: 8')),
-        );
-        const eighth = await SocketClient.open(url);
-        again.ws.terminate();
-        eighth.ws.terminate();
-      });
-
-      await t.test('a replica that is killed: its clients get 1011, the others go on', async (t) => {
-        const [victim] = pids as [number];
-        process.kill(victim, 'SIGKILL');
-        for (const [index, client] of clients.entries()) {
-          if (pids[index] === victim) t.equal(await client.closed, 1011);
-          else t.equal(await client.ask('still'), 'v1 still');
-        }
-        t.equal((await daemon.post('/neighbour', 1)).status, 200);
-      });
-
-      await t.test('the daemon stops: 1001, and the code sees it', async (t) => {
-        const open = clients.filter(({ closeCode }) => closeCode === undefined);
-        t.equal(open.length, 4);
-        process.kill(daemon.pid, 'SIGTERM');
-        for (const client of open) t.equal(await client.closed, 1001);
-        await daemon.waitForLog(({ msg, closeCode }) => msg === 'the code saw the end' && closeCode === 1001);
-        t.same(await daemon.exited, { code: 0, signal: null });
-      });
+    await t.test('six sockets take none of the six places', async (t) => {
+      const answers = await Promise.all(Array.from({ length: 20 }, () => daemon.post('/main', null)));
+      t.ok(answers.every(({ status }) => status === 200));
     });
-  }
+
+    await t.test('beyond max_websockets an upgrade gets 503, until one closes', async (t) => {
+      const seventh = await SocketClient.open(url);
+      const refused = await SocketClient.refused(url);
+      t.match(refused, { status: 503, headers: { 'retry-after': '1', 'x-serve-error': 'QUEUE_FULL' } });
+      t.match(refused.text, /max_websockets allows 7/);
+      seventh.ws.close();
+      await seventh.closed;
+      const again = await until('there is room again', () => SocketClient.open(url).catch(() => undefined));
+      await daemon.apply(
+        configOf([main({ num_replicas: 3, max_ongoing_requests: 2 }), NEIGHBOUR], headOf(server, ', max_websockets: 8')),
+      );
+      const eighth = await SocketClient.open(url);
+      again.ws.terminate();
+      eighth.ws.terminate();
+    });
+
+    await t.test('a replica that is killed: its clients get 1011, the others go on', async (t) => {
+      const [victim] = pids as [number];
+      process.kill(victim, 'SIGKILL');
+      for (const [index, client] of clients.entries()) {
+        if (pids[index] === victim) t.equal(await client.closed, 1011);
+        else t.equal(await client.ask('still'), 'v1 still');
+      }
+      t.equal((await daemon.post('/neighbour', 1)).status, 200);
+    });
+
+    await t.test('the daemon stops: 1001, and the code sees it', async (t) => {
+      const open = clients.filter(({ closeCode }) => closeCode === undefined);
+      t.equal(open.length, 4);
+      process.kill(daemon.pid, 'SIGTERM');
+      for (const client of open) t.equal(await client.closed, 1001);
+      await daemon.waitForLog(({ msg, closeCode }) => msg === 'the code saw the end' && closeCode === 1001);
+      t.same(await daemon.exited, { code: 0, signal: null });
+    });
+  });
 
   t.test(`${server}: scaling down closes with 1012; an application that starts, and one that takes none`, async (t) => {
     const slow = `export class Starts { constructor() { return new Promise((resolve) => setTimeout(() => resolve(this), 1e9)); } async websocket() {} }`;

@@ -202,9 +202,12 @@ for (const server of ['uws', 'node'] as const) {
           const lines = Object.entries({ host, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`);
           socket.write(`${method} /echo HTTP/1.1\r\n${lines.join('')}\r\n`);
           socket.once('error', reject);
-          socket.once('data', (data) => {
+          let head = '';
+          socket.on('data', (data) => {
+            head += data.toString('latin1');
+            if (!head.includes('\r\n\r\n')) return;
             socket.destroy();
-            resolve(data.toString('latin1'));
+            resolve(head);
           });
         });
       t.match(await first(good), /^HTTP\/1\.1 101 [\s\S]*sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=/i);
