@@ -362,6 +362,8 @@ export class Dispatcher implements LinkOwner {
   }
 
   freed(link: Link): void {
+    // An upgrade that was under way when its replica was told to go.
+    if (!link.accepting) this.#followSocketsOf(link);
     if (!link.accepting && link.idle) this.#post({ type: 'replica-idle', replica: link.replica });
     this.#queues.get(link.deployment)?.pump();
   }
@@ -397,19 +399,21 @@ export class Dispatcher implements LinkOwner {
     }
   }
 
-  /** WebSockets stay with a replica that stays, under the config that is in force now; the others get their drain time. */
   #followSockets(): void {
-    for (const link of this.#links.values()) {
-      for (const socket of link.sockets) {
-        const { call } = socket;
-        const current = this.#generations.get(call.generation.application);
-        if (current !== undefined && link.accepting && isIngress(current, link)) {
-          if (current !== call.generation) takeOver(call, current);
-          continue;
-        }
-        const code = current === undefined ? CLOSE_CODE.GOING_AWAY : CLOSE_CODE.SERVICE_RESTART;
-        socket.drain(code, call.queue.routing.gracefulShutdownTimeoutMs);
+    for (const link of this.#links.values()) this.#followSocketsOf(link);
+  }
+
+  /** WebSockets stay with a replica that stays, under the config that is in force now; the others get their drain time. */
+  #followSocketsOf(link: Link): void {
+    for (const socket of link.sockets) {
+      const { call } = socket;
+      const current = this.#generations.get(call.generation.application);
+      if (current !== undefined && link.accepting && isIngress(current, link)) {
+        if (current !== call.generation) takeOver(call, current);
+        continue;
       }
+      const code = current === undefined ? CLOSE_CODE.GOING_AWAY : CLOSE_CODE.SERVICE_RESTART;
+      socket.drain(code, call.queue.routing.gracefulShutdownTimeoutMs);
     }
   }
 

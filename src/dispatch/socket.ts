@@ -44,7 +44,11 @@ export class Socket {
   #largest = 0;
   #isClosedHere = false;
   #isClosedThere = false;
-  /** Set once its replica is to go: what the client is closed with, also where the replica goes sooner. */
+  #isToGo = false;
+  /**
+   * What the client is closed with where the replica goes a moment before its time. Undefined: it was not to go, or not yet. One that dies is
+   * taken out of the snapshot too, which may be here before the end of its connection.
+   */
   leaving: number | undefined;
 
   constructor(call: PendingCall, sink: SocketSink, write: (buffers: Uint8Array[]) => void) {
@@ -131,15 +135,16 @@ export class Socket {
    * @param drainMs `graceful_shutdown_timeout_s`
    */
   drain(code: number, drainMs: number): void {
-    if (this.leaving !== undefined) return;
-    this.leaving = code;
-    const { call } = this;
-    clearTimeout(call.timer);
-    const closesInMs = drainMs - Math.min(BEFORE_STOP_MS, drainMs / 10);
-    call.timer = setTimeout(() => {
-      this.goAway(code);
-      this.#endsWithin(END_WITHIN_MS);
-    }, closesInMs);
+    if (this.#isToGo) return;
+    this.#isToGo = true;
+    const earlyMs = Math.min(BEFORE_STOP_MS, drainMs / 10);
+    this.#after(drainMs - 2 * earlyMs, () => {
+      this.leaving = code;
+      this.#after(earlyMs, () => {
+        this.goAway(code);
+        this.#endsWithin(END_WITHIN_MS);
+      });
+    });
   }
 
   /** Closes the client at once. */
@@ -151,13 +156,18 @@ export class Socket {
 
   /** There is no client any more: code that goes on is not waited for without end. */
   #endsSoon(): void {
-    if (this.leaving === undefined) this.#endsWithin(this.call.queue.routing.gracefulShutdownTimeoutMs);
+    if (!this.#isToGo) this.#endsWithin(this.call.queue.routing.gracefulShutdownTimeoutMs);
   }
 
   #endsWithin(ms: number): void {
+    this.#after(ms, () => this.call.abandon(ended()));
+  }
+
+  /** Once, and in place of what was to be next. */
+  #after(ms: number, next: () => void): void {
     const { call } = this;
     clearTimeout(call.timer);
-    call.timer = setTimeout(() => call.abandon(ended()), ms);
+    call.timer = setTimeout(next, ms);
   }
 
   get #isOver(): boolean {

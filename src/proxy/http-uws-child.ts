@@ -5,6 +5,7 @@ import { checkRequestLine, type Refusal, readFraming } from './http-framing.ts';
 import type { HttpHandler, HttpLimits } from './http-server.ts';
 import { asksForWebSocket, checkHandshake } from './http-upgrade.ts';
 import { refuseRequest } from './http-uws-answer.ts';
+import type { Bystander } from './http-uws-bystander.ts';
 import { UwsExchange } from './http-uws-exchange.ts';
 import { socketBehavior, UwsUpgradeExchange } from './http-uws-websocket.ts';
 import type { UwsApp, UwsRequest, UwsResponse, UwsSocketContext } from './uws-types.ts';
@@ -28,6 +29,7 @@ export class UwsChild {
   /** The library asks for a client's certificate and checks it, but takes clients that have none. */
   readonly #needsCertificate: boolean;
   readonly #handler: HttpHandler;
+  readonly #bystander: Bystander;
   #inWork = 0;
   #isRetired = false;
   #isStopping = false;
@@ -38,12 +40,13 @@ export class UwsChild {
     this.#over = resolve;
   });
 
-  constructor(app: UwsApp, limits: () => HttpLimits, tls: TlsSpec | null, handler: HttpHandler) {
+  constructor(app: UwsApp, limits: () => HttpLimits, tls: TlsSpec | null, handler: HttpHandler, bystander: Bystander) {
     this.app = app;
     this.isSecure = tls !== null;
     this.#limits = limits;
     this.#needsCertificate = tls !== null && tls.caFile !== null;
     this.#handler = handler;
+    this.#bystander = bystander;
     const { maxRequestBodyBytes } = limits();
     app.ws(
       '/*',
@@ -136,7 +139,17 @@ export class UwsChild {
       exchange =
         context === undefined
           ? new UwsExchange(this, res, method, path, query, headers, framing, maxRequestBodyBytes)
-          : new UwsUpgradeExchange(this, res, path, query, headers, framing, () => this.#limits().maxRequestBodyBytes, context);
+          : new UwsUpgradeExchange(
+              this,
+              res,
+              path,
+              query,
+              headers,
+              framing,
+              () => this.#limits().maxRequestBodyBytes,
+              context,
+              this.#bystander,
+            );
       this.#handler(exchange);
     } catch {
       if (exchange === undefined) res.close();

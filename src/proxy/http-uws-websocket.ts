@@ -3,6 +3,7 @@
 import { isAscii, soundHeaders } from './http-answer.ts';
 import type { Framing } from './http-framing.ts';
 import type { HttpUpgrade, WebSocketListener, WebSocketPeer } from './http-server.ts';
+import type { Bystander } from './http-uws-bystander.ts';
 import { type UwsConnectionRules, UwsExchange } from './http-uws-exchange.ts';
 import type { UwsResponse, UwsSocketContext, UwsWebSocket, UwsWebSocketBehavior } from './uws-types.ts';
 
@@ -48,6 +49,7 @@ export class UwsUpgradeExchange extends UwsExchange {
     framing: Framing,
     maxMessageBytes: () => number,
     context: UwsSocketContext,
+    bystander: Pick<Bystander, 'cork'>,
   ) {
     super(rules, res, 'GET', path, query, headers, framing, 0);
     const key = this.header('sec-websocket-key') ?? '';
@@ -62,7 +64,7 @@ export class UwsUpgradeExchange extends UwsExchange {
           for (let i = 0; i < sound.length; i += 2)
             if (isAscii(sound[i + 1] as string)) taken.writeHeader(sound[i] as string, sound[i + 1] as string);
         });
-        taken.upgrade<Carried>({ peer }, key, protocol ?? '', '', context);
+        bystander.cork(taken, () => taken.upgrade<Carried>({ peer }, key, protocol ?? '', '', context));
         return peer;
       },
     };

@@ -8,6 +8,7 @@ import { createServer } from 'node:net';
 import type { TlsSpec } from '../domain/desired.ts';
 import { type HttpHandler, type HttpRenewal, type HttpServer, type HttpServerOptions, ListenError } from './http-server.ts';
 import { readTls } from './http-tls.ts';
+import { Bystander } from './http-uws-bystander.ts';
 import { UwsChild } from './http-uws-child.ts';
 import type { UwsApp, UwsModule } from './uws-types.ts';
 
@@ -18,7 +19,8 @@ const SILENT = '999999990007';
 export const startUwsServer = async (uws: UwsModule, options: HttpServerOptions, handler: HttpHandler): Promise<HttpServer> => {
   uws._cfg?.(SILENT);
   const [acceptor, child] = await appsFor(uws, options.tls, 2);
-  const server = new UwsServer(uws, child as UwsApp, acceptor as UwsApp, options, handler);
+  const bystander = await Bystander.make(uws);
+  const server = new UwsServer(uws, child as UwsApp, acceptor as UwsApp, bystander, options, handler);
   const port = await listen(uws, acceptor as UwsApp, options).catch((error: unknown) => {
     server.destroy();
     throw error;
@@ -29,6 +31,7 @@ export const startUwsServer = async (uws: UwsModule, options: HttpServerOptions,
 class UwsServer {
   readonly #uws: UwsModule;
   readonly #acceptor: UwsApp;
+  readonly #bystander: Bystander;
   readonly #options: HttpServerOptions;
   readonly #handler: HttpHandler;
   readonly #isSecure: boolean;
@@ -37,9 +40,17 @@ class UwsServer {
   readonly #leaving = new Set<UwsChild>();
   #accepts = true;
 
-  constructor(uws: UwsModule, child: UwsApp, acceptor: UwsApp, options: HttpServerOptions, handler: HttpHandler) {
+  constructor(
+    uws: UwsModule,
+    child: UwsApp,
+    acceptor: UwsApp,
+    bystander: Bystander,
+    options: HttpServerOptions,
+    handler: HttpHandler,
+  ) {
     this.#uws = uws;
     this.#acceptor = acceptor;
+    this.#bystander = bystander;
     this.#options = options;
     this.#handler = handler;
     this.#isSecure = options.tls !== null;
@@ -67,6 +78,7 @@ class UwsServer {
   async leave(): Promise<void> {
     this.#stopListening();
     await Promise.all([this.#child, ...this.#leaving].map((child) => child.leave()));
+    this.#bystander.close();
   }
 
   stopAccepting(): void {
@@ -77,10 +89,11 @@ class UwsServer {
   destroy(): void {
     this.#stopListening();
     for (const child of [this.#child, ...this.#leaving]) child.close();
+    this.#bystander.close();
   }
 
   #childOf(app: UwsApp, tls: TlsSpec | null): UwsChild {
-    const child = new UwsChild(app, this.#options.limits, tls, this.#handler);
+    const child = new UwsChild(app, this.#options.limits, tls, this.#handler, this.#bystander);
     this.#acceptor.addChildAppDescriptor(app.getDescriptor());
     return child;
   }

@@ -22,9 +22,8 @@ export interface UwsResponse {
   cork(write: () => void): this;
   close(): this;
   /**
-   * Completes the handshake, with what was written before among its headers; `res` is dead then, and `open` has been called. Never under
-   * `cork`: when that is lifted the library reads the state of the HTTP response out of memory that the upgrade has given back, and now
-   * and then closes the new socket for what it finds there.
+   * Completes the handshake, with what was written before among its headers; `res` is dead then, and `open` has been called. Not under the
+   * cork of `res` (`Bystander`).
    */
   upgrade<T>(userData: T, key: string, protocol: string, extensions: string, context: UwsSocketContext): void;
   /** PEM; empty where the client showed none. On TLS only. */
@@ -82,6 +81,7 @@ export interface UwsApp {
   /** A GET whose `sec-websocket-key` has 24 characters comes to `upgrade`, before it comes to `any`. */
   ws<T>(pattern: string, behavior: UwsWebSocketBehavior<T>): UwsApp;
   listen(host: string, port: number, options: number, done: (socket: UwsListenSocket | false) => void): UwsApp;
+  listen_unix(done: (socket: UwsListenSocket | false) => void, path: string): UwsApp;
   /** Closes its listeners and every connection that it holds. */
   close(): UwsApp;
   getDescriptor(): UwsDescriptor;
@@ -101,6 +101,7 @@ export interface UwsModule {
   App(): UwsApp;
   /** @throws Error without a reason when a file cannot be read or does not fit */
   SSLApp(options: UwsTlsOptions): UwsApp;
+  us_listen_socket_close(socket: UwsListenSocket): void;
   us_socket_local_port(socket: UwsListenSocket): number;
   LIBUS_LISTEN_EXCLUSIVE_PORT: number;
   /** Undocumented switches of this thread; one of them takes the library's own header out of every answer. */

@@ -280,5 +280,32 @@ t.test('a replica that is to go is idle when its sockets have ended', async (t) 
   await replica.settled();
   t.same(client.events, ['accepted', 'end']);
   t.equal(idle(), 1);
-  t.equal(client.socket?.leaving, 1012);
+});
+
+t.test(
+  'a replica that goes before its time has died, whatever it was to do; one that goes at about its time has not',
+  async (t) => {
+    const { plane, client } = await taken(t);
+    plane.dispatcher.apply(snapshot(1, 'v1', {}));
+    t.equal(client.socket?.leaving, undefined);
+    plane.clock.advance(17_999);
+    t.equal(client.socket?.leaving, undefined);
+    plane.clock.advance(1);
+    t.equal(client.socket?.leaving, 1012);
+  },
+);
+
+t.test('an upgrade that its replica takes when it is already to go has the drain time like any other', async (t) => {
+  const plane = await DataPlane.start(t, snapshot());
+  const replica = await plane.replica('a1', 'app/A', 'v1', { websockets: true });
+  const client = new Client();
+  begin(plane, client);
+  await replica.until(() => replica.batches.length === 1);
+  plane.dispatcher.apply(snapshot(2, 'v2', { b1: 'app/A@v2' }));
+  replica.send(FRAME.SOCKET, { id: replica.lastId });
+  await replica.settled();
+  plane.clock.advance(18_999);
+  t.same(client.events, ['accepted']);
+  plane.clock.advance(1);
+  t.same(client.events, ['accepted', 'close 1012 service restart']);
 });

@@ -140,6 +140,7 @@ for (const server of ['uws', 'node'] as const) {
       for (const client of open) t.equal(await client.closed, 1001);
       await daemon.waitForLog(({ msg, closeCode }) => msg === 'the code saw the end' && closeCode === 1001);
       t.same(await daemon.exited, { code: 0, signal: null });
+      t.equal(daemon.errors, '', 'no library has anything to say');
     });
   });
 

@@ -5,12 +5,20 @@ import type { UwsResponse } from '../../src/proxy/uws-types.ts';
 
 const LISTENER = { message: () => {}, drained: () => {}, closed: () => {} };
 
-t.test('the handshake is completed outside the cork that carries its headers', async (t) => {
+t.test('the handshake is completed beside the cork that carries its headers', async (t) => {
   const seen: string[] = [];
   let isCorked = false;
+  let isBeside = false;
   const said = (what: string) => {
-    seen.push(`${isCorked ? 'corked ' : ''}${what}`);
+    seen.push(`${isCorked ? 'corked ' : ''}${isBeside ? 'beside ' : ''}${what}`);
     return res;
+  };
+  const bystander = {
+    cork(_own: UwsResponse, write: () => void) {
+      isBeside = true;
+      write();
+      isBeside = false;
+    },
   };
   const res = {
     cork(write: () => void) {
@@ -26,8 +34,8 @@ t.test('the handshake is completed outside the cork that carries its headers', a
   const rules = { isSecure: false, closing: () => false, done: () => {} };
   const headers = ['sec-websocket-key', 'a key'];
   const framing = { bodyBytes: 0, close: false, upgrade: true, refusal: undefined };
-  const exchange = new UwsUpgradeExchange(rules, res, '/', '', headers, framing, () => 1024, undefined);
+  const exchange = new UwsUpgradeExchange(rules, res, '/', '', headers, framing, () => 1024, undefined, bystander);
   t.ok(exchange.upgrade.accept('chat', ['x-request-id', 'r-1', 'unsound', 'é'], LISTENER));
-  t.same(seen, ['corked 101 Switching Protocols', 'corked x-request-id: r-1', 'upgrade a key chat']);
+  t.same(seen, ['corked 101 Switching Protocols', 'corked x-request-id: r-1', 'beside upgrade a key chat']);
   t.equal(exchange.upgrade.accept('chat', [], LISTENER), undefined, 'once');
 });
