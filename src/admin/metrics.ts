@@ -64,7 +64,7 @@ export const familiesOf = (measured: Measured): readonly Family[] => [
   ...processFamilies(),
 ];
 
-const planeFamilies = ({ http, inFlight, deployments }: DataPlaneMetrics): readonly Family[] => {
+const planeFamilies = ({ http, inFlight, connections, deployments }: DataPlaneMetrics): readonly Family[] => {
   const each = <T>(read: (metrics: DeploymentMetrics, labels: Labels) => T): T[] =>
     deployments.map((metrics) => read(metrics, { application: metrics.application, deployment: metrics.deployment }));
   return [
@@ -80,6 +80,10 @@ const planeFamilies = ({ http, inFlight, deployments }: DataPlaneMetrics): reado
       http.map(({ application, route, duration }) => [{ application, route }, duration]),
     ),
     family('gauge', 'serve_http_requests_in_flight', 'Requests whose answer is not complete.', [[{}, inFlight]]),
+    family('gauge', 'serve_http_connections', 'Connections of clients, WebSockets included.', [[{}, connections.open]]),
+    family('counter', 'serve_http_connections_refused_total', 'Connections that were closed at once, for want of descriptors.', [
+      [{}, connections.refused],
+    ]),
     family(
       'counter',
       'serve_deployment_requests_total',

@@ -38,16 +38,17 @@ export interface Life {
 }
 
 const SETTLED_MS = { least: 500, most: 10_000 };
-/** Back-off keeps starts from costing more than they give: one that was killed after three times the time of its start was worth it. */
-const WORTH_STARTS = 3;
 const LONGEST_MS = 60_000;
 /** So many that a signal ended count as one that failed by itself, but for those that it ended at once: their first request may have. */
 const KILLS_A_FAULT = 3;
 const AT_ONCE_MS = 200;
 
-/** It did not fail to start: it is replaced at once. Replicas that somebody kills one after the other are no crash loop. */
+/**
+ * It did not fail to start: it is replaced at once. Replicas that somebody kills one after the other are no crash loop, as long as each
+ * serves for longer than it takes to start: back-off keeps starts from costing more than they give.
+ */
 const hasSettled = ({ startMs, readyForMs, killed }: Life): boolean =>
-  readyForMs >= (killed ? Math.min(SETTLED_MS.most, Math.max(SETTLED_MS.least, WORTH_STARTS * startMs)) : SETTLED_MS.most);
+  readyForMs >= (killed ? Math.min(SETTLED_MS.most, Math.max(SETTLED_MS.least, startMs)) : SETTLED_MS.most);
 
 /**
  * Replicas that were started side by side and die of one cause are one failure: four that find no database have not tried four times.

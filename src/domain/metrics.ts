@@ -68,9 +68,17 @@ export interface LoopDelay {
   readonly max: number;
 }
 
+/** Of clients. */
+export interface ConnectionCounts {
+  readonly open: number;
+  /** Closed at once, for want of descriptors. */
+  readonly refused: number;
+}
+
 export interface DataPlaneMetrics {
   readonly http: readonly HttpMetrics[];
   readonly inFlight: number;
+  readonly connections: ConnectionCounts;
   readonly deployments: readonly DeploymentMetrics[];
   readonly loopDelay: LoopDelay;
 }

@@ -3,11 +3,12 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import type { Socket } from 'node:net';
+import type { Door } from './connections.ts';
 import { rawRefusal, refusalHeaders } from './http-answer.ts';
 import { checkRequestLine, isHost, type Refusal, readFraming, statusOf } from './http-framing.ts';
 import { type NodeConnection, NodeExchange } from './http-node-exchange.ts';
 import { answerOn, NodeUpgradeExchange, UpgradableMessage } from './http-node-websocket.ts';
-import type { HttpHandler, HttpLimits, HttpRenewal } from './http-server.ts';
+import type { HttpHandler, HttpLimits, HttpRenewal, HttpServerOptions } from './http-server.ts';
 import { readTls } from './http-tls.ts';
 import { checkHandshake } from './http-upgrade.ts';
 
@@ -15,9 +16,13 @@ import { checkHandshake } from './http-upgrade.ts';
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 300_000;
 
+/** What all the children of one server share. */
+type Shared = Pick<HttpServerOptions, 'limits' | 'door'>;
+
 export class NodeChild {
   readonly #http: Server;
   readonly #limits: () => HttpLimits;
+  readonly #door: Door;
   readonly #handler: HttpHandler;
   readonly #isSecure: boolean;
   readonly #connections = new Map<Socket, NodeConnection>();
@@ -27,7 +32,7 @@ export class NodeChild {
   #left: (() => void) | undefined;
 
   /** @throws Error when the certificate cannot be served */
-  static async make(options: HttpRenewal, limits: () => HttpLimits, handler: HttpHandler): Promise<NodeChild> {
+  static async make(options: HttpRenewal, shared: Shared, handler: HttpHandler): Promise<NodeChild> {
     const { tls, maxHeaderBytes } = options;
     const settings = {
       maxHeaderSize: maxHeaderBytes,
@@ -38,7 +43,7 @@ export class NodeChild {
       requireHostHeader: false,
       IncomingMessage: UpgradableMessage,
     };
-    if (tls === null) return new NodeChild(createServer(settings), 'connection', limits, handler);
+    if (tls === null) return new NodeChild(createServer(settings), 'connection', shared, handler);
     const { key, cert, ca } = await readTls(tls);
     const secure = createSecureServer({
       ...settings,
@@ -51,13 +56,14 @@ export class NodeChild {
       minVersion: 'TLSv1.2',
       handshakeTimeout: HEADERS_TIMEOUT_MS,
     });
-    return new NodeChild(secure, 'secureConnection', limits, handler);
+    return new NodeChild(secure, 'secureConnection', shared, handler);
   }
 
-  private constructor(http: Server, opened: 'connection' | 'secureConnection', limits: () => HttpLimits, handler: HttpHandler) {
+  private constructor(http: Server, opened: 'connection' | 'secureConnection', { limits, door }: Shared, handler: HttpHandler) {
     this.#http = http;
     this.#isSecure = opened === 'secureConnection';
     this.#limits = limits;
+    this.#door = door;
     this.#handler = handler;
     // Node would leave out the headers beyond its limit and say nothing; ours counts them.
     http.maxHeadersCount = 0;
@@ -77,11 +83,14 @@ export class NodeChild {
   /** A connection that the acceptor has taken. */
   accept(socket: Socket): void {
     this.#accepted.add(socket);
+    const isTaken = this.#door.opened();
     socket.once('close', () => {
+      this.#door.closed();
       this.#accepted.delete(socket);
       this.#whenLeft();
     });
-    this.#http.emit('connection', socket);
+    if (isTaken) this.#http.emit('connection', socket);
+    else socket.destroy();
   }
 
   /** Its clients are told with the next answer that the connection closes. */

@@ -14,7 +14,7 @@ export const startNodeServer = async (
   handler: HttpHandler,
   fallbackReason?: string,
 ): Promise<HttpServer> => {
-  const child = await NodeChild.make(options, options.limits, handler);
+  const child = await NodeChild.make(options, options, handler);
   const acceptor = createServer({ allowHalfOpen: true, noDelay: true });
   const server = new NodeServer(acceptor, child, options, handler, fallbackReason);
   const port = await new Promise<number>((resolve, reject) => {
@@ -55,7 +55,7 @@ class NodeServer {
   }
 
   async renew(options: HttpRenewal): Promise<void> {
-    const child = await NodeChild.make(options, this.#options.limits, this.#handler);
+    const child = await NodeChild.make(options, this.#options, this.#handler);
     if (!this.#acceptor.listening) return child.close();
     const before = this.#child;
     this.#child = child;

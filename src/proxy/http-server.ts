@@ -2,6 +2,7 @@
 
 import type { TlsSpec } from '../domain/desired.ts';
 import type { HttpDriver } from '../domain/listener.ts';
+import type { Door } from './connections.ts';
 import type { Refusal } from './http-framing.ts';
 
 export interface HttpServerOptions extends HttpRenewal {
@@ -10,6 +11,7 @@ export interface HttpServerOptions extends HttpRenewal {
   port: number;
   /** Read at each request, so that a reload changes them without a new listener. */
   limits: () => HttpLimits;
+  door: Door;
 }
 
 /** What `renew` can change while the socket stays. */

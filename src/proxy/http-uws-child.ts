@@ -1,8 +1,9 @@
 /** The connections of one certificate on uWebSockets.js, behind the acceptor: their requests, and how they come to an end. */
 
 import type { TlsSpec } from '../domain/desired.ts';
+import type { Door } from './connections.ts';
 import { checkRequestLine, type Refusal, readFraming } from './http-framing.ts';
-import type { HttpHandler, HttpLimits } from './http-server.ts';
+import type { HttpHandler, HttpLimits, HttpServerOptions } from './http-server.ts';
 import { asksForWebSocket, checkHandshake } from './http-upgrade.ts';
 import { refuseRequest } from './http-uws-answer.ts';
 import type { Bystander } from './http-uws-bystander.ts';
@@ -30,6 +31,7 @@ export class UwsChild {
   readonly #needsCertificate: boolean;
   readonly #handler: HttpHandler;
   readonly #bystander: Bystander;
+  readonly #door: Door;
   #inWork = 0;
   #isRetired = false;
   #isStopping = false;
@@ -40,14 +42,22 @@ export class UwsChild {
     this.#over = resolve;
   });
 
-  constructor(app: UwsApp, limits: () => HttpLimits, tls: TlsSpec | null, handler: HttpHandler, bystander: Bystander) {
+  constructor(
+    app: UwsApp,
+    { limits, door }: Pick<HttpServerOptions, 'limits' | 'door'>,
+    tls: TlsSpec | null,
+    handler: HttpHandler,
+    bystander: Bystander,
+  ) {
     this.app = app;
     this.isSecure = tls !== null;
     this.#limits = limits;
     this.#needsCertificate = tls !== null && tls.caFile !== null;
     this.#handler = handler;
     this.#bystander = bystander;
+    this.#door = door;
     const { maxRequestBodyBytes } = limits();
+    app.filter((res, change) => this.#connection(res, change));
     app.ws(
       '/*',
       socketBehavior(maxRequestBodyBytes, (res, req, context) => this.#upgrade(res, req, context)),
@@ -89,6 +99,12 @@ export class UwsChild {
     this.#over();
   }
 
+  /** The library does not say that a connection has ended which became a WebSocket. */
+  socketClosed(): void {
+    this.#door.closed();
+    this.done();
+  }
+
   closing(): boolean {
     return this.#isStopping || this.#isRetired || this.#limits().draining;
   }
@@ -102,6 +118,11 @@ export class UwsChild {
   /** With a request in work its end begins the wait anew. */
   #closeWhenLeft(): void {
     if (this.#inWork === 0) this.close();
+  }
+
+  #connection(res: UwsResponse, change: number): void {
+    if (change < 0) this.#door.closed();
+    else if (!this.#door.opened()) res.close();
   }
 
   /** A GET with a key: a request for a WebSocket if it is one in all else too. */

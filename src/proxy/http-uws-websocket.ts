@@ -37,11 +37,16 @@ export const socketBehavior = (
   close: (ws, code, reason) => ws.getUserData().peer.closed(code, reason),
 });
 
+export interface UwsSocketRules extends UwsConnectionRules {
+  /** In place of `done`, for an exchange that became a WebSocket. */
+  socketClosed(): void;
+}
+
 export class UwsUpgradeExchange extends UwsExchange {
   readonly upgrade: HttpUpgrade;
 
   constructor(
-    rules: UwsConnectionRules,
+    rules: UwsSocketRules,
     res: UwsResponse,
     path: string,
     query: string,
@@ -57,7 +62,7 @@ export class UwsUpgradeExchange extends UwsExchange {
       accept: (protocol, more, listener) => {
         const taken = this.takeOver();
         if (taken === undefined) return undefined;
-        const peer = new UwsPeer(listener, maxMessageBytes, () => rules.done());
+        const peer = new UwsPeer(listener, maxMessageBytes, () => rules.socketClosed());
         taken.cork(() => {
           taken.writeStatus('101 Switching Protocols');
           const sound = soundHeaders(more) ?? [];

@@ -93,7 +93,7 @@ class UwsServer {
   }
 
   #childOf(app: UwsApp, tls: TlsSpec | null): UwsChild {
-    const child = new UwsChild(app, this.#options.limits, tls, this.#handler, this.#bystander);
+    const child = new UwsChild(app, this.#options, tls, this.#handler, this.#bystander);
     this.#acceptor.addChildAppDescriptor(app.getDescriptor());
     return child;
   }

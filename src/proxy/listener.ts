@@ -1,12 +1,14 @@
 /** Keeps the HTTP listener where the config wants it. A new one takes over before the old one stops; what was accepted is answered. */
 import { type Listening, listenerMove } from '../domain/listener.ts';
 import type { FromDataPlane, RoutingSnapshot } from '../domain/snapshot.ts';
+import type { Door } from './connections.ts';
 import { type ChosenDriver, chooseDriver } from './http-driver.ts';
 import { type HttpHandler, type HttpLimits, type HttpServer, ListenError } from './http-server.ts';
 
 export interface ListenerOptions {
   readonly handler: HttpHandler;
   readonly limits: () => HttpLimits;
+  readonly door: Door;
   readonly post: (message: FromDataPlane) => void;
 }
 
@@ -142,7 +144,8 @@ export class Listener {
       }
       this.#leave(old.server);
     }
-    const server = await driver.start({ host, port, tls, maxHeaderBytes, limits: this.#options.limits }, this.#options.handler);
+    const { limits, door, handler } = this.#options;
+    const server = await driver.start({ host, port, tls, maxHeaderBytes, limits, door }, handler);
     const { fallbackReason } = server;
     if (fallbackReason !== undefined && this.#held?.server.fallbackReason !== fallbackReason)
       this.#log('uWebSockets.js could not be loaded: node:http serves, which is slower', 'warn', { reason: fallbackReason });

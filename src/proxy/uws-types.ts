@@ -80,6 +80,8 @@ export interface UwsApp {
   any(pattern: string, listener: (res: UwsResponse, req: UwsRequest) => void): UwsApp;
   /** A GET whose `sec-websocket-key` has 24 characters comes to `upgrade`, before it comes to `any`. */
   ws<T>(pattern: string, behavior: UwsWebSocketBehavior<T>): UwsApp;
+  /** Told of each connection: 1, and -1 at its end, unless it became a WebSocket. `res` may be closed there, and nothing else. */
+  filter(listener: (res: UwsResponse, change: number) => void): UwsApp;
   listen(host: string, port: number, options: number, done: (socket: UwsListenSocket | false) => void): UwsApp;
   listen_unix(done: (socket: UwsListenSocket | false) => void, path: string): UwsApp;
   /** Closes its listeners and every connection that it holds. */

@@ -7,6 +7,7 @@ import { LoopWatch } from '../loop-watch.ts';
 import { listenForReplicas } from '../protocol/accept.ts';
 import { AccessLines } from './access-lines.ts';
 import type { AccessRecord } from './access-log.ts';
+import { Connections, ownDescriptors } from './connections.ts';
 import { HttpCounts } from './http-counts.ts';
 import { Ingress } from './ingress.ts';
 import { Listener } from './listener.ts';
@@ -55,7 +56,9 @@ let snapshot: RoutingSnapshot | undefined;
 /** Not there yet, or never, where the socket for replicas cannot be had. */
 let replicas: Awaited<ReturnType<typeof listenForReplicas>> | undefined;
 let watch: NodeJS.Timeout | undefined;
+const connections = new Connections(ownDescriptors(), now, (message, fields) => log('warn', message, fields));
 const listener = new Listener({
+  door: connections,
   handler: ingress.handle,
   limits: () => ({
     maxHeaderBytes: snapshot?.proxy.maxHeaderBytes ?? 0,
@@ -139,6 +142,7 @@ port.on('message', (message: ToDataPlane) => {
       const metrics = {
         http: counts.read(),
         inFlight: ingress.ongoing,
+        connections: connections.counts,
         deployments: dispatcher.metrics(),
         loopDelay: loop.delay,
       };

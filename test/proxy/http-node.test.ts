@@ -1,5 +1,6 @@
 import t from 'tap';
 import { chooseDriver, loadUws } from '../../src/proxy/http-driver.ts';
+import { OPEN_DOOR } from '../support/open-door.ts';
 import { conform } from './http.conformance.ts';
 import { get, HOST, startRig } from './http-rig.ts';
 
@@ -33,6 +34,7 @@ t.test('node: what cannot listen is rejected, not thrown', async (t) => {
     tls: null,
     maxHeaderBytes: 16_384,
     limits: () => ({ maxHeaderBytes: 16_384, maxRequestBodyBytes: 1, keepAliveTimeoutMs: 1, draining: false }),
+    door: OPEN_DOOR,
   };
   const started = await chooseDriver('node')
     .start({ ...options, host: 'no such host' }, () => {})

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { connect as secureConnect } from 'node:tls';
 import type { TlsSpec } from '../../src/domain/desired.ts';
+import type { Door } from '../../src/proxy/connections.ts';
 import { chooseDriver, type HttpDriverKind } from '../../src/proxy/http-driver.ts';
 import type { HttpExchange, HttpLimits, HttpServer } from '../../src/proxy/http-server.ts';
 
@@ -19,11 +20,25 @@ export const overTls = (spec: TlsSpec): void => {
 export interface Rig {
   readonly server: HttpServer;
   readonly limits: HttpLimits;
+  readonly door: CountedDoor;
   /** `METHOD path` of every request that reached the handler. */
   readonly seen: string[];
   /** The same, once its body was delivered. */
   readonly read: string[];
   client(): Promise<Client>;
+}
+
+/** Takes up to `most` connections, and knows how many there are. */
+class CountedDoor implements Door {
+  most = Number.POSITIVE_INFINITY;
+  open = 0;
+  opened(): boolean {
+    this.open += 1;
+    return this.open <= this.most;
+  }
+  closed(): void {
+    this.open -= 1;
+  }
 }
 
 interface Test {
@@ -44,11 +59,12 @@ export const startRig = async (t: Test, kind: HttpDriverKind, handler: (exchange
     keepAliveTimeoutMs: 5000,
     draining: false,
   };
+  const door = new CountedDoor();
   const seen: string[] = [];
   const read: string[] = [];
   const clients: Client[] = [];
   const server = await chooseDriver(kind).start(
-    { host: '127.0.0.1', port: 0, tls: security, maxHeaderBytes: 16_384, limits: () => limits },
+    { host: '127.0.0.1', port: 0, tls: security, maxHeaderBytes: 16_384, limits: () => limits, door },
     (exchange) => {
       const name = `${exchange.method} ${exchange.path}`;
       seen.push(name);
@@ -70,7 +86,7 @@ export const startRig = async (t: Test, kind: HttpDriverKind, handler: (exchange
     clients.push(made);
     return made;
   };
-  return { server, limits, seen, read, client };
+  return { server, limits, door, seen, read, client };
 };
 
 export interface Answer {

@@ -1,10 +1,12 @@
 /** HTTPS on both drivers: what is negotiated, who is let in, and the conformance suite once more. */
+
 import { readFileSync } from 'node:fs';
 import { Agent, request } from 'node:https';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
 import type { TlsSpec } from '../../src/domain/desired.ts';
 import { Certificates } from '../support/certificates.ts';
+import { OPEN_DOOR } from '../support/open-door.ts';
 
 process.env.UWS_HTTP_MAX_HEADERS_SIZE = String(16 * 1024);
 const { chooseDriver } = await import('../../src/proxy/http-driver.ts');
@@ -80,7 +82,7 @@ for (const kind of KINDS) {
   });
 
   t.test(`${kind}: files that cannot be served are an error, and leave nothing open`, async (t) => {
-    const options = { host: '127.0.0.1', port: 0, maxHeaderBytes: 16_384, limits: () => ({}) as never };
+    const options = { host: '127.0.0.1', port: 0, maxHeaderBytes: 16_384, limits: () => ({}) as never, door: OPEN_DOOR };
     for (const tls of [
       made.spec('a', { keyFile: made.path('b.key') }),
       made.spec('a', { keyFile: made.path('a.locked.key'), password: 'swordfish' }),

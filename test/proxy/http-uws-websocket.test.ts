@@ -31,7 +31,7 @@ t.test('the handshake is completed beside the cork that carries its headers', as
     writeHeader: (name: string, value: string) => said(`${name}: ${value}`),
     upgrade: (_carried: unknown, key: string, protocol: string) => said(`upgrade ${key} ${protocol}`),
   } as unknown as UwsResponse;
-  const rules = { isSecure: false, closing: () => false, done: () => {} };
+  const rules = { isSecure: false, closing: () => false, done: () => {}, socketClosed: () => {} };
   const headers = ['sec-websocket-key', 'a key'];
   const framing = { bodyBytes: 0, close: false, upgrade: true, refusal: undefined };
   const exchange = new UwsUpgradeExchange(rules, res, '/', '', headers, framing, () => 1024, undefined, bystander);

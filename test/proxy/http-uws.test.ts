@@ -1,4 +1,5 @@
 import t from 'tap';
+import { OPEN_DOOR } from '../support/open-door.ts';
 
 // The library reads it once, when it is loaded; the daemon sets it before its worker starts.
 process.env.UWS_HTTP_MAX_HEADERS_SIZE = String(16 * 1024);
@@ -7,7 +8,7 @@ const { chooseDriver } = await import('../../src/proxy/http-driver.ts');
 const { conform } = await import('./http.conformance.ts');
 
 const limits = { maxHeaderBytes: 16_384, maxRequestBodyBytes: 1000, keepAliveTimeoutMs: 5000, draining: false };
-const options = { host: '127.0.0.1', port: 0, tls: null, maxHeaderBytes: 16_384, limits: () => limits };
+const options = { host: '127.0.0.1', port: 0, tls: null, maxHeaderBytes: 16_384, limits: () => limits, door: OPEN_DOOR };
 const loaded = await Promise.resolve()
   .then(() => chooseDriver('uws').start(options, () => {}))
   .catch((error: Error) => error);

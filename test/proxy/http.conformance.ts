@@ -4,10 +4,11 @@ import { Worker } from 'node:worker_threads';
 import t from 'tap';
 import { chooseDriver, type HttpDriverKind } from '../../src/proxy/http-driver.ts';
 import { type HttpExchange, ListenError } from '../../src/proxy/http-server.ts';
+import { OPEN_DOOR } from '../support/open-door.ts';
 import { LIMITS, readTable } from './http-limits.ts';
 import { CANARY, MALFORMED, type Malformed } from './http-malformed.ts';
 import { type Answer, type Client, echo, get, HOST, type Rig, startRig } from './http-rig.ts';
-import { webSockets } from './websocket.conformance.ts';
+import { HANDSHAKE, webSockets } from './websocket.conformance.ts';
 
 type Kind = Exclude<HttpDriverKind, 'auto'>;
 
@@ -606,10 +607,51 @@ const life = (kind: Kind): void => {
     rig.server.stopAccepting();
   });
 
+  t.test(`${kind}: every connection goes through the door, and out of it`, async (t) => {
+    const rig = await startRig(t, kind, (exchange) => {
+      if (exchange.upgrade === undefined) echo(exchange);
+      else exchange.upgrade.accept(undefined, [], { message: () => {}, drained: () => {}, closed: () => {} });
+    });
+    const settled = async (open: number) => {
+      while (rig.door.open !== open) await new Promise((resolve) => setImmediate(resolve));
+    };
+    rig.door.most = 2;
+    const first = await rig.client();
+    const second = await rig.client();
+    await settled(2);
+    const third = await rig.client();
+    await third.closed;
+    t.equal(third.text, '', 'no room: closed without a word');
+    await settled(2);
+    first.send(get('/still'));
+    await first.until(() => first.text.endsWith('GET /still'));
+    first.socket.destroy();
+    await settled(1);
+    const fourth = await rig.client();
+    fourth.send(get('/socket', HANDSHAKE));
+    await fourth.until(() => fourth.text.includes('101'));
+    t.equal(rig.door.open, 2, 'a WebSocket is a connection still');
+    fourth.socket.destroy();
+    await settled(1);
+    second.socket.destroy();
+    await settled(0);
+    await rig.client();
+    await settled(1);
+    rig.server.destroy();
+    await settled(0);
+  });
+
   t.test(`${kind}: a taken port is a ListenError with the system's code, port 0 is a free one`, async (t) => {
     const rig = await startRig(t, kind);
     t.ok(rig.server.port > 0);
-    const options = { host: '127.0.0.1', port: rig.server.port, tls: null, maxHeaderBytes: 16_384, limits: () => rig.limits };
+    const options = {
+      host: '127.0.0.1',
+      port: rig.server.port,
+      tls: null,
+      maxHeaderBytes: 16_384,
+      limits: () => rig.limits,
+      door: OPEN_DOOR,
+    };
     const error = await chooseDriver(kind)
       .start(options, echo)
       .catch((thrown: unknown) => thrown);

@@ -1,4 +1,5 @@
 /** The listener under load while its address, its certificate and its driver change: over real sockets, on both drivers. */
+
 import { readFileSync } from 'node:fs';
 import { Agent as PlainAgent, request as plainRequest } from 'node:http';
 import { Agent as SecureAgent, request as secureRequest } from 'node:https';
@@ -8,6 +9,7 @@ import type { ProxySpec } from '../../src/domain/desired.ts';
 import type { FromDataPlane } from '../../src/domain/snapshot.ts';
 import type { HttpExchange } from '../../src/proxy/http-server.ts';
 import { Certificates } from '../support/certificates.ts';
+import { OPEN_DOOR } from '../support/open-door.ts';
 import { proxySpec } from '../support/routing.ts';
 
 process.env.UWS_HTTP_MAX_HEADERS_SIZE = String(16 * 1024);
@@ -58,6 +60,7 @@ class Rig {
     this.listener = new Listener({
       handler: (exchange) => exchange.body(() => this.#handle(exchange)),
       limits: () => this.limits,
+      door: OPEN_DOOR,
       post: (message) => this.told.push(message),
     });
     t.teardown(() => this.listener.destroy());

@@ -3,6 +3,7 @@
  * instant at which its request was due, so that a stall of either side shows in full.
  */
 import { Agent, request as httpRequest } from 'node:http';
+import type { Socket } from 'node:net';
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { type Answer, until } from '../support/daemon-rig.ts';
 
@@ -42,6 +43,8 @@ export class OpenLoop implements AsyncDisposable {
   readonly #url: () => string;
   readonly #agent = new Agent({ keepAlive: true, scheduling: 'lifo' });
   readonly #open = new Set<{ readonly dueAt: number; readonly give: (error: Error) => void }>();
+  /** When a connection had its last answer. */
+  readonly #usedAt = new WeakMap<Socket, number>();
   readonly #timer: NodeJS.Timeout;
   #n = 0;
 
@@ -134,23 +137,30 @@ export class OpenLoop implements AsyncDisposable {
       headers: kept ? headers : { ...headers, connection: 'close' },
       agent: kept ? this.#agent : false,
     });
+    let connection = '';
     const one = {
       dueAt,
       give: (error: Error) => {
         if (!this.#open.delete(one)) return;
         if (stream.excused?.(error, outgoing.reusedSocket) === true) tally.excused += 1;
-        else fail(`${(error as NodeJS.ErrnoException).code ?? ''} ${error.message}`.trim());
+        else fail(`${(error as NodeJS.ErrnoException).code ?? ''} ${error.message} ${connection}`.trim());
         outgoing.destroy();
       },
     };
     this.#open.add(one);
     outgoing.on('error', one.give);
+    outgoing.on('socket', (socket) => {
+      const usedAt = this.#usedAt.get(socket);
+      connection =
+        usedAt === undefined ? '(a new connection)' : `(idle for ${Math.floor((performance.now() - usedAt) / 1000)} s before)`;
+    });
     outgoing.on('response', (incoming) => {
       const chunks: Buffer[] = [];
       incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
       incoming.on('error', one.give);
       incoming.on('aborted', () => one.give(new Error('the answer was cut off')));
       incoming.on('end', () => {
+        if (outgoing.socket !== null) this.#usedAt.set(outgoing.socket, performance.now());
         if (!this.#open.delete(one)) return;
         const all = Buffer.concat(chunks);
         const answer = { status: incoming.statusCode ?? 0, headers: incoming.headers, body: all, text: all.toString('utf8') };

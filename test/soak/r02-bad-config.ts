@@ -55,12 +55,14 @@ const MUTATIONS: readonly ((text: string, rand: Rand) => string)[] = [
   (text, rand) => {
     const places = [...text.matchAll(/("?[a-z_]+"?: ?)([^,{}[\]\n]+)/g)];
     const place = pick(places, rand);
+    if (place === undefined) return text;
     const at = place.index + (place[1] as string).length;
     return text.slice(0, at) + pick(VALUES, rand) + text.slice(at + (place[2] as string).length);
   },
   // A key with a typing mistake.
   (text, rand) => {
     const place = pick([...text.matchAll(/[a-z_]{4,}(?="?:)/g)], rand);
+    if (place === undefined) return text;
     const at = place.index + Math.floor(rand() * place[0].length);
     return text.slice(0, at) + pick(['x', '', '_', '-'], rand) + text.slice(at + 1);
   },
