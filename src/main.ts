@@ -170,6 +170,7 @@ class Daemon implements RunningDaemon {
         if (this.#controller?.settled) this.#becameReady();
       },
     });
+    this.log.knowReplicas(() => this.#controller?.replicas.map(({ id }) => id) ?? []);
     await this.#admin.start(admin).catch((error: Error) => {
       throw new StartError(error.message);
     });

@@ -20,6 +20,8 @@ export class LogFiles {
   readonly #bounds: FolderBounds;
   readonly #files = new Map<string, LogFile>();
   #sweeping: Promise<void> = Promise.resolve();
+  /** Whether a file is of a replica that lives: it may write again, however long it has been quiet. */
+  isAlive: (name: string) => boolean = () => false;
 
   constructor(failed: (path: string, error: Error) => void, bounds: FolderBounds = BOUNDS) {
     this.#failed = failed;
@@ -64,7 +66,7 @@ export class LogFiles {
       const gone = new Map<string, string[]>();
       for (const name of await readdir(directory)) {
         const [base] = /^replica\..*\.log(?=$|\.\d+$)/.exec(name) ?? [];
-        if (base === undefined || this.#files.has(join(directory, base))) continue;
+        if (base === undefined || this.#files.has(join(directory, base)) || this.isAlive(base.slice(0, -'.log'.length))) continue;
         gone.set(base, [...(gone.get(base) ?? []), join(directory, name)]);
       }
       if (gone.size <= this.#bounds.replicas) return;

@@ -29,6 +29,8 @@ export interface DaemonLog {
   writeLines(lines: string): void;
   /** Finished lines of requests. @param application whose they are, where it logs in a way of its own */
   writeRequests(lines: string, application: string | undefined): void;
+  /** @param ids of the replicas that live: their files stay. Asked now and then */
+  knowReplicas(ids: () => readonly string[]): void;
   /** Resolves when everything written so far is with the system, or nobody takes it. */
   written(): Promise<void>;
   /** The same at once, for a process that is about to end. It may overtake what is being written: await `written` where there is time. */
@@ -118,6 +120,9 @@ export const openLog = async (first: LogRules, terminal: Terminal | undefined): 
       if (application === undefined) return;
       const { directory } = rules.of(application);
       if (directory !== null) files.write(directory, fileOf(application), lines);
+    },
+    knowReplicas: (ids) => {
+      files.isAlive = (name) => ids().some((id) => fileOf(...id.split('/')) === name);
     },
     written: async () => {
       await files.written();

@@ -83,7 +83,7 @@ t.test('a link in place of a file is not followed', async (t) => {
 });
 
 t.test(
-  'of replicas that have gone the newest files are kept; those of daemon and deployments, and other people’s, stay',
+  'of replicas that have gone the newest files are kept; those of replicas that live, daemon and deployments, and other people’s, stay',
   async (t) => {
     const at = folder(t);
     const others = ['daemon.log', 'deployment.a.D.log', 'application.a.log.2', 'replica.txt', 'notes'];
@@ -95,9 +95,10 @@ t.test(
       }
     }
     const files = new LogFiles(() => t.fail('nothing fails'), BOUNDS);
+    files.isAlive = (name) => name === 'replica.a.D.1';
     files.write(at, 'replica.a.D.0', line(1));
     await files.written();
-    const left = [0, 3, 4, 5].flatMap((n) => [`replica.a.D.${n}.log`, `replica.a.D.${n}.log.1`]);
+    const left = [0, 1, 3, 4, 5].flatMap((n) => [`replica.a.D.${n}.log`, `replica.a.D.${n}.log.1`]);
     t.same(readdirSync(at).sort(), [...others, ...left].sort());
   },
 );
