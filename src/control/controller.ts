@@ -2,80 +2,41 @@
  * Turns desired into actual: keeps the replicas, plans whenever anything has changed, does what the plan says, and publishes the routing
  * snapshot. It knows no files and no HTTP.
  */
-import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
-import PQueue from 'p-queue';
 import type { DesiredState, ProxySpec } from '../domain/desired.ts';
 import { type LogLevel, LogRules } from '../domain/logging.ts';
 import type { FromDataPlane, LoadReport, RoutingSnapshot } from '../domain/snapshot.ts';
 import type { FrameReader } from '../protocol/reader.ts';
-import { makeToken } from '../protocol/token.ts';
-import type { Enforcer } from '../quota/enforcer.ts';
 import { limitsOf } from '../quota/group.ts';
-import type { Reservation } from '../quota/ledger.ts';
 import { type Machine, type Offer, offerOf } from '../quota/offer.ts';
-import { type DeathRecord, Managed, type ReplicaView, type Waiting } from './managed.ts';
+import { Fleet, type FleetOptions } from './fleet.ts';
+import type { DeathRecord, ReplicaView, Waiting } from './managed.ts';
 import { type Action, type ActualState, failedDeployments, plan, restartKey, runningOf, type Serving } from './plan.ts';
 import { Policies } from './policies.ts';
-import { type Death, deathText, ReplicaProcess, takesStreams } from './replica-process.ts';
-import { afterDeath, mayBeUnresponsive, NO_FAILURES, type RestartMemory } from './restart.ts';
+import { mayBeUnresponsive } from './restart.ts';
 import { type Room, roomFor } from './room-preview.ts';
 import { Scaler } from './scaler.ts';
 import { buildSnapshot, type Retiring } from './snapshot.ts';
-import type { BrokenApplication, TargetApplication, TargetDeployment } from './target.ts';
+import type { BrokenApplication, TargetApplication } from './target.ts';
 
-export interface Log {
-  debug(fields: object, message: string): void;
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
-}
-
-export interface ControllerOptions {
-  readonly log: Log;
-  /** The program of replicas. */
-  readonly replicaEntry: string;
+export interface ControllerOptions extends FleetOptions {
   /** The program of autoscaling policies. */
   readonly policyEntry: string;
-  readonly controlSocket: string;
-  readonly dataSocket: string;
-  readonly key: string;
-  /** Environment that replicas inherit. */
-  readonly env: Readonly<Record<string, string | undefined>>;
   /** What there is to be given to replicas, where the config does not say otherwise. */
   readonly machine: Machine;
-  readonly enforcer: Pick<Enforcer, 'open'>;
-  readonly configDir: () => string;
   /** A level in place of every one that the config names. */
   readonly logLevel: LogLevel | undefined;
   readonly publish: (snapshot: RoutingSnapshot) => void;
-  /** Processes that come up at the same time. */
-  readonly concurrentStarts: number;
-  readonly onReplicaLine: (replica: ReplicaView, stream: 'stdout' | 'stderr', line: string) => void;
   readonly onChange: () => void;
 }
-
-/** A killed process is gone at once, unless the machine is too busy to say so. */
-const KILLED_WITHIN_MS = 1000;
-/**
- * A replica that starts has its place among the concurrent starts until it is ready, so that the first in the file are ready first; one that
- * takes longer than this holds up nobody else.
- */
-const BOOT_MS = 1000;
-
-/** As many as Ray Serve keeps. */
-const KEPT_DEATHS = 10;
 
 /** The end of a process is known so long after that of its sockets, at the latest. */
 const EXIT_TOLD_MS = 1000;
 
 export class Controller {
   readonly #options: ControllerOptions;
-  readonly #replicas = new Map<string, Managed>();
+  readonly #fleet: Fleet;
   readonly #serving = new Map<string, Serving>();
-  readonly #restarts = new Map<string, RestartMemory>();
-  readonly #deaths = new Map<string, DeathRecord>();
-  readonly #starts: PQueue;
   readonly #policies: Policies;
   readonly #scaler: Scaler;
   #targets: readonly TargetApplication[] = [];
@@ -91,15 +52,17 @@ export class Controller {
   /** Configs that were wanted, and askings again. */
   #attempt = 0;
   #published = '';
-  #order = 0;
   #everReady = false;
   #scheduled = false;
-  #stopping: (() => void) | undefined;
+  #isStopping = false;
   #wake: NodeJS.Timeout | undefined;
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    this.#starts = new PQueue({ concurrency: options.concurrentStarts });
+    this.#fleet = new Fleet(options, {
+      changed: () => this.#reconcileSoon(),
+      logLevel: (application, deployment) => this.#logging?.of(application, deployment).level ?? 'info',
+    });
     this.#policies = new Policies({ ...options, program: options.policyEntry });
     this.#scaler = new Scaler((key, question) => this.#policies.ask(key, question));
   }
@@ -123,23 +86,7 @@ export class Controller {
     );
     this.#attempt += 1;
     this.#offer = offerOf(this.#options.machine, resources);
-    const wanted = new Set(
-      targets.flatMap(({ spec, deployments }) => deployments.map((each) => restartKey(spec.name, each.spec.name, each.version))),
-    );
-    for (const [key, memory] of this.#restarts) {
-      if (!wanted.has(key) || retry) this.#restarts.delete(key);
-      else if (memory.failures > 0) this.#restarts.set(key, { ...memory, notBefore: 0 });
-    }
-    // What is told of deployments that have left is forgotten with them.
-    const named = new Set(targets.flatMap(({ spec }) => spec.deployments.map(({ name }) => `${spec.name}/${name}`)));
-    for (const name of this.#deaths.keys()) if (!named.has(name)) this.#deaths.delete(name);
-    for (const replica of this.#replicas.values()) {
-      const target = targets
-        .find(({ spec }) => spec.name === replica.application)
-        ?.deployments.find(({ spec }) => spec.name === replica.target.spec.name);
-      if (target?.version === replica.target.version) replica.target = target;
-      replica.process?.tellSettings();
-    }
+    this.#fleet.want(targets, retry);
     this.#reconcileSoon();
   }
 
@@ -165,10 +112,7 @@ export class Controller {
   /** Compiled code that runs, is to run, or may have to run again. */
   get code(): ReadonlySet<string> {
     const targets = [...this.#targets, ...[...this.#serving.values(), ...this.#retiring].map(({ target }) => target)];
-    const deployments = [
-      ...targets.flatMap((target) => target.deployments),
-      ...[...this.#replicas.values()].map(({ target }) => target),
-    ];
+    const deployments = [...targets.flatMap((target) => target.deployments), ...this.#fleet.all.map(({ target }) => target)];
     return new Set(
       deployments.flatMap(({ run: { runs }, policy }) => [
         ...(runs.kind === 'module' ? [runs.entry] : []),
@@ -182,18 +126,18 @@ export class Controller {
   }
 
   get replicas(): readonly ReplicaView[] {
-    return [...this.#replicas.values()].map((replica) => replica.closeView);
+    return this.#fleet.all.map((replica) => replica.closeView);
   }
 
   deathsOf(application: string, deployment: string): DeathRecord | undefined {
-    return this.#deaths.get(`${application}/${deployment}`);
+    return this.#fleet.deathsOf(application, deployment);
   }
 
   get actual(): ActualState {
     return {
-      replicas: [...this.#replicas.values()].map((replica) => replica.actual),
+      replicas: this.#fleet.all.map((replica) => replica.actual),
       serving: this.#serving,
-      restarts: this.#restarts,
+      restarts: this.#fleet.restarts,
       counts: this.#scaler.counts,
       ...(this.#offer === undefined ? {} : { offer: this.#offer }),
     };
@@ -216,7 +160,7 @@ export class Controller {
 
   /** A replica has connected to the control socket and proven who it is. */
   attach(replicaId: string, socket: Socket, reader: FrameReader): void {
-    const replica = this.#replicas.get(replicaId);
+    const replica = this.#fleet.get(replicaId);
     if (replica?.process === undefined) socket.destroy();
     else replica.process.attach(socket, reader);
   }
@@ -230,7 +174,7 @@ export class Controller {
         );
         return this.#reconcileSoon();
       case 'replica-idle': {
-        const replica = this.#replicas.get(message.replica);
+        const replica = this.#fleet.get(message.replica);
         if (replica?.state !== 'DRAINING') return;
         replica.idle = true;
         return this.#reconcileSoon();
@@ -240,17 +184,17 @@ export class Controller {
       case 'link-down': {
         // Most often its process has just died, and how is about to be told. One that lives on is a replica in name only.
         setTimeout(() => {
-          const replica = this.#replicas.get(message.replica);
+          const replica = this.#fleet.get(message.replica);
           if (replica?.state === 'RUNNING' || replica?.state === 'UPDATING')
             replica.process?.kill('crash', `its data link is gone: ${message.reason ?? ''}`);
         }, EXIT_TOLD_MS).unref();
         return;
       }
       case 'stuck':
-        this.#replicas.get(message.replica)?.process?.kill('stuck', 'all its slots were held by requests that nobody waits for');
+        this.#fleet.get(message.replica)?.process?.kill('stuck', 'all its slots were held by requests that nobody waits for');
         return;
       case 'unresponsive': {
-        const replica = this.#replicas.get(message.replica);
+        const replica = this.#fleet.get(message.replica);
         if (replica === undefined || replica.state === 'STOPPING') return;
         if (!mayBeUnresponsive(replica.readyForMs, replica.target.spec.unresponsiveTimeoutMs)) return;
         replica.process?.kill(
@@ -269,7 +213,7 @@ export class Controller {
     const target = this.#targets.find(({ spec }) => spec.name === application);
     const spec = target?.deployments.find((each) => each.spec.name === deployment)?.spec;
     if (target === undefined || spec === undefined) {
-      const isLeaving = [...this.#replicas.values()].some(
+      const isLeaving = this.#fleet.all.some(
         (replica) => replica.application === application && replica.target.spec.name === deployment,
       );
       return isLeaving ? 'leaving' : 'unknown';
@@ -300,43 +244,27 @@ export class Controller {
 
   /** Stops every replica; resolves when the last is gone. */
   async stop(): Promise<void> {
-    this.#policies.close();
-    this.#targets = [];
-    this.#broken = [];
-    this.#serving.clear();
-    this.#starts.clear();
-    clearTimeout(this.#wake);
-    if (this.#replicas.size === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#stopping = resolve;
-      for (const replica of this.#replicas.values()) this.#stopReplica(replica, replica.target.spec.gracefulShutdownTimeoutMs);
-      if (this.#replicas.size === 0) resolve();
-    });
+    this.#wantNothing();
+    await this.#fleet.stopAll();
   }
 
   /** Kills every replica now; resolves when the last is gone, or after a second. */
   async destroy(): Promise<void> {
+    this.#wantNothing();
+    await this.#fleet.destroy();
+  }
+
+  #wantNothing(): void {
+    this.#isStopping = true;
     this.#policies.close();
-    this.#starts.clear();
+    this.#targets = [];
+    this.#broken = [];
+    this.#serving.clear();
     clearTimeout(this.#wake);
-    for (const replica of [...this.#replicas.values()]) {
-      replica.become('STOPPING');
-      if (replica.process === undefined) this.#forget(replica);
-      else replica.process.kill('stopped');
-    }
-    if (this.#replicas.size === 0) return;
-    await new Promise<void>((resolve) => {
-      const before = this.#stopping;
-      this.#stopping = () => {
-        before?.();
-        resolve();
-      };
-      setTimeout(resolve, KILLED_WITHIN_MS).unref();
-    });
   }
 
   #reconcileSoon(): void {
-    if (this.#scheduled || this.#stopping !== undefined) return;
+    if (this.#scheduled || this.#isStopping) return;
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
@@ -345,13 +273,13 @@ export class Controller {
   }
 
   #reconcile(): void {
-    if (this.#stopping !== undefined) return;
+    if (this.#isStopping) return;
     clearTimeout(this.#wake);
     const now = performance.now();
     let wakeAt = Number.POSITIVE_INFINITY;
     let moved = false;
     const waiting = new Map<string, Waiting>();
-    for (const replica of this.#replicas.values()) replica.keepsQuota = undefined;
+    for (const replica of this.#fleet.all) replica.keepsQuota = undefined;
     for (const action of plan(this.#targets, this.actual, now)) {
       if (action.type === 'wakeAt') wakeAt = Math.min(wakeAt, action.at);
       else if (action.type === 'pending') this.#wait(action, waiting);
@@ -381,10 +309,10 @@ export class Controller {
   #apply(action: Exclude<Action, { type: 'wakeAt' | 'pending' }>): void {
     switch (action.type) {
       case 'start':
-        for (const reserved of action.reserved) this.#start(action.application, action.deployment, reserved);
+        for (const reserved of action.reserved) this.#fleet.start(action.application, action.deployment, reserved);
         return;
       case 'requota': {
-        const replica = this.#replicas.get(action.replica);
+        const replica = this.#fleet.get(action.replica);
         if (replica === undefined) return;
         replica.reserved = action.reserved;
         replica.cpuLimit = action.deployment.spec.cpuLimit;
@@ -393,14 +321,14 @@ export class Controller {
         return;
       }
       case 'keepQuota': {
-        const replica = this.#replicas.get(action.replica);
+        const replica = this.#fleet.get(action.replica);
         if (replica !== undefined) replica.keepsQuota = action.reason;
         return;
       }
       case 'reconfigure':
-        return void this.#reconfigure(action.replica, action.deployment);
+        return void this.#fleet.reconfigure(action.replica, action.deployment);
       case 'drain': {
-        const replica = this.#replicas.get(action.replica);
+        const replica = this.#fleet.get(action.replica);
         replica?.become('DRAINING');
         if (replica !== undefined) replica.drainBy = action.by;
         if (action.because !== undefined)
@@ -411,8 +339,8 @@ export class Controller {
         return;
       }
       case 'stop': {
-        const replica = this.#replicas.get(action.replica);
-        if (replica !== undefined) this.#stopReplica(replica, action.withinMs);
+        const replica = this.#fleet.get(action.replica);
+        if (replica !== undefined) this.#fleet.stop(replica, action.withinMs);
         return;
       }
       case 'serve':
@@ -442,128 +370,6 @@ export class Controller {
   #retire(application: string): void {
     const serving = this.#serving.get(application);
     if (serving !== undefined) this.#retiring.push({ application, generation: serving.generation, target: serving.target });
-  }
-
-  #start(application: string, target: TargetDeployment, reserved: Reservation): void {
-    const { spec, run, version } = target;
-    const id = `${application}/${spec.name}/${randomBytes(3).toString('hex')}`;
-    const { log, key, controlSocket, dataSocket, env, replicaEntry, configDir } = this.#options;
-    this.#order += 1;
-    const replica = new Managed(id, application, target, this.#order, reserved);
-    this.#replicas.set(id, replica);
-    void this.#starts.add(
-      () =>
-        new Promise<void>((booted) => {
-          // Stopped before its turn came.
-          if (!this.#replicas.has(id)) return booted();
-          const slot = setTimeout(booted, BOOT_MS);
-          replica.process = new ReplicaProcess(
-            {
-              entry: replicaEntry,
-              cwd: spec.workingDir ?? configDir(),
-              env: {
-                ...env,
-                ...spec.env,
-                // It sees the devices that it holds, and no other.
-                ...(spec.numGpus === null ? {} : { CUDA_VISIBLE_DEVICES: reserved.devices.join(',') }),
-                SERVE_CONTROL_SOCKET: controlSocket,
-                SERVE_DATA_SOCKET: dataSocket,
-                SERVE_REPLICA_TOKEN: makeToken(key, { replica: id, deployment: `${application}/${spec.name}`, version }),
-                SERVE_REPLICA_ID: id,
-              },
-              run,
-              openQuota: (onBreach) => this.#options.enforcer.open(limitsOf(replica.target.spec), onBreach),
-              startupTimeoutMs: spec.startupTimeoutMs,
-              logLevel: () => this.#logging?.of(application, spec.name).level ?? 'info',
-            },
-            {
-              onReady: (ready) => {
-                clearTimeout(slot);
-                booted();
-                // Told to stop just before it became ready: it is on its way out.
-                if (replica.state !== 'STARTING') return;
-                replica.describes = ready.describes;
-                replica.streams = takesStreams(ready);
-                replica.become('RUNNING');
-                const memoryKey = restartKey(application, spec.name, version);
-                this.#restarts.set(memoryKey, { ...(this.#restarts.get(memoryKey) ?? NO_FAILURES), everReady: true });
-                log.info({ replica: id, pid: replica.process?.pid, ms: replica.ageMs }, 'replica is ready');
-                replica.watchHealth((error) => log.warn({ replica: id, error }, 'health check failed'));
-                this.#reconcileSoon();
-              },
-              onLine: (stream, line) => this.#options.onReplicaLine(replica.view, stream, line),
-              onDeath: (death) => {
-                clearTimeout(slot);
-                booted();
-                this.#died(replica, death);
-              },
-            },
-          );
-        }),
-    );
-  }
-
-  #stopReplica(replica: Managed, withinMs: number): void {
-    const ready = replica.state !== 'STARTING';
-    replica.become('STOPPING');
-    if (replica.process === undefined) this.#forget(replica);
-    else replica.process.stop(ready ? withinMs : 0);
-  }
-
-  #died(replica: Managed, death: Death): void {
-    const { application, target } = replica;
-    const expected = replica.state === 'STOPPING';
-    const life = replica.lifeUntil(death);
-    this.#forget(replica);
-    if (expected) {
-      this.#options.log.debug({ replica: replica.id }, 'replica stopped');
-    } else {
-      const key = restartKey(application, target.spec.name, target.version);
-      const text = deathText(death);
-      this.#options.log.error(
-        { replica: replica.id, cause: death.cause, exitCode: death.exitCode, signal: death.signal, error: text },
-        'replica died',
-      );
-      const name = `${application}/${target.spec.name}`;
-      const before = this.#deaths.get(name);
-      const dead = { replica: replica.id, pid: replica.process?.pid, death, at: Date.now() };
-      const recent = [dead, ...(before?.recent ?? [])].slice(0, KEPT_DEATHS);
-      const causes = { ...before?.causes, [death.cause]: (before?.causes[death.cause] ?? 0) + 1 };
-      this.#deaths.set(name, { count: (before?.count ?? 0) + 1, causes, last: death, at: dead.at, recent });
-      if (replica.state !== 'DRAINING') {
-        this.#restarts.set(
-          key,
-          afterDeath(this.#restarts.get(key) ?? NO_FAILURES, life, text, performance.now(), Math.random(), replica.startedAt),
-        );
-      }
-    }
-    this.#reconcileSoon();
-  }
-
-  #forget(replica: Managed): void {
-    replica.close();
-    this.#replicas.delete(replica.id);
-    if (this.#stopping !== undefined && this.#replicas.size === 0) this.#stopping();
-  }
-
-  async #reconfigure(id: string, target: TargetDeployment): Promise<void> {
-    const replica = this.#replicas.get(id);
-    if (replica?.process === undefined) return;
-    replica.become('UPDATING');
-    try {
-      await replica.process.reconfigure(target.spec.userConfig);
-      replica.userConfigHash = target.userConfigHash;
-      replica.refusedConfig = undefined;
-      this.#options.log.info({ replica: id }, 'replica reconfigured');
-    } catch (error) {
-      replica.refusedConfig = { hash: target.userConfigHash, error: (error as Error).message };
-      this.#options.log.error(
-        { replica: id, error: (error as Error).message },
-        'reconfigure failed: the old user_config stays in force',
-      );
-    }
-    if (replica.state === 'UPDATING') replica.become('RUNNING');
-    this.#reconcileSoon();
   }
 
   #publish(): void {
@@ -597,7 +403,10 @@ export class Controller {
     const failed = failedDeployments(target, this.actual);
     if (failed.length === 0) return undefined;
     return failed
-      .map(({ spec, version }) => `${spec.name}: ${this.#restarts.get(restartKey(application, spec.name, version))?.error ?? ''}`)
+      .map(
+        ({ spec, version }) =>
+          `${spec.name}: ${this.#fleet.restarts.get(restartKey(application, spec.name, version))?.error ?? ''}`,
+      )
       .join('; ');
   }
 }

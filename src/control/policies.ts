@@ -1,6 +1,6 @@
 /** The policy processes of what has one: started when first asked, anew when their code changes, ended when they leave. */
 import type { AutoscalingQuestion } from '../protocol/policy.ts';
-import type { Log } from './controller.ts';
+import type { Log } from './fleet.ts';
 import { PolicyProcess } from './policy-process.ts';
 import type { PolicyQuestion } from './scaler.ts';
 import { hashOf, type TargetApplication, type TargetDeployment } from './target.ts';

@@ -89,7 +89,7 @@ export const fifty: Promised = {
   sabotages: [
     {
       what: 'replicas are started all at once',
-      patches: [{ file: 'control/controller.js', from: 'concurrency: options.concurrentStarts', to: 'concurrency: 1_000' }],
+      patches: [{ file: 'control/fleet.js', from: 'concurrency: options.concurrentStarts', to: 'concurrency: 1_000' }],
       shows: /came up at once/,
     },
   ],
