@@ -18,6 +18,7 @@ import type { FrameReader } from '../protocol/reader.ts';
 import { SlotTable } from '../protocol/slots.ts';
 import type { Segment, WireValue } from '../protocol/value.ts';
 import { FrameWriter } from '../protocol/writer.ts';
+import { BegunSocket } from './begun.ts';
 import { hashOf } from './choose-session.ts';
 import { HeldModels } from './held-models.ts';
 import type { LaneForm } from './lane.ts';
@@ -52,8 +53,6 @@ interface Outgoing {
 
 /** Runs at least this long are not worth a batch sent ahead: it would only wait here instead of going to whoever is free first. */
 const AHEAD_BELOW_MS = 5;
-/** The sockets of a dead process end at once; one that was closed for its mistakes may hold this one open. */
-const BEGUN_KNOWN_WITHIN_MS = 250;
 const HEARTBEAT_MS = 500;
 /** A replica whose loop is later than this with its answer to a heartbeat is out of choice until it answers. */
 const LATE_MS = 1000;
@@ -93,8 +92,9 @@ export class Link {
   /** How long its batches take of late. */
   #runMs = Number.POSITIVE_INFINITY;
   #closed = false;
-  #begun: Socket | undefined;
-  #begunKnown: (() => void) | undefined;
+  #begun: BegunSocket | undefined;
+  /** Calls that it has whose body waits until they are begun. */
+  #withBody = 0;
   #pingedAt: number | undefined;
   #stuckSince: number | undefined;
   readonly #heartbeat: NodeJS.Timeout;
@@ -247,8 +247,11 @@ export class Link {
       call.replica = this.replica;
       call.id = this.#outgoing.add({ call, batch });
       this.#load += call.rows;
+      if (call.body !== undefined) this.#withBody += 1;
       if (call.modelId !== undefined) this.#models.given(call.modelId);
     }
+    if (this.#withBody > 0) this.#begun?.read();
+    else this.#begun?.expect(calls.length);
     if (this.#brief && form !== 'rows' && !first.spread && calls.every(isWholeFromHttp)) {
       const members: BriefCall[] = [];
       for (let index = 0; index < calls.length; index++) members.push(briefOf(calls[index] as HttpCall, now));
@@ -339,43 +342,22 @@ export class Link {
       for (const call of this.#takeAll()) if (call.state !== 'done') call.fail(instead);
       return;
     }
-    this.#whenBegunIsKnown(() => {
+    const handOn = () => {
       const calls = this.#takeAll().filter((call) => call.state !== 'done');
       calls[0]?.queue.died(calls, reason, ongoing === 1);
-    });
-  }
-
-  /**
-   * The socket on which the replica tells what it has begun, and nothing else. A write to a process that has just died ends a socket with
-   * what it still had to read; to this one nothing is written, so that all that was said before the death is heard.
-   */
-  attachBegun(socket: Socket, reader: FrameReader): void {
-    this.#begun = socket;
-    socket.on('data', (chunk: Buffer) => {
-      try {
-        reader.push(chunk, (frame) => this.#tookUp(frame));
-      } catch (error) {
-        socket.destroy();
-        this.close(`it broke the replica protocol: ${(error as Error).message}`);
-      }
-    });
-    socket.on('error', () => socket.destroy());
-    socket.on('close', () => {
-      this.#begun = undefined;
-      this.#begunKnown?.();
-    });
-    for (const buffer of encodeFrame(FRAME.WELCOME, {})) socket.write(buffer);
-  }
-
-  /** Calls back when the last word on what was begun has been read: at once where no socket of its own carries it. */
-  #whenBegunIsKnown(then: () => void): void {
-    const begun = this.#begun;
-    if (begun === undefined) return then();
-    const late = setTimeout(() => begun.destroy(), BEGUN_KNOWN_WITHIN_MS);
-    this.#begunKnown = () => {
-      clearTimeout(late);
-      then();
     };
+    if (this.#begun === undefined) handOn();
+    else this.#begun.lastWord(handOn);
+  }
+
+  /** The socket on which the replica tells what it has begun. */
+  attachBegun(socket: Socket, reader: FrameReader): void {
+    this.#begun?.destroy();
+    this.#begun = new BegunSocket(socket, reader, {
+      tookUp: (frame) => this.#tookUp(frame),
+      broke: (reason) => this.close(`it broke the replica protocol: ${reason}`),
+      isAwaited: () => this.#withBody > 0,
+    });
   }
 
   #takeAll(): PendingCall[] {
@@ -411,6 +393,8 @@ export class Link {
   }
 
   #beat(): void {
+    // What does not belong there is noticed also where no calls come.
+    this.#begun?.read();
     if (this.#pingedAt !== undefined) return;
     this.#pingedAt = this.#now();
     this.#writer.write(encodeFrame(FRAME.PING, {}));
@@ -593,6 +577,7 @@ export class Link {
     entry.batch.open -= 1;
     const { call } = entry;
     this.#load -= call.rows;
+    if (call.body !== undefined) this.#withBody -= 1;
     if (call.modelId !== undefined) this.#models.answered(call.modelId);
     const ms = Number.isFinite(workMs) ? (workMs as number) : this.#now() - call.sentAt;
     if (call.state !== 'done') call.workMs += ms;

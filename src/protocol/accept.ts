@@ -36,7 +36,8 @@ export const listenForReplicas = async (
   admitted: (identity: ReplicaIdentity, socket: Socket, reader: FrameReader, purpose: Purpose) => void,
   refused: (reason: string) => void,
 ): Promise<Server> => {
-  const server = createServer((socket) => {
+  // A socket that is paused takes no more from the kernel than one read.
+  const server = createServer({ highWaterMark: 1 }, (socket) => {
     const refuse = (reason: string) => {
       refused(reason);
       socket.destroy();

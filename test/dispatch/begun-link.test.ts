@@ -18,6 +18,8 @@ const start = (t: Parameters<typeof DataPlane.start>[0]) =>
 /** The third socket of a replica, as `docs/replica-protocol.md` has it. */
 const openBegun = async (plane: DataPlane, id: string): Promise<Socket> => {
   const socket = connect(plane.path);
+  // Its end is told as an error where words stand unread.
+  socket.on('error', () => {});
   await once(socket, 'connect');
   const token = plane.token(id, 'app/A', 'v1');
   for (const buffer of encodeFrame(FRAME.HELLO, { protocol: PROTOCOL_VERSION, replica: id, token, link: 'begun' }))
@@ -60,4 +62,39 @@ t.test('anything but BEGUN there ends the replica', async (t) => {
   for (const buffer of encodeFrame(FRAME.PONG, {})) begun.write(buffer);
   await one.until(() => one.closed);
   t.ok(plane.posted.some((message) => message.type === 'link-down'));
+});
+
+t.test('what was told and not yet read counts when the replica dies', async (t) => {
+  const plane = await start(t);
+  const one = await plane.replica('a1');
+  const begun = await openBegun(plane, 'a1');
+  const calls = ['first', 'second', 'third'].map((each) => plane.call(each));
+  await one.until(() => one.requests.length === 3);
+  // Each on its own: the daemon does not read on after the first.
+  for (const { ids } of one.batches) {
+    tell(begun, ids);
+    await one.settled();
+  }
+  begun.destroy();
+  await one.die();
+  await Promise.all(calls.map(({ over }) => over));
+  t.same(
+    calls.map(({ events }) => events.join()),
+    ['error REPLICA_DIED', 'error REPLICA_DIED', 'error REPLICA_DIED'],
+  );
+});
+
+t.test('a replica never waits for the daemon to read what it tells', async (t) => {
+  const plane = await start(t);
+  const one = await plane.replica('a1');
+  const begun = await openBegun(plane, 'a1');
+  for (let round = 1; round <= 1000; round++) {
+    const call = plane.call('one of many');
+    await one.until(() => one.requests.length === round);
+    tell(begun, one.last.ids);
+    if (begun.writableLength > 0) return t.fail(`the kernel had no room for word ${round}`);
+    one.result('done');
+    await call.over;
+  }
+  t.pass();
 });

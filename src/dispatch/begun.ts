@@ -1,0 +1,80 @@
+/**
+ * The socket on which a replica tells what it has begun, and nothing else. A write to a process that has just died ends a socket with what it
+ * still had to read; to this one nothing is written, so that all that was said before the death is heard.
+ *
+ * It is read now and then only: what was begun counts when the replica dies, and for a body that is sent on behind it. To be woken for each
+ * word would cost a tenth of what a request costs.
+ */
+import type { Socket } from 'node:net';
+import { encodeFrame, FRAME, type Frame } from '../protocol/frame.ts';
+import type { FrameReader } from '../protocol/reader.ts';
+
+/**
+ * After so many calls it is read again. Each word takes about 1 KiB of what the kernel holds for a socket, 208 KiB where nobody has set it
+ * otherwise; and a replica must never wait for us to read.
+ */
+const READ_AFTER_CALLS = 64;
+/** The sockets of a dead process end at once; one that was closed for its mistakes may hold this one open. */
+const KNOWN_WITHIN_MS = 250;
+
+export interface BegunOwner {
+  tookUp(frame: Frame): void;
+  /** It sent what does not belong there. */
+  broke(reason: string): void;
+  /** Whether something waits for the next word. */
+  isAwaited(): boolean;
+}
+
+export class BegunSocket {
+  readonly #socket: Socket;
+  #unread = 0;
+  #isClosed = false;
+  #known: (() => void) | undefined;
+
+  /** @param socket that holds back what comes while it is paused: `highWaterMark` 1 */
+  constructor(socket: Socket, reader: FrameReader, owner: BegunOwner) {
+    this.#socket = socket;
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        reader.push(chunk, (frame) => owner.tookUp(frame));
+      } catch (error) {
+        socket.destroy();
+        owner.broke((error as Error).message);
+      }
+      if (this.#known === undefined && !owner.isAwaited()) socket.pause();
+    });
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => {
+      this.#isClosed = true;
+      this.#known?.();
+    });
+    for (const buffer of encodeFrame(FRAME.WELCOME, {})) socket.write(buffer);
+  }
+
+  /** So many calls were sent, of which it will tell. */
+  expect(calls: number): void {
+    this.#unread += calls;
+    if (this.#unread >= READ_AFTER_CALLS) this.read();
+  }
+
+  /** Reads what there is, and goes on for as long as it is awaited. */
+  read(): void {
+    this.#unread = 0;
+    if (this.#socket.isPaused()) this.#socket.resume();
+  }
+
+  /** Calls back when the last word on what was begun has been read. */
+  lastWord(then: () => void): void {
+    if (this.#isClosed) return then();
+    const late = setTimeout(() => this.#socket.destroy(), KNOWN_WITHIN_MS);
+    this.#known = () => {
+      clearTimeout(late);
+      then();
+    };
+    this.read();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+}
