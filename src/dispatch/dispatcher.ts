@@ -51,6 +51,16 @@ export interface CallRequest {
   readonly sessionId?: string | undefined;
 }
 
+/** What a replica takes that says nothing of what it takes. */
+const NOTHING_SPECIAL: Purpose = {
+  begun: false,
+  brief: false,
+  websockets: false,
+  bodies: false,
+  secure: false,
+  briefValues: false,
+};
+
 /** Calls noted for one request in the access log; further ones are served all the same. */
 const MAX_TRACES = 512;
 
@@ -210,7 +220,7 @@ export class Dispatcher implements LinkOwner {
     identity: { replica: string; deployment: string; version: string },
     socket: Socket,
     reader: FrameReader,
-    purpose: Purpose = { begun: false, brief: false, websockets: false, bodies: false, secure: false },
+    purpose: Purpose = NOTHING_SPECIAL,
   ): void {
     if (purpose.begun) {
       const link = this.#links.get(identity.replica);
@@ -219,8 +229,7 @@ export class Dispatcher implements LinkOwner {
       return;
     }
     this.#links.get(identity.replica)?.close('it connected a second time');
-    const { brief, websockets, bodies, secure } = purpose;
-    const link = new Link({ ...identity, brief, websockets, bodies, secure }, socket, reader, this, this.#now);
+    const link = new Link(identity, purpose, socket, reader, this, this.#now);
     const listed = this.#replicas.get(identity.replica);
     link.accepting = listed !== undefined;
     link.also = listed?.also ?? [];
@@ -332,7 +341,7 @@ export class Dispatcher implements LinkOwner {
       sink: {
         result: (result) => {
           over();
-          link.answer(id, result);
+          link.answer(id, result, children.size === 0);
         },
         error: (error) => {
           over();

@@ -3,7 +3,9 @@ import type { Socket } from 'node:net';
 import type { BatchingSpec } from '../domain/desired.ts';
 import { errorFromShape, ServeError, shapeOfError } from '../domain/errors.ts';
 import type { DeploymentRouting } from '../domain/snapshot.ts';
+import type { Purpose } from '../protocol/accept.ts';
 import type { BriefCall } from '../protocol/brief.ts';
+import type { ValueCall } from '../protocol/brief-value.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
 import type {
   BodyMeta,
@@ -76,6 +78,8 @@ export class Link {
   readonly #bodies: boolean;
   /** It is told in the short form whether a call came over TLS. */
   readonly #secure: boolean;
+  /** It takes the short forms of what carries a value. */
+  readonly #briefValues: boolean;
   /** False once the snapshot no longer lists it: it finishes what it has. */
   accepting = true;
   /** It works on a suspect, and gets nothing else until it has answered. */
@@ -100,15 +104,8 @@ export class Link {
   readonly #heartbeat: NodeJS.Timeout;
 
   constructor(
-    identity: {
-      replica: string;
-      deployment: string;
-      version: string;
-      brief: boolean;
-      websockets: boolean;
-      bodies: boolean;
-      secure: boolean;
-    },
+    identity: { readonly replica: string; readonly deployment: string; readonly version: string },
+    able: Omit<Purpose, 'begun'>,
     socket: Socket,
     reader: FrameReader,
     owner: LinkOwner,
@@ -118,10 +115,11 @@ export class Link {
     this.deployment = identity.deployment;
     this.version = identity.version;
     this.hash = hashOf(identity.replica);
-    this.#brief = identity.brief;
-    this.websockets = identity.websockets;
-    this.#bodies = identity.bodies;
-    this.#secure = identity.secure;
+    this.#brief = able.brief;
+    this.websockets = able.websockets;
+    this.#bodies = able.bodies;
+    this.#secure = able.secure;
+    this.#briefValues = able.briefValues;
     this.#socket = socket;
     this.#writer = new FrameWriter(socket);
     this.#owner = owner;
@@ -232,7 +230,7 @@ export class Link {
   }
 
   welcome(): void {
-    this.#writer.write(encodeFrame(FRAME.WELCOME, { brief: true } satisfies WelcomeMeta));
+    this.#writer.write(encodeFrame(FRAME.WELCOME, { brief: true, briefValues: true } satisfies WelcomeMeta));
   }
 
   send(calls: readonly PendingCall[], form: LaneForm, now: number): void {
@@ -258,6 +256,8 @@ export class Link {
       this.#writer.httpCall(first.method, form, members, idle, this.#secure && first.http?.secure === true);
       return;
     }
+    if (this.#briefValues && form === 'one' && isWithValue(first) && this.#writer.valueCall(valueCallOf(first, now), idle))
+      return;
     const members = calls.map(
       (call): CallMember => ({
         id: call.id,
@@ -306,8 +306,12 @@ export class Link {
     this.#writer.write(encodeFrame(FRAME.CREDIT, { id: call.id, bytes }));
   }
 
-  /** The answer to a call that the replica made. */
-  answer(id: number, value: WireValue): void {
+  /**
+   * The answer to a call that the replica made.
+   * @param isLast it waits for no other
+   */
+  answer(id: number, value: WireValue, isLast: boolean): void {
+    if (this.#briefValues && this.#writer.valueResult(id, Number.NaN, value, isLast)) return;
     this.#writer.write(encodeFrame(FRAME.RESULT, { ids: [id] }, [value.skeleton], value.segments.map(outgoing)));
   }
 
@@ -606,6 +610,17 @@ const briefOf = (call: HttpCall, now: number): BriefCall => ({
   leftMs: leftMs(call, now),
   http: call.http,
   body: (call.value.segments[0] as Segment).bytes,
+});
+
+const isWithValue = (call: PendingCall): boolean => call.http === undefined && call.body === undefined;
+
+const valueCallOf = (call: PendingCall, now: number): ValueCall => ({
+  id: call.id,
+  limitMs: leftMs(call, now),
+  parent: undefined,
+  spread: call.spread,
+  fields: [call.requestId, call.method, call.modelId, call.sessionId],
+  value: call.value,
 });
 
 const skeletonBytes = (value: WireValue): number =>

@@ -1,8 +1,8 @@
 /** The daemon's end of a replica's socket until it has said who it is: a listener on a Unix socket that lets nobody else in. */
 import { createServer, type Server, type Socket } from 'node:net';
-import { BRIEF } from './brief.ts';
 import { FRAME, type Frame, PROTOCOL_VERSION } from './frame.ts';
 import { FrameReader } from './reader.ts';
+import { BEGUN_ONLY, FROM_REPLICA } from './short-forms.ts';
 import { type ReplicaIdentity, readToken } from './token.ts';
 
 /** What a socket is for, as its HELLO says. */
@@ -17,6 +17,8 @@ export interface Purpose {
   readonly bodies: boolean;
   /** It takes the mark of TLS in the short form. */
   readonly secure: boolean;
+  /** It takes the short forms of what carries a value. */
+  readonly briefValues: boolean;
 }
 
 /** Longest frame that a replica may send. */
@@ -65,6 +67,7 @@ export const listenForReplicas = async (
           websockets: first.meta['websockets'] === true,
           bodies: first.meta['bodies'] === true,
           secure: first.meta['secure'] === true,
+          briefValues: first.meta['briefValues'] === true,
         };
         admitted(identity, socket, readerFor(purpose), purpose);
       } catch (error) {
@@ -87,7 +90,7 @@ export const listenForReplicas = async (
 };
 
 const readerFor = ({ begun }: Purpose): FrameReader =>
-  begun ? new FrameReader(MAX_BEGUN_FRAME_BYTES) : new FrameReader(MAX_REPLICA_FRAME_BYTES, BRIEF.HTTP_RESULT);
+  begun ? new FrameReader(MAX_BEGUN_FRAME_BYTES, BEGUN_ONLY) : new FrameReader(MAX_REPLICA_FRAME_BYTES, FROM_REPLICA);
 
 const identityOf = (frame: Frame, key: string): ReplicaIdentity | string => {
   if (frame.type !== FRAME.HELLO) return 'its first frame was no HELLO';

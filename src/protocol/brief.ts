@@ -22,16 +22,15 @@
  */
 import { FRAME, type Frame, ProtocolError, pad8 } from './frame.ts';
 import type { CallMeta, HttpAnswerHead, HttpHead, ResultMeta } from './messages.ts';
+import { closeHead, type Room, UTF8_BYTES } from './room.ts';
 import type { Segment } from './value.ts';
 
-/** Types of the short forms; what is read of them is of type CALL and RESULT. */
-export const BRIEF = { HTTP_CALL: 48, HTTP_RESULT: 49 } as const;
+/** Types of the short forms; what is read of them is of type CALL, RESULT and BEGUN. */
+export const BRIEF = { HTTP_CALL: 48, HTTP_RESULT: 49, VALUE_CALL: 52, VALUE_RESULT: 53, IDS_BEGUN: 54 } as const;
 
 const CALL_BYTES = 16;
 const MEMBER_BYTES = 24;
 const RESULT_BYTES = 40;
-/** A UTF-16 unit is at most so many bytes of UTF-8. */
-const UTF8_BYTES = 3;
 /** Of an answer: far more than the daemon lets pass to a client, and little enough to be split without harm. */
 const MAX_HEADER_BYTES = 65_536;
 const FORMS = ['one', 'items'] as const;
@@ -42,16 +41,6 @@ export interface BriefCall {
   readonly leftMs: number | undefined;
   readonly http: HttpHead;
   readonly body: Uint8Array;
-}
-
-/** Where a writer puts a frame. */
-export interface Room {
-  /** Memory for at least so many bytes from `at` on. */
-  reserve(bytes: number): { readonly bytes: Buffer; readonly at: number };
-  /** So many bytes were written from there. */
-  wrote(bytes: number): void;
-  /** What follows them, to be padded. */
-  body(bytes: Uint8Array): void;
 }
 
 const textOfCall = ({ requestId, http: { method, path, query, headers } }: BriefCall): string => {
@@ -127,17 +116,6 @@ export const writeHttpResult = (
   room.wrote(headBytes);
   room.body(body);
   return true;
-};
-
-/** Pads the head, writes length and type. @returns bytes of the head */
-const closeHead = (bytes: Buffer, at: number, end: number, type: number, bodyBytes: number): number => {
-  const headBytes = pad8(end - at);
-  const length = headBytes + bodyBytes;
-  if (length > 0xffff_fff8) throw new RangeError(`a frame of ${length} bytes is too long: the limit is 4 GiB`);
-  for (let index = end; index < at + headBytes; index++) bytes[index] = 0;
-  bytes.writeUInt32LE(length, at);
-  bytes.writeUInt32LE(type, at + 4);
-  return headBytes;
 };
 
 const NO_BYTES = Buffer.alloc(0);

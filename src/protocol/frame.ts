@@ -42,7 +42,7 @@ export const FRAME = {
   MESSAGE: 42,
   CLOSE: 43,
   MODELS: 56,
-  /** 48 and 49 are the short forms. */
+  /** 48, 49 and 52 to 54 are the short forms. */
   BODY: 50,
   BODY_CREDIT: 51,
 } as const;
@@ -207,14 +207,15 @@ const readSegments = (table: unknown, bytes: Buffer, start: number): Segment[] =
     if (typeof length !== 'number' || !Number.isSafeInteger(length) || length < 0 || at + length > bytes.length) {
       throw new ProtocolError('a segment is longer than its frame');
     }
-    const checked = checkShape(shape, dtype as Dtype | 'bytes', length);
+    const checked = checkedShape(shape, dtype as Dtype | 'bytes', length);
     const segment: Segment = { dtype: dtype as Dtype | 'bytes', shape: checked, bytes: bytes.subarray(at, at + length) };
     at = pad8(at + length);
     return segment;
   });
 };
 
-const checkShape = (shape: unknown, dtype: Dtype | 'bytes', length: number): readonly number[] | null => {
+/** @throws ProtocolError where the shape is none, or not that of so many bytes */
+export const checkedShape = (shape: unknown, dtype: Dtype | 'bytes', length: number): readonly number[] | null => {
   if (shape === null) return null;
   if (!Array.isArray(shape) || shape.length > 32) throw new ProtocolError('a shape is not a list of at most 32 extents');
   let elements = 1;

@@ -19,12 +19,16 @@ export interface HelloMeta {
   readonly bodies?: boolean;
   /** It takes an HTTP_CALL that says whether it came over TLS. */
   readonly secure?: boolean;
+  /** It takes VALUE_CALL and VALUE_RESULT, the short forms of what carries a value. */
+  readonly briefValues?: boolean;
 }
 
 /** Answers the HELLO on the data link. */
 export interface WelcomeMeta {
   /** The daemon takes HTTP_RESULT, the short form of a RESULT. */
   readonly brief?: boolean;
+  /** It takes VALUE_CALL, VALUE_RESULT and IDS_BEGUN. */
+  readonly briefValues?: boolean;
 }
 
 /** Before START, and whenever it changes. */

@@ -1,13 +1,13 @@
 /** Turns the chunks of a socket into frames: whole frames inside a chunk are views of it, a frame over several chunks gets one target of its size. */
-import { BRIEF, readHttpCall, readHttpResult } from './brief.ts';
 import { decodeFrame, type Frame, HEADER_BYTES, ProtocolError } from './frame.ts';
+import type { ShortForms } from './short-forms.ts';
 
 /** Less is not worth a read of its own. */
 const PLACE_BYTES = 4096;
 
 export class FrameReader {
   readonly #maxFrameBytes: number;
-  readonly #brief: number | undefined;
+  readonly #short: ShortForms;
   /** Bytes of a header that came in pieces. */
   #head: Buffer = Buffer.allocUnsafe(HEADER_BYTES);
   #headFilled = 0;
@@ -17,11 +17,11 @@ export class FrameReader {
 
   /**
    * @param maxFrameBytes a longer frame is a ProtocolError: a peer must not make us allocate at will
-   * @param brief the short form that the peer may send: calls come from the daemon, results from replicas
+   * @param short the short forms that the peer may send
    */
-  constructor(maxFrameBytes: number, brief?: (typeof BRIEF)[keyof typeof BRIEF]) {
+  constructor(maxFrameBytes: number, short: ShortForms = {}) {
     this.#maxFrameBytes = maxFrameBytes;
-    this.#brief = brief;
+    this.#short = short;
   }
 
   /**
@@ -88,9 +88,8 @@ export class FrameReader {
   }
 
   #decode(bytes: Buffer): Frame {
-    const type = bytes.readUInt32LE(4);
-    if (type !== this.#brief) return decodeFrame(bytes);
-    return type === BRIEF.HTTP_CALL ? readHttpCall(bytes) : readHttpResult(bytes);
+    const read = this.#short[bytes.readUInt32LE(4)];
+    return read === undefined ? decodeFrame(bytes) : read(bytes);
   }
 
   #begin(length: number, from: Buffer, at: number): void {

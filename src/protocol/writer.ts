@@ -3,10 +3,12 @@
  * the peer sits idle while we go on — two sides that take turns use one core of two.
  */
 import type { Socket } from 'node:net';
-import { type BriefCall, type Room, writeHttpCall, writeHttpResult } from './brief.ts';
+import { type BriefCall, writeHttpCall, writeHttpResult } from './brief.ts';
+import { type ValueCall, writeValueCall, writeValueResult } from './brief-value.ts';
 import { pad8 } from './frame.ts';
 import type { HttpAnswerHead } from './messages.ts';
-import { COPY_BELOW } from './value.ts';
+import type { Room } from './room.ts';
+import { COPY_BELOW, type WireValue } from './value.ts';
 
 /** So many frames leave without waiting for the end of the turn: the peer begins on them while we go on. */
 const FLUSH_FRAMES = 8;
@@ -49,9 +51,23 @@ export class FrameWriter implements Room {
   }
 
   /** The answer to one, in the short form. @returns false where its headers are too long for that: nothing is written */
-  httpResult(id: number, http: HttpAnswerHead, workMs: number, body: Uint8Array): boolean {
+  httpResult(id: number, http: HttpAnswerHead, workMs: number, body: Uint8Array, atOnce = false): boolean {
     if (!writeHttpResult(this, id, http, workMs, body)) return false;
-    this.#written(false);
+    this.#written(atOnce);
+    return true;
+  }
+
+  /** A call that carries a value, in the short form. @returns false where it has none: nothing is written */
+  valueCall(call: ValueCall, atOnce: boolean): boolean {
+    if (!writeValueCall(this, call)) return false;
+    this.#written(atOnce);
+    return true;
+  }
+
+  /** @returns false where it has no short form: nothing is written */
+  valueResult(id: number, workMs: number, value: WireValue, atOnce: boolean): boolean {
+    if (!writeValueResult(this, id, workMs, value)) return false;
+    this.#written(atOnce);
     return true;
   }
 

@@ -1,11 +1,12 @@
 /** Calls that this replica makes of other deployments, through the daemon's queues; handles are built on it. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { errorFromShape, ServeError } from '../domain/errors.ts';
+import type { ValueCall } from '../protocol/brief-value.ts';
 import { decodeValue, encodeValue } from '../protocol/codec.ts';
 import { encodeFrame, FRAME, type Frame, outgoing } from '../protocol/frame.ts';
 import type { CancelMeta, CreditMeta } from '../protocol/messages.ts';
 import { SlotTable } from '../protocol/slots.ts';
-import { copied } from '../protocol/value.ts';
+import { copied, type WireValue } from '../protocol/value.ts';
 import type { Call, CallOptions } from '../sdk/index.ts';
 
 /** Credit is given back when so many bytes of a stream were taken. */
@@ -22,12 +23,20 @@ interface Waiting {
   end(): void;
 }
 
+/** What takes frames to the daemon. */
+export interface ChildPort {
+  /** @param atOnce not only at the end of the turn */
+  write(buffers: readonly Uint8Array[], atOnce: boolean): void;
+  /** A call in its short form. @returns false where it has none, or the daemon takes none: nothing was sent */
+  call(call: ValueCall, atOnce: boolean): boolean;
+}
+
 export class ChildCalls {
   readonly #waiting = new SlotTable<Waiting>();
-  #write: (buffers: Uint8Array[]) => void = () => {};
+  #port: ChildPort = { write: () => {}, call: () => true };
 
-  connect(write: (buffers: Uint8Array[]) => void): void {
-    this.#write = write;
+  connect(port: ChildPort): void {
+    this.#port = port;
   }
 
   /** Runs the work of a call so that the calls made in it are its children. */
@@ -45,18 +54,7 @@ export class ChildCalls {
     try {
       // Code may fill its buffers anew as soon as it has made the call.
       const value = copied(encodeValue(args.length === 1 ? args[0] : args.length === 0 ? null : args));
-      const meta = {
-        calls: [{ id, requestId: '' }],
-        form: 'one',
-        method,
-        handle,
-        parent: currentCall.getStore(),
-        spread: args.length > 1 || undefined,
-        modelId: options.modelId,
-        sessionId: options.sessionId,
-        timeoutMs: options.timeoutS === undefined ? undefined : options.timeoutS * 1000,
-      };
-      this.#write(encodeFrame(FRAME.CALL, meta, [value.skeleton], value.segments.map(outgoing)));
+      this.#send(id, handle, method, value, args.length > 1, options);
     } catch (error) {
       this.#waiting.delete(id);
       outcome.error(error as ServeError);
@@ -104,11 +102,33 @@ export class ChildCalls {
     }
   }
 
+  #send(id: number, handle: string, method: string, value: WireValue, spread: boolean, options: CallOptions): void {
+    const { modelId, sessionId, timeoutS } = options;
+    const timeoutMs = timeoutS === undefined ? undefined : timeoutS * 1000;
+    const parent = currentCall.getStore();
+    // Where nothing else is under way, nothing else of this turn is worth waiting for.
+    const atOnce = this.#waiting.size === 1;
+    if (isLimit(timeoutMs)) {
+      const call = { id, limitMs: timeoutMs, parent, spread, fields: [handle, method, modelId, sessionId], value } as const;
+      if (this.#port.call(call, atOnce)) return;
+    }
+    const calls = [{ id, requestId: '' }];
+    const meta = { calls, form: 'one', method, handle, parent, spread: spread || undefined, modelId, sessionId, timeoutMs };
+    this.#port.write(encodeFrame(FRAME.CALL, meta, [value.skeleton], value.segments.map(outgoing)), atOnce);
+  }
+
+  #write(buffers: readonly Uint8Array[]): void {
+    this.#port.write(buffers, false);
+  }
+
   #cancel(id: number): void {
     if (this.#waiting.delete(id) === undefined) return;
     this.#write(encodeFrame(FRAME.CANCEL, { ids: [id] } satisfies CancelMeta));
   }
 }
+
+/** Whether the short form can say it; code that is not typed may give anything. */
+const isLimit = (ms: number | undefined): boolean => ms === undefined || (typeof ms === 'number' && ms >= 0);
 
 /** A call under way, as user code sees it: awaitable, async-iterable, cancellable. */
 class PendingChild implements Call<unknown>, Waiting {

@@ -120,7 +120,7 @@ class Replica {
     const models = new Models((model, error) => context.log.error({ model, err: error }, 'a model could not be unloaded'));
     const runner = new Runner(data, intake, calls, models);
     this.#runner = runner;
-    const able = { brief: true, websockets: true, bodies: true, secure: true };
+    const able = { brief: true, websockets: true, bodies: true, secure: true, briefValues: true };
     await runner.begin({ ...this.#hello, ...able } satisfies HelloMeta);
     data.on('close', vanish);
     const begun = await open(this.#dataPath);

@@ -1,7 +1,7 @@
 /** The data link of a replica: takes calls, says what has begun before anything runs, hands them to the engine, and carries answers and streams back. */
 import type { Socket } from 'node:net';
 import { ServeError, shapeOfError } from '../domain/errors.ts';
-import { BRIEF } from '../protocol/brief.ts';
+import { idsBegun } from '../protocol/brief-begun.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
 import {
   type BegunMeta,
@@ -20,6 +20,7 @@ import {
   type StreamMeta,
 } from '../protocol/messages.ts';
 import { FrameReader } from '../protocol/reader.ts';
+import { FROM_DAEMON } from '../protocol/short-forms.ts';
 import { PeerSlotTable } from '../protocol/slots.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { CLOSE_CODE, segmentOf } from '../protocol/websocket.ts';
@@ -115,12 +116,14 @@ export class Runner implements Reply {
   readonly #sockets = new Map<number, Incoming>();
   /** The daemon takes the short form of answers. */
   #brief = false;
+  /** It takes those of what carries a value, and of BEGUN. */
+  #briefValues = false;
   #engine: Engine | undefined;
   #begun: Socket | undefined;
 
   /** What reads the data link, whose socket is made with it. */
   static intake(): Intake {
-    return new Intake(new FrameReader(MAX_FRAME_BYTES, BRIEF.HTTP_CALL));
+    return new Intake(new FrameReader(MAX_FRAME_BYTES, FROM_DAEMON));
   }
 
   constructor(socket: Socket, intake: Intake, childCalls: ChildCalls, models: Models) {
@@ -129,7 +132,10 @@ export class Runner implements Reply {
     this.#writer = new FrameWriter(socket);
     this.#childCalls = childCalls;
     this.#models = models;
-    childCalls.connect((buffers) => this.#writer.write(buffers));
+    childCalls.connect({
+      write: (buffers, atOnce) => this.#writer.write(buffers, atOnce),
+      call: (call, atOnce) => this.#briefValues && this.#writer.valueCall(call, atOnce),
+    });
     models.connect((change) => this.#writer.write(encodeFrame(FRAME.MODELS, change)));
   }
 
@@ -142,6 +148,7 @@ export class Runner implements Reply {
         (frame) => {
           if (frame.type === FRAME.WELCOME) {
             this.#brief = frame.meta['brief'] === true;
+            this.#briefValues = frame.meta['briefValues'] === true;
             resolve();
           } else this.#take(frame, batches);
         },
@@ -179,8 +186,10 @@ export class Runner implements Reply {
   #run(batches: readonly IncomingBatch[]): void {
     if (batches.length === 0 || this.#engine === undefined) return;
     // In the kernel before anything runs: were this process to die now, the daemon knows what it must not repeat.
-    const ids = batches.flatMap((batch) => batch.calls.map((call) => call.id));
-    for (const buffer of encodeFrame(FRAME.BEGUN, { ids } satisfies BegunMeta)) this.#begun?.write(buffer);
+    const ids: number[] = [];
+    for (const { calls } of batches) for (const { id } of calls) ids.push(id);
+    if (this.#briefValues) this.#begun?.write(idsBegun(ids));
+    else for (const buffer of encodeFrame(FRAME.BEGUN, { ids } satisfies BegunMeta)) this.#begun?.write(buffer);
     for (const batch of batches) this.#engine.run(batch);
   }
 
@@ -265,12 +274,17 @@ export class Runner implements Reply {
   result(calls: readonly IncomingCall[], value: WireValue, http?: HttpAnswerHead): void {
     const ids = this.#close(calls);
     const workMs = this.#workMs(calls);
-    if (this.#brief && http !== undefined && ids.length === 1) {
+    // Nothing else will be said for now.
+    const isLast = this.#calls.size === 0;
+    if (ids.length === 1) {
       const [id] = ids as [number];
-      if (this.#writer.httpResult(id, http, workMs, value.segments[0]?.bytes ?? NO_BYTES)) return;
+      if (http === undefined) {
+        if (this.#briefValues && this.#writer.valueResult(id, workMs, value, isLast)) return;
+      } else if (this.#brief && this.#writer.httpResult(id, http, workMs, value.segments[0]?.bytes ?? NO_BYTES, isLast)) return;
     }
     this.#writer.write(
       encodeFrame(FRAME.RESULT, { ids, http, workMs } satisfies ResultMeta, [value.skeleton], value.segments.map(outgoing)),
+      isLast,
     );
   }
 

@@ -6,6 +6,7 @@ import { BRIEF } from '../../src/protocol/brief.ts';
 import { encodeFrame, FRAME, type Frame, PROTOCOL_VERSION, ProtocolError } from '../../src/protocol/frame.ts';
 import type { CallMeta, HttpAnswerHead, ResultMeta } from '../../src/protocol/messages.ts';
 import { FrameReader } from '../../src/protocol/reader.ts';
+import { FROM_DAEMON, FROM_REPLICA } from '../../src/protocol/short-forms.ts';
 import { FrameWriter } from '../../src/protocol/writer.ts';
 import { DataPlane } from '../support/data-plane.ts';
 import { applicationRouting, deploymentRouting, routingSnapshot } from '../support/routing.ts';
@@ -69,7 +70,7 @@ const readAll = (bytes: Buffer, cuts: readonly number[] = [bytes.length], maxFra
   let turn = 0;
   for (const frame of frames) {
     const type = frame.readUInt32LE(4);
-    const reader = new FrameReader(maxFrameBytes, type === BRIEF.HTTP_CALL ? type : BRIEF.HTTP_RESULT);
+    const reader = new FrameReader(maxFrameBytes, type === BRIEF.HTTP_RESULT ? FROM_REPLICA : FROM_DAEMON);
     for (let at = 0; at < frame.length; turn++) {
       const size = cuts[turn % cuts.length] as number;
       reader.push(Buffer.from(frame.subarray(at, at + size)), (each) => read.push(each));
@@ -148,7 +149,7 @@ t.test('each body begins at a multiple of 8', async (t) => {
   }));
   writer.httpCall('call', 'items', calls, true);
   const whole = Buffer.from(new Uint8Array(socket.taken).buffer);
-  new FrameReader(10_000, BRIEF.HTTP_CALL).push(whole, ({ segments }) => {
+  new FrameReader(10_000, FROM_DAEMON).push(whole, ({ segments }) => {
     t.same(
       segments.map(({ bytes }) => bytes.byteOffset % 8),
       [0, 0, 0],
@@ -158,18 +159,20 @@ t.test('each body begins at a multiple of 8', async (t) => {
 
 t.test('whatever bytes stand behind the type of a short form: frames, or a ProtocolError', async (t) => {
   const garbage = fc.record({
-    type: fc.constantFrom(BRIEF.HTTP_CALL, BRIEF.HTTP_RESULT),
+    form: fc.constantFrom(
+      ...[FROM_DAEMON, FROM_REPLICA].flatMap((forms) => Object.keys(forms).map((type) => ({ type: Number(type), forms }))),
+    ),
     // Small numbers in the places of lengths get further than any.
     words: fc.array(fc.oneof(fc.integer({ min: 0, max: 64 }), fc.integer({ min: 0, max: 0xffff_ffff })), { maxLength: 40 }),
   });
   fc.assert(
-    fc.property(garbage, ({ type, words }) => {
+    fc.property(garbage, ({ form: { type, forms }, words }) => {
       const bytes = Buffer.alloc(Math.ceil((8 + words.length * 4) / 8) * 8 + 8);
       bytes.writeUInt32LE(bytes.length, 0);
       bytes.writeUInt32LE(type, 4);
       for (const [index, word] of words.entries()) bytes.writeUInt32LE(word, 8 + 4 * index);
       try {
-        new FrameReader(65_536, type).push(bytes, ({ segments }) => {
+        new FrameReader(65_536, forms).push(bytes, ({ segments }) => {
           for (const { bytes: part } of segments) if (part.byteLength > bytes.length) throw new Error('longer than the frame');
         });
         return true;
@@ -186,7 +189,7 @@ t.test('only the short form that a peer may send is read', async (t) => {
   const { socket, writer } = start();
   writer.httpResult(1, { status: 200, headers: [] }, 1, Buffer.from('x'));
   writer.flush();
-  t.throws(() => new FrameReader(1000, BRIEF.HTTP_CALL).push(socket.taken, () => {}), ProtocolError);
+  t.throws(() => new FrameReader(1000, FROM_DAEMON).push(socket.taken, () => {}), ProtocolError);
   t.throws(() => new FrameReader(1000).push(socket.taken, () => {}), ProtocolError);
 });
 
@@ -200,7 +203,7 @@ t.test('headers of an absurd length are refused before they are taken apart', as
   const frame = Buffer.from(socket.taken);
   frame.writeUInt32LE(70_000, 8);
   frame.writeUInt32LE(0, 12);
-  t.throws(() => new FrameReader(1_000_000, BRIEF.HTTP_RESULT).push(frame, () => {}), /headers of an HTTP_RESULT/);
+  t.throws(() => new FrameReader(1_000_000, FROM_REPLICA).push(frame, () => {}), /headers of an HTTP_RESULT/);
 });
 
 t.test('writers share no memory, whatever the first that each of them sends', async (t) => {
@@ -258,7 +261,7 @@ t.test('a replica hears WELCOME before its first call', async (t) => {
   daemon.call('waits');
   const socket = connect(daemon.path);
   const types: number[] = [];
-  const reader = new FrameReader(1_000_000, BRIEF.HTTP_CALL);
+  const reader = new FrameReader(1_000_000, FROM_DAEMON);
   const heard = new Promise<void>((resolve) => {
     socket.on('data', (chunk: Buffer) => {
       reader.push(chunk, ({ type }) => types.push(type));

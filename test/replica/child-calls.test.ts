@@ -7,7 +7,7 @@ import { makeHandle } from '../../src/replica/handle.ts';
 const start = () => {
   const sent: Frame[] = [];
   const calls = new ChildCalls();
-  calls.connect((buffers) => sent.push(decodeFrame(Buffer.concat(buffers))));
+  calls.connect({ write: (buffers) => sent.push(decodeFrame(Buffer.concat(buffers))), call: () => false });
   const take = (type: FrameType, meta: object, skeleton?: string) =>
     calls.take(
       decodeFrame(Buffer.concat(encodeFrame(type, meta as Record<string, unknown>, skeleton === undefined ? [] : [skeleton]))),

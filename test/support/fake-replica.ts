@@ -2,7 +2,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import type { ErrorShape } from '../../src/domain/errors.ts';
-import { BRIEF } from '../../src/protocol/brief.ts';
 import { encodeValue } from '../../src/protocol/codec.ts';
 import {
   encodeFrame,
@@ -15,6 +14,7 @@ import {
 } from '../../src/protocol/frame.ts';
 import type { CallMember, HttpAnswerHead, ModelsMeta } from '../../src/protocol/messages.ts';
 import { FrameReader } from '../../src/protocol/reader.ts';
+import { FROM_DAEMON, type ShortForms } from '../../src/protocol/short-forms.ts';
 import type { Segment } from '../../src/protocol/value.ts';
 
 /** What does not come within this real time does not come: the test fails instead of hanging. */
@@ -34,6 +34,18 @@ export interface ReceivedBatch {
   readonly segments: readonly Segment[];
 }
 
+/** The short forms; the type of each that comes is noted. */
+const noted = (types: number[]): ShortForms =>
+  Object.fromEntries(
+    Object.entries(FROM_DAEMON).map(([type, read]) => [
+      type,
+      (bytes: Buffer) => {
+        types.push(Number(type));
+        return (read as (bytes: Buffer) => Frame)(bytes);
+      },
+    ]),
+  );
+
 export class FakeReplica {
   readonly id: string;
   /** CALL frames, in the order in which they came. */
@@ -46,6 +58,8 @@ export class FakeReplica {
   readonly bodies: string[] = [];
   /** What came back for calls of its own: `RESULT 7 "text"`, `ERROR 7 CODE`, … */
   readonly answers: string[] = [];
+  /** Types of the short forms that came. */
+  readonly shortTypes: number[] = [];
   /** Messages of the errors among them. */
   readonly refusals: string[] = [];
   closed = false;
@@ -64,7 +78,7 @@ export class FakeReplica {
   static async connect(path: string, id: string, token: string, hello: object = {}): Promise<FakeReplica> {
     const socket = connect(path);
     const replica = new FakeReplica(id, socket);
-    const reader = new FrameReader(2 ** 30, BRIEF.HTTP_CALL);
+    const reader = new FrameReader(2 ** 30, noted(replica.shortTypes));
     socket.on('error', () => {});
     socket.on('close', () => {
       replica.closed = true;
