@@ -3,7 +3,14 @@ import type { Socket } from 'node:net';
 import { ServeError } from '../domain/errors.ts';
 import type { CallTarget } from '../domain/graph.ts';
 import type { DeploymentMetrics } from '../domain/metrics.ts';
-import type { DataPlaneLoad, FromDataPlane, ReplicaLoad, ReplicaRouting, RoutingSnapshot } from '../domain/snapshot.ts';
+import type {
+  DataPlaneLoad,
+  DeploymentRouting,
+  FromDataPlane,
+  ReplicaLoad,
+  ReplicaRouting,
+  RoutingSnapshot,
+} from '../domain/snapshot.ts';
 import type { Purpose } from '../protocol/accept.ts';
 import { type CallMeta, type HttpHead, MAX_MODEL_ID } from '../protocol/messages.ts';
 import type { FrameReader } from '../protocol/reader.ts';
@@ -70,6 +77,8 @@ export class Dispatcher implements LinkOwner {
   readonly #post: (message: FromDataPlane) => void;
   readonly #generations = new Map<string, Generation>();
   readonly #queues = new Map<string, DeploymentQueue>();
+  /** The same, found without making a key for each call. */
+  #queueByRouting = new WeakMap<DeploymentRouting, DeploymentQueue>();
   readonly #links = new Map<string, Link>();
   readonly #meter: LoadMeter;
   /** Calls made by replicas: link → the replica's id → the call. */
@@ -120,6 +129,7 @@ export class Dispatcher implements LinkOwner {
       generation.retire();
     }
     for (const [key, queue] of this.#queues) if (queue.unused && !known.has(key)) this.#queues.delete(key);
+    this.#queueByRouting = new WeakMap();
     this.#listReplicas(snapshot);
     this.#meter.follow();
     for (const [before, generation] of replaced) {
@@ -141,7 +151,7 @@ export class Dispatcher implements LinkOwner {
   call(request: CallRequest): PendingCall | undefined {
     const { generation, target, sink } = request;
     const routing = generation.deployment(target.deployment);
-    const queue = this.#queues.get(`${target.application}/${target.deployment}`);
+    const queue = routing === undefined ? undefined : this.#queueOf(routing, target);
     if (routing === undefined || queue === undefined) {
       sink.error(new ServeError('CALL_REFUSED', `Application ${target.application} has no deployment ${target.deployment}.`));
       return undefined;
@@ -201,6 +211,14 @@ export class Dispatcher implements LinkOwner {
       return undefined;
     }
     return call;
+  }
+
+  #queueOf(routing: DeploymentRouting, target: CallTarget): DeploymentQueue | undefined {
+    const known = this.#queueByRouting.get(routing);
+    if (known !== undefined) return known;
+    const queue = this.#queues.get(`${target.application}/${target.deployment}`);
+    if (queue !== undefined) this.#queueByRouting.set(routing, queue);
+    return queue;
   }
 
   /** Requests that the replicas of a deployment may work on at once. */

@@ -31,6 +31,7 @@ export const BRIEF = { HTTP_CALL: 48, HTTP_RESULT: 49, VALUE_CALL: 52, VALUE_RES
 const CALL_BYTES = 16;
 const MEMBER_BYTES = 24;
 const RESULT_BYTES = 40;
+const LINE_FEED = 10;
 /** Of an answer: far more than the daemon lets pass to a client, and little enough to be split without harm. */
 const MAX_HEADER_BYTES = 65_536;
 const FORMS = ['one', 'items'] as const;
@@ -130,6 +131,35 @@ const headersOf = (text: string): readonly string[] => {
   return lastHeaders;
 };
 
+/** Where the field that begins at `from` ends. */
+const fieldEnd = (bytes: Buffer, from: number, end: number): number => {
+  let at = from;
+  while (at < end && bytes[at] !== LINE_FEED) at += 1;
+  return at;
+};
+
+/** Requests of one client differ in their bodies: a head that is that of the call before stands for both, and is not to be changed. */
+let lastHeadBytes: Buffer = NO_BYTES;
+let lastHead: HttpHead | undefined;
+
+/** @param from where the request id ends. @throws ProtocolError */
+const headOf = (bytes: Buffer, from: number, end: number, secure: true | undefined): HttpHead => {
+  if (
+    lastHead !== undefined &&
+    lastHead.secure === secure &&
+    lastHeadBytes.length === end - from &&
+    bytes.compare(lastHeadBytes, 0, lastHeadBytes.length, from, end) === 0
+  )
+    return lastHead;
+  const fields = bytes.toString('utf8', from, end).split('\n');
+  const [before, method, path, query] = fields;
+  if (before !== '' || method === undefined || path === undefined || query === undefined || fields.length % 2 !== 0)
+    throw new ProtocolError('the text of a member of an HTTP_CALL has another number of fields');
+  lastHead = { method, path, query, headers: fields.slice(4), secure };
+  lastHeadBytes = Buffer.from(bytes.subarray(from, end));
+  return lastHead;
+};
+
 /** One whole frame of type HTTP_CALL, as a CALL. @throws ProtocolError */
 export const readHttpCall = (bytes: Buffer): Frame => {
   const count = bytes.readUInt32LE(8);
@@ -151,17 +181,15 @@ export const readHttpCall = (bytes: Buffer): Frame => {
     const bodyEnd = bodyAt + bytes.readUInt32LE(at + 20);
     if (textEnd > bytes.length || bodyEnd > bytes.length)
       throw new ProtocolError('a member of an HTTP_CALL is longer than its frame');
-    const [requestId, method, path, query, ...headers] = bytes.toString('utf8', textAt, textEnd).split('\n');
-    if (requestId === undefined || method === undefined || path === undefined || query === undefined || headers.length % 2 !== 0)
-      throw new ProtocolError('the text of a member of an HTTP_CALL has another number of fields');
+    const idEnd = fieldEnd(bytes, textAt, textEnd);
     const leftMs = bytes.readDoubleLE(at + 8);
     calls.push({
       id: bytes.readDoubleLE(at),
-      requestId,
+      requestId: bytes.toString('utf8', textAt, idEnd),
       leftMs: leftMs < 0 ? undefined : leftMs,
       sk: form === 'items' ? 0 : undefined,
       n: form === 'items' ? 1 : undefined,
-      http: { method, path, query, headers, secure },
+      http: headOf(bytes, idEnd, textEnd, secure),
     });
     segments.push({ dtype: 'bytes', shape: null, bytes: bytes.subarray(bodyAt, bodyEnd) });
     textAt = textEnd;

@@ -22,11 +22,15 @@ const FLAT_DTYPES = new Map<unknown, Dtype>([
   [BigInt64Array, 'int64'],
 ]);
 
+/** Which segment each object that has one became; most values have none. */
+interface Seen {
+  indices: Map<object, number> | undefined;
+}
+
 /** @throws ServeError USER_ERROR naming the path to what cannot be encoded */
 export const encodeValue = (value: unknown): WireValue => {
   const segments: Segment[] = [];
-  const seen = new Map<object, number>();
-  const json = encodeNode(value, '', 0, segments, seen);
+  const json = encodeNode(value, '', 0, segments, { indices: undefined });
   return { skeleton: JSON.stringify(json) ?? 'null', segments };
 };
 
@@ -38,7 +42,7 @@ const refuse = (path: string, what: string): never => {
   );
 };
 
-const encodeNode = (value: unknown, path: string, depth: number, segments: Segment[], seen: Map<object, number>): unknown => {
+const encodeNode = (value: unknown, path: string, depth: number, segments: Segment[], seen: Seen): unknown => {
   switch (typeof value) {
     case 'string':
     case 'boolean':
@@ -74,10 +78,11 @@ const encodeNode = (value: unknown, path: string, depth: number, segments: Segme
   if (prototype === Object.prototype || prototype === null)
     return encodeRecord(object as Record<string, unknown>, path, depth, segments, seen);
   if (ArrayBuffer.isView(object) || object instanceof ArrayBuffer || object instanceof Tensor) {
-    let index = seen.get(object);
+    let index = seen.indices?.get(object);
     if (index === undefined) {
       index = segments.push(segmentOf(object, path)) - 1;
-      seen.set(object, index);
+      seen.indices ??= new Map();
+      seen.indices.set(object, index);
     }
     return { $seg: index };
   }
@@ -104,13 +109,7 @@ const isLeaf = (value: unknown): boolean =>
   value === null ||
   (typeof value === 'number' && Number.isFinite(value));
 
-const encodeRecord = (
-  record: Record<string, unknown>,
-  path: string,
-  depth: number,
-  segments: Segment[],
-  seen: Map<object, number>,
-): unknown => {
+const encodeRecord = (record: Record<string, unknown>, path: string, depth: number, segments: Segment[], seen: Seen): unknown => {
   let copy: Record<string, unknown> | undefined;
   const keys = Object.keys(record);
   for (const key of keys) {

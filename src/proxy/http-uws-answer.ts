@@ -7,23 +7,40 @@ import type { UwsResponse } from './uws-types.ts';
 
 /**
  * Status and headers, under cork; the library ends the head when the first of the body is written.
+ * @param headers sound: they go out as they are
  * @param id goes out as `x-request-id`; '' does not
  */
 export const writeHead = (res: UwsResponse, status: number, headers: readonly string[], id = ''): void => {
-  res.writeStatus(statusLine(status));
-  if (id !== '') res.writeHeader('x-request-id', id);
+  const lines = linesOf(headers);
+  const own = id === '' ? '' : `\r\nx-request-id: ${id}`;
+  // In one text: each call into the library costs as much as what it writes. It adds the line end behind the last.
+  if (lines !== undefined) {
+    res.writeStatus(`${statusLine(status)}${own}${lines}`);
+    return;
+  }
+  res.writeStatus(`${statusLine(status)}${own}`);
   for (let i = 0; i < headers.length; i += 2) {
     const value = headers[i + 1] as string;
-    if (value === ascii[i]) res.writeHeader(headers[i] as string, value);
-    else if (isAscii(value)) {
-      ascii[i] = value;
-      res.writeHeader(headers[i] as string, value);
-    } else res.writeHeader(headers[i] as string, Buffer.from(value, 'latin1'));
+    res.writeHeader(headers[i] as string, isAscii(value) ? value : Buffer.from(value, 'latin1'));
   }
 };
 
-/** By place, values of the answers before. */
-const ascii: string[] = [];
+/** Answers of one kind share their list of headers, and with it these lines. */
+let lastHeaders: readonly string[] = [];
+let lastLines: string | undefined = '';
+
+/** The headers, a line end before each; undefined where a value must be written as Latin-1. */
+const linesOf = (headers: readonly string[]): string | undefined => {
+  if (headers === lastHeaders) return lastLines;
+  let lines: string | undefined = '';
+  for (let i = 0; i < headers.length && lines !== undefined; i += 2) {
+    const value = headers[i + 1] as string;
+    lines = isAscii(value) ? `${lines}\r\n${headers[i]}: ${value}` : undefined;
+  }
+  lastHeaders = headers;
+  lastLines = lines;
+  return lines;
+};
 
 /** Ends, under cork, a head that no body follows on a connection that will be closed: `endWithoutBody` cannot close. */
 export const endBareHead = (res: UwsResponse): void => {

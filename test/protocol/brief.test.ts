@@ -274,3 +274,23 @@ t.test('a replica hears WELCOME before its first call', async (t) => {
   socket.destroy();
   t.same(types.slice(0, 2), [FRAME.WELCOME, FRAME.CALL]);
 });
+
+t.test('a head is that of its own call, however like the one before', async (t) => {
+  const { socket, writer } = start();
+  const head = { method: 'POST', path: '/', query: '', headers: ['a', 'b'] };
+  const heads = [head, head, { ...head, headers: ['a', 'c'] }, { ...head, headers: [] }, head];
+  const secure = [false, true, true, false, false];
+  for (const [index, http] of heads.entries())
+    writer.httpCall(
+      'call',
+      'one',
+      [{ id: index, requestId: `r${index}`, leftMs: 5, http, body: Buffer.alloc(0) }],
+      true,
+      secure[index],
+    );
+  const read = readAll(socket.taken).map(({ meta }) => (meta as unknown as CallMeta).calls[0]);
+  t.same(
+    read.map((member) => [member?.requestId, member?.http]),
+    heads.map((http, index) => [`r${index}`, { ...http, secure: secure[index] || undefined }]),
+  );
+});

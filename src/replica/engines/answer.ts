@@ -26,13 +26,17 @@ const bytesValue = (bytes: Uint8Array): WireValue => ({
 /** Bytes that code gave: it may fill its buffer anew as soon as it goes on. */
 const theirs = (bytes: Uint8Array): WireValue => copied(bytesValue(bytes));
 
-/** Any value but a `Response` of its own making: see `answerOf`; an async iterable is streamed. */
-export const sendHttp = async (reply: Reply, call: IncomingCall, result: unknown): Promise<void> => {
+/**
+ * Any value but a `Response` of its own making: see `answerOf`; an async iterable is streamed.
+ * @returns undefined when all is sent
+ */
+export const sendHttp = (reply: Reply, call: IncomingCall, result: unknown): Promise<void> | undefined => {
   if (isResponse(result)) return sendResponse(reply, call, result);
   if (isAsyncIterable(result)) return sendItems(reply, call, result);
   const { contentType, body } = answerOf(result);
   const value = typeof body === 'string' ? bytesValue(Buffer.from(body, 'utf8')) : theirs(body);
   reply.result([call], value, { status: 200, headers: contentType === null ? [] : ['content-type', contentType] });
+  return undefined;
 };
 
 /** Strings as text, bytes as they are, other items as lines of JSON; the first item decides the content type. */

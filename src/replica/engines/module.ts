@@ -210,7 +210,12 @@ class ModuleEngine implements Engine {
     const body = call.body === undefined ? undefined : await call.body.whole();
     const args = call.spread ? (decodeValue(call.value) as unknown[]) : [inputOf(call, body)];
     const result: unknown = await (method.call(this.#instance, ...args, context) as Promise<unknown>);
-    if (call.http !== undefined) return sendHttp(this.#reply, call, result);
+    if (call.http !== undefined) {
+      const sending = sendHttp(this.#reply, call, result);
+      // To return it would take three more turns of the microtasks, also where nothing is awaited.
+      if (sending !== undefined) await sending;
+      return;
+    }
     if (!isAsyncIterable(result)) return this.#reply.result([call], copied(encodeValue(result)));
     this.#reply.open(call);
     for await (const item of result) await this.#reply.chunk(call, copied(encodeValue(item)));
