@@ -184,6 +184,16 @@ const statusFamilies = ({ applications }: Status): readonly Family[] => {
       ),
     ),
     family(
+      'counter',
+      'serve_replica_cpu_throttled_seconds_total',
+      'For how long its cpu_limit kept a replica from running, over all CPUs.',
+      deployments.flatMap(({ labels, deployment }) =>
+        deployment.replicas.flatMap(({ replica_id, cpu_throttled_s }): Value[] =>
+          cpu_throttled_s === null ? [] : [[{ ...labels, replica: replica_id }, cpu_throttled_s]],
+        ),
+      ),
+    ),
+    family(
       'gauge',
       'serve_multiplexed_models',
       'Models that a replica holds, up to a thousand.',

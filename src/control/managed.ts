@@ -30,6 +30,8 @@ export interface ReplicaView {
   readonly quota?: Limits & { readonly mechanism: MechanismName };
   /** All its processes together. Absent: cannot be told. */
   readonly memoryBytes?: number;
+  /** For how long its CPU limit kept it from running, in seconds over all CPUs. Absent: cannot be told. */
+  readonly throttledS?: number;
 }
 
 /** Replicas of one deployment that wait for room. */
@@ -160,11 +162,12 @@ export class Managed {
   get closeView(): ReplicaView {
     const { quota } = this.process ?? {};
     if (quota === undefined) return this.view;
-    const { memoryBytes } = quota;
+    const { memoryBytes, throttledS } = quota;
     return {
       ...this.view,
       quota: { ...quota.limits, mechanism: quota.mechanism },
       ...(memoryBytes === undefined ? {} : { memoryBytes }),
+      ...(throttledS === undefined ? {} : { throttledS }),
     };
   }
 

@@ -121,10 +121,11 @@ const pendingOf = (name: string, waiting: Waiting | undefined): readonly Replica
     reason: waiting?.reason ?? null,
     quota: null,
     memory_bytes: null,
+    cpu_throttled_s: null,
   }));
 
 const replicaOf = (replica: ReplicaView, load: DataPlaneLoad): ReplicaStatus => {
-  const { id, pid, state, since, startedAt, version, reason, quota, memoryBytes } = replica;
+  const { id, pid, state, since, startedAt, version, reason, quota, memoryBytes, throttledS } = replica;
   return {
     replica_id: id,
     pid: pid ?? null,
@@ -140,6 +141,7 @@ const replicaOf = (replica: ReplicaView, load: DataPlaneLoad): ReplicaStatus => 
         ? null
         : { mechanism: quota.mechanism, num_cpus: quota.numCpus, cpu_limit: quota.cpuLimit, memory: quota.memoryBytes },
     memory_bytes: memoryBytes ?? null,
+    cpu_throttled_s: throttledS ?? null,
   };
 };
 

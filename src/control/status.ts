@@ -78,6 +78,8 @@ export interface ReplicaStatus {
   } | null;
   /** What it uses, all its processes together. null: cannot be told. */
   readonly memory_bytes: number | null;
+  /** For how long its `cpu_limit` kept it from running, in seconds over all CPUs. null: cannot be told. */
+  readonly cpu_throttled_s: number | null;
 }
 
 /** Ray Serve's words for what the status comes from. */

@@ -108,6 +108,11 @@ class V1Group implements Group {
     return Number.isNaN(used) ? undefined : Math.max(0, used - dropped);
   }
 
+  throttledS(): number | undefined {
+    const told = read(this.#of('cpu'), 'cpu.stat');
+    return told === '' ? undefined : counterIn(told, 'throttled_time') / 1e9;
+  }
+
   oomKills(): number {
     return counterIn(read(this.#of('memory'), 'memory.oom_control'), 'oom_kill');
   }

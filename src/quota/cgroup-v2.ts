@@ -91,6 +91,10 @@ class V2Group implements Group {
     return memoryOf(this.#folder);
   }
 
+  throttledS(): number | undefined {
+    return throttledOf(this.#folder);
+  }
+
   oomKills(): number {
     return oomKillsOf(this.#folder);
   }
@@ -108,6 +112,11 @@ class V2Group implements Group {
 export const memoryOf = (folder: string): number | undefined => {
   const used = read(folder, 'memory.current');
   return used === '' ? undefined : Math.max(0, Number(used) - counterIn(read(folder, 'memory.stat'), 'inactive_file'));
+};
+
+export const throttledOf = (folder: string): number | undefined => {
+  const told = read(folder, 'cpu.stat');
+  return told === '' ? undefined : counterIn(told, 'throttled_usec') / 1e6;
 };
 
 export const oomKillsOf = (folder: string): number => counterIn(read(folder, 'memory.events'), 'oom_kill');

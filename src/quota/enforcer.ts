@@ -208,6 +208,10 @@ export class ReplicaQuota {
     return this.#group?.memoryBytes();
   }
 
+  get throttledS(): number | undefined {
+    return this.#group?.throttledS();
+  }
+
   entered(pid: number): void {
     this.#entered = true;
     this.#group?.entered(pid);

@@ -32,6 +32,8 @@ export interface Group {
   apply(limits: Limits, stage: Stage): void;
   /** What it uses, all its processes together. undefined: cannot be told. */
   memoryBytes(): number | undefined;
+  /** Seconds, over all CPUs, for which its `cpuLimit` kept it from running. undefined: cannot be told. */
+  throttledS(): number | undefined;
   /** How often a process in it was ended for want of memory. */
   oomKills(): number;
   /** Ends every process in it. */

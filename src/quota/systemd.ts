@@ -1,7 +1,7 @@
 /** Quotas by the user's own systemd: each replica is a scope, whose properties are the limits. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { memoryOf, oomKillsOf } from './cgroup-v2.ts';
+import { memoryOf, oomKillsOf, throttledOf } from './cgroup-v2.ts';
 import { killAll, read } from './files.ts';
 import {
   type Group,
@@ -71,6 +71,10 @@ class Scope implements Group {
 
   memoryBytes(): number | undefined {
     return this.#place === undefined ? undefined : memoryOf(this.#place);
+  }
+
+  throttledS(): number | undefined {
+    return this.#place === undefined ? undefined : throttledOf(this.#place);
   }
 
   oomKills(): number {

@@ -129,6 +129,11 @@ class Watched implements Group {
     return this.#processes.under(this.#pid).reduce((sum, pid) => sum + this.#processes.memoryOf(pid), 0);
   }
 
+  /** It is held to whole CPUs, and runs on them whenever it wants. */
+  throttledS(): undefined {
+    return undefined;
+  }
+
   /** Counted here, where nobody else counts. */
   oomKills(): number {
     const most = this.#limits.memoryBytes;

@@ -155,6 +155,12 @@ t.test('a busy loop gets no more than its cpu_limit, whatever is idle', { skip }
   const cpus = (secondsOf(pid) - used) / ((performance.now() - since) / 1000);
   // How little a busy machine leaves it is not for this test to say.
   t.ok(cpus > 0 && cpus < 0.4, `${cpus}`);
+  await daemon.when('the status tells that it was held back', ({ applications }) =>
+    Boolean(applications['work']?.deployments['Only']?.replicas.some(({ cpu_throttled_s }) => (cpu_throttled_s ?? 0) > 0)),
+  );
+  const { text } = await daemon.ask('/metrics', {}, daemon.adminUrl);
+  const told = /^serve_replica_cpu_throttled_seconds_total\{application="work",deployment="Only",replica="[^"]+"\} ([\d.]+)$/m;
+  t.ok(Number(told.exec(text)?.[1]) > 0, 'and so do the metrics');
   t.same(await daemon.stop(), { code: 0, signal: null }, 'and what it started goes with it');
 });
 

@@ -69,11 +69,13 @@ t.test('v2: the daemon makes room for groups beside its own, and writes what a r
   for (const [name, content] of Object.entries({
     'memory.current': '5000\n',
     'memory.stat': 'anon 1\ninactive_file 1000\n',
+    'cpu.stat': 'usage_usec 900\nnr_periods 40\nnr_throttled 30\nthrottled_usec 2500000\n',
     'memory.events': 'low 0\noom 2\noom_kill 0\noom_group_kill 0\n',
     'cgroup.kill': '',
   }))
     writeFileSync(join(group, name), content);
   t.equal(quota.memoryBytes, 4000);
+  t.equal(quota.throttledS, 2.5);
   t.equal(quota.oom(), undefined);
   writeFileSync(join(group, 'memory.events'), 'oom 2\noom_kill 3\n');
   quota.watch();
@@ -105,6 +107,7 @@ t.test('systemd: a replica is a scope, and a change is a property of it', async 
     'proc/78/cgroup': '0::/user.slice/serve-daemon-77-0.scope\n',
     'cg/user.slice/serve-daemon-77-0.scope/memory.events': 'oom_kill 1\n',
     'cg/user.slice/serve-daemon-77-0.scope/memory.current': '7\n',
+    'cg/user.slice/serve-daemon-77-0.scope/cpu.stat': 'throttled_usec 125000\n',
   });
   const ran: string[] = [];
   const run: Run = async (command, args) => {
@@ -125,6 +128,7 @@ t.test('systemd: a replica is a scope, and a change is a property of it', async 
   t.match(ran.at(-1), /^systemctl --user set-property --runtime serve-daemon-77-0.scope CPUWeight=50 CPUQuota=150% /);
   t.match(quota.oom(), /systemd, oom_kill 1/);
   t.equal(quota.memoryBytes, 7);
+  t.equal(quota.throttledS, 0.125);
   const without = await start(root, 'auto', {
     run: async () => ({ status: 1, out: 'no bus' }),
     env: { XDG_RUNTIME_DIR: '/run/user/1' },
@@ -199,6 +203,7 @@ t.test('the watchdog sees what a process and its children use, and says when it 
   t.match(breaches[0], /^OOM_KILLED: it passed its memory of 200 MiB/);
   t.equal(text(`/proc/${pid}/oom_score_adj`).trim(), '500');
   t.match(text(`/proc/${pid}/status`), /Cpus_allowed_list:\s+\d+\n/, 'one CPU');
+  t.equal(quota.throttledS, undefined, 'nobody counts it');
   quota.kill();
   await until('its children are gone with it', () => (quota.memoryBytes ?? 0) === 0);
   t.ok(existsSync('/proc/self'));
