@@ -3,19 +3,26 @@
  * one, under which it must be seen broken. One line of JSON for each run; exit code 1 when anything is not as it should be.
  */
 import { cpus } from 'node:os';
-import { parseArgs } from 'node:util';
+import { helpText, optionsOf } from './options.ts';
 import { PROMISES } from './promises.ts';
 import { type RunOptions, runPromise, type Verdict } from './soak.ts';
 
-const { values, positionals } = parseArgs({
-  options: { scale: { type: 'string' }, 'no-sabotage': { type: 'boolean' }, 'sabotage-only': { type: 'boolean' } },
-  allowPositionals: true,
-});
-const chosen = PROMISES.filter(({ id }) => positionals.length === 0 || id.split(' ').some((each) => positionals.includes(each)));
-if (chosen.length === 0) {
-  console.error(`there is no promise ${positionals.join(', ')}; there are ${PROMISES.map(({ id }) => id).join(', ')}`);
-  process.exit(2);
+const told = (): ReturnType<typeof optionsOf> => {
+  try {
+    const ids = PROMISES.map(({ id }) => id);
+    return optionsOf(process.argv.slice(2), ids);
+  } catch (error) {
+    console.error(`${(error as Error).message}\nSee \`npm run soak -- --help\`.`);
+    process.exit(2);
+  }
+};
+const options = told();
+if (options === undefined) {
+  console.log(helpText(Object.fromEntries(PROMISES.map(({ id, title }) => [id, title]))));
+  process.exit(0);
 }
+const { ids, scale, sabotage: sabotages } = options;
+const chosen = PROMISES.filter(({ id }) => ids.length === 0 || ids.includes(id));
 
 let failed = false;
 const tell = (fields: object, ok: boolean): void => {
@@ -32,11 +39,11 @@ const judged = async (promise: (typeof PROMISES)[number], options: RunOptions): 
 
 console.error(`${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, node ${process.versions.node}`);
 for (const promise of chosen) {
-  if (values['sabotage-only'] !== true) {
-    const { figures, broken, seconds } = await judged(promise, { scale: Number(values.scale ?? 1) });
+  if (sabotages !== 'only') {
+    const { figures, broken, seconds } = await judged(promise, { scale });
     tell({ promise: promise.id, title: promise.title, seconds, figures, broken }, broken.length === 0);
   }
-  if (values['no-sabotage'] === true) continue;
+  if (sabotages === 'no') continue;
   for (const sabotage of promise.sabotages) {
     const { broken, seconds } = await judged(promise, { sabotage });
     const seen = broken.some((each) => sabotage.shows.test(each));

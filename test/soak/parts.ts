@@ -1,6 +1,7 @@
 /** What the promises share: replicas that answer with a checksum of what they were asked, a ledger of what was run, and a killer. */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type Answer, type DaemonRig, pidsOf } from '../support/daemon-rig.ts';
@@ -126,6 +127,15 @@ export class Killer implements AsyncDisposable {
     return this.stop();
   }
 }
+
+/** Posts this, and leaves once the daemon has it. Resolves when the connection is gone. */
+export const abandon = (url: string, value: unknown): Promise<void> =>
+  new Promise((resolve) => {
+    const outgoing = request(url, { method: 'POST', agent: false, headers: { 'content-type': 'application/json' } });
+    outgoing.on('error', () => {});
+    outgoing.on('close', resolve);
+    outgoing.end(JSON.stringify(value), () => setTimeout(() => outgoing.destroy(), 25));
+  });
 
 /** Resident memory in MB. */
 export const residentMb = (pid: number): number =>

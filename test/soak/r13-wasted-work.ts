@@ -1,8 +1,7 @@
 /** R13: clients that have left, and deadlines that have passed: what still waited never reaches the code, through a graph as well. */
-import { request } from 'node:http';
 import { configOf, single } from '../e2e/configs.ts';
-import { type DaemonRig, startDaemon, until } from '../support/daemon-rig.ts';
-import { Ledger, QUIET } from './parts.ts';
+import { startDaemon, until } from '../support/daemon-rig.ts';
+import { abandon, Ledger, QUIET } from './parts.ts';
 import { Findings, type Promised, type World } from './soak.ts';
 
 const CODE = `import { appendFileSync } from 'node:fs';
@@ -31,19 +30,6 @@ const CONFIG = configOf(
   QUIET,
 );
 
-/** Sends it, and leaves once the daemon has it. */
-const abandoned = (daemon: DaemonRig, path: string, n: number): Promise<void> =>
-  new Promise((resolve) => {
-    const outgoing = request(`${daemon.url}${path}`, {
-      method: 'POST',
-      agent: false,
-      headers: { 'content-type': 'application/json' },
-    });
-    outgoing.on('error', () => {});
-    outgoing.on('close', resolve);
-    outgoing.end(JSON.stringify({ n }), () => setTimeout(() => outgoing.destroy(), 20));
-  });
-
 const run = async ({ size, program }: World) => {
   const found = new Findings();
   using ledger = new Ledger();
@@ -55,7 +41,7 @@ const run = async ({ size, program }: World) => {
     const count = size(2000, 60);
     const began = ledger.read().size;
     for (let round = 0; round < count / 20; round++)
-      await Promise.all(Array.from({ length: 20 }, () => abandoned(daemon, path, n++)));
+      await Promise.all(Array.from({ length: 20 }, () => abandon(daemon.url + path, { n: n++ })));
     // One that is answered comes behind all of them.
     await daemon.post(path, { n: n++ });
     const reached = ledger.read().size - began - 1;

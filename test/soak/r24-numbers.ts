@@ -1,8 +1,7 @@
 /** R24: what `/metrics` says is what was sent: small, large, streamed, failing, refused and abandoned requests, each counted once. */
-import { request } from 'node:http';
 import { configOf, single } from '../e2e/configs.ts';
 import { type DaemonRig, startDaemon, until } from '../support/daemon-rig.ts';
-import { QUIET } from './parts.ts';
+import { abandon, QUIET } from './parts.ts';
 import { Findings, type Promised, seeded, type World } from './soak.ts';
 
 const CODE = `const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -22,19 +21,6 @@ const CONFIG = configOf(
   ],
   QUIET,
 );
-
-/** Sends, and leaves before the answer. */
-const leave = (daemon: DaemonRig, path: string): Promise<void> =>
-  new Promise((resolve) => {
-    const outgoing = request(`${daemon.url}${path}`, {
-      method: 'POST',
-      agent: false,
-      headers: { 'content-type': 'application/json' },
-    });
-    outgoing.on('error', () => {});
-    outgoing.on('close', resolve);
-    outgoing.end('{"ms":400}', () => setTimeout(() => outgoing.destroy(), 30));
-  });
 
 /** `application code` → how many, by the daemon's count. */
 const told = async (daemon: DaemonRig): Promise<Record<string, number>> => {
@@ -70,7 +56,7 @@ const run = async ({ size, program }: World) => {
       else if (kind === 5)
         count('work', (await daemon.post('/work', { ms: 300 }, { 'x-request-timeout-seconds': '0.05' })).status);
       else if (kind === 6 && rand() < 0.2) {
-        await leave(daemon, '/work');
+        await abandon(`${daemon.url}/work`, { ms: 400 });
         count('work', 499);
       } else count('work', (await daemon.post('/work', { n: next })).status);
     }
