@@ -27,6 +27,7 @@ export class Echo {
   async call(input) {
     if (input.die) process.kill(process.pid, 'SIGKILL');
     note(input);
+    for (const end = performance.now() + (input.busy ?? 0); performance.now() < end; );
     if (input.ms) await new Promise((r) => setTimeout(r, input.ms));
     return answer(input);
   }

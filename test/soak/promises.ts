@@ -14,10 +14,13 @@ import { gracefulStop } from './r11-graceful-stop.ts';
 import { overload } from './r12-overload.ts';
 import { wastedWork } from './r13-wasted-work.ts';
 import { retryStorm } from './r14-retry-storm.ts';
+import { fairNeighbours } from './r16-neighbours.ts';
 import { slowClients } from './r18-slow-clients.ts';
+import { slowReaders } from './r19-slow-readers.ts';
 import { malformed } from './r20-malformed.ts';
 import { clockJumps } from './r21-clock.ts';
 import { limits } from './r22-limits.ts';
+import { truthfulHealth } from './r23-health.ts';
 import { truthfulNumbers } from './r24-numbers.ts';
 import { sameStatus } from './r25-status.ts';
 import type { Promised } from './soak.ts';
@@ -37,10 +40,13 @@ export const PROMISES: readonly Promised[] = [
   overload,
   wastedWork,
   retryStorm,
+  fairNeighbours,
   slowClients,
+  slowReaders,
   malformed,
   clockJumps,
   limits,
+  truthfulHealth,
   truthfulNumbers,
   sameStatus,
   fifty,

@@ -1,0 +1,10 @@
+/** Neighbours and health, in the short form. */
+import t from 'tap';
+import { fairNeighbours } from './r16-neighbours.ts';
+import { truthfulHealth } from './r23-health.ts';
+import { short } from './short.ts';
+
+t.setTimeout(240_000);
+
+short(fairNeighbours, ['a death for want of memory is told as any other']);
+short(truthfulHealth, ['a daemon that starts says that all is well']);
