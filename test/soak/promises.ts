@@ -15,6 +15,7 @@ import { overload } from './r12-overload.ts';
 import { wastedWork } from './r13-wasted-work.ts';
 import { retryStorm } from './r14-retry-storm.ts';
 import { fairNeighbours } from './r16-neighbours.ts';
+import { noLeaks } from './r17-leaks.ts';
 import { slowClients } from './r18-slow-clients.ts';
 import { slowReaders } from './r19-slow-readers.ts';
 import { malformed } from './r20-malformed.ts';
@@ -41,6 +42,7 @@ export const PROMISES: readonly Promised[] = [
   wastedWork,
   retryStorm,
   fairNeighbours,
+  noLeaks,
   slowClients,
   slowReaders,
   malformed,

@@ -1,6 +1,7 @@
 /** R24: what `/metrics` says is what was sent: small, large, streamed, failing, refused and abandoned requests, each counted once. */
 import { configOf, single } from '../e2e/configs.ts';
 import { type DaemonRig, startDaemon, until } from '../support/daemon-rig.ts';
+import { toldByMetrics } from '../support/mixed-traffic.ts';
 import { abandon, QUIET } from './parts.ts';
 import { Findings, type Promised, seeded, type World } from './soak.ts';
 
@@ -22,16 +23,8 @@ const CONFIG = configOf(
   QUIET,
 );
 
-/** `application code` → how many, by the daemon's count. */
-const told = async (daemon: DaemonRig): Promise<Record<string, number>> => {
-  const { text } = await daemon.ask('/metrics', {}, daemon.adminUrl);
-  const counts: Record<string, number> = {};
-  for (const [, application, code, value] of text.matchAll(
-    /^serve_http_requests_total\{application="(\w*)",route="[^"]*",code="(\d+)"\} (\d+)$/gm,
-  ))
-    if (Number(value) > 0) counts[`${application} ${code}`] = Number(value);
-  return counts;
-};
+const told = async (daemon: DaemonRig): Promise<Record<string, number>> =>
+  toldByMetrics((await daemon.ask('/metrics', {}, daemon.adminUrl)).text);
 
 const run = async ({ size, program }: World) => {
   const found = new Findings();
