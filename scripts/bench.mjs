@@ -1,4 +1,4 @@
-/** `npm run bench [echo ocr batching footprint config quota reload]`: ratios measured in one run, in turn, and times of the config. Nothing else should run on the machine. */
+/** `npm run bench [echo …]`: ratios measured in one run, in turn; `--help` says which there are. Nothing else should run on the machine. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { ensureBuilt, ROOT } from './prepare.mjs';

@@ -1,4 +1,4 @@
-/** `npm run soak [R1 …] [--scale 0.1]`: the reliability promises at full size, each also sabotaged. Nothing else should run on the machine. */
+/** `npm run soak [R1 …] [--scale 0.1]`: the reliability promises at full size, each also sabotaged; `--help` says which there are. Nothing else should run on the machine. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { ensureBuilt, ROOT } from './prepare.mjs';

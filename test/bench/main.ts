@@ -1,17 +1,22 @@
-/** Runs the benches that are named, or all. */
+/** Runs the benches that are named, or all that install nothing. */
+import { type BenchOptions, HELP, optionsOf } from './options.ts';
 import { loadAverage, machineText } from './support.ts';
 
-const BENCHES = ['echo', 'ocr', 'batching', 'footprint', 'config', 'quota', 'reload', 'traffic'] as const;
-
-const named = process.argv.slice(2);
-const unknown = named.filter((name) => !BENCHES.some((bench) => bench === name));
-if (unknown.length > 0) {
-  console.error(`there is no bench ${unknown.join(', ')}; there are ${BENCHES.join(', ')}`);
-  process.exit(2);
+const told = (): ReturnType<typeof optionsOf> => {
+  try {
+    return optionsOf(process.argv.slice(2));
+  } catch (error) {
+    console.error(`${(error as Error).message}\nSee \`npm run bench -- --help\`.`);
+    process.exit(2);
+  }
+};
+const options = told();
+if (options === undefined) {
+  console.log(HELP);
+  process.exit(0);
 }
 console.log(`${machineText()}; load before: ${loadAverage()}`);
-for (const name of BENCHES) {
-  if (named.length > 0 && !named.includes(name)) continue;
-  const bench = (await import(`./${name}.bench.ts`)) as { run(): Promise<void> };
-  await bench.run();
+for (const name of options.names) {
+  const bench = (await import(`./${name}.bench.ts`)) as { run(options: BenchOptions): Promise<void> };
+  await bench.run(options);
 }

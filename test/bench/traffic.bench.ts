@@ -1,7 +1,9 @@
-/** (g) What passes through the daemon: large bodies, streams, more than it can serve, very many connections. */
+/** (g) What passes through the daemon: large bodies, streams, more than it can serve, very many connections; with `--long`, very many requests. */
 import { Agent, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { createHistogram } from 'node:perf_hooks';
+import { longTraffic } from './long-traffic.ts';
+import type { BenchOptions } from './options.ts';
 import { load, median, residentMb, startDaemon } from './support.ts';
 
 type Daemon = Awaited<ReturnType<typeof startDaemon>>;
@@ -238,7 +240,8 @@ const health = async (daemon: Daemon): Promise<void> => {
   );
 };
 
-export const run = async (): Promise<void> => {
+export const run = async ({ long }: BenchOptions): Promise<void> => {
+  if (long !== undefined) return longTraffic(long);
   await using daemon = await startDaemon(CONFIG, { 'code.ts': CODE });
   await daemon.line('"application":"spin","route"');
   // Connections first: what they cost is seen only while the daemon has nothing to reuse.
