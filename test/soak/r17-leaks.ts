@@ -15,8 +15,10 @@ import { type Point, quartersOf, seriesText, slopeOf } from './slope.ts';
 import { Findings, type Promised, pause, type World } from './soak.ts';
 
 const CLIENTS = 32;
-/** One dies while the others come back: a replica that dies soon after its start is replaced with back-off. */
-const MORTALS = ['mortal0', 'mortal1', 'mortal2', 'mortal3'] as const;
+/** One dies while the others come back. */
+const MORTALS = Array.from({ length: 6 }, (_, index) => `mortal${index}`);
+/** A replica that dies sooner, on a machine where it takes a second to start, is replaced with back-off. */
+const LIVES_MS = 3000;
 /** What processes need to get going: heaps take their size, code is compiled, each kind of thing has been there once. */
 const WARM_REQUESTS = 200_000;
 const MB_PER_100_000 = 1;
@@ -79,8 +81,7 @@ const run = async ({ size, pace, strict, program }: World) => {
         })(),
         (async () => {
           for (let n = 0; n < deaths; n++) {
-            await die(daemon, MORTALS[died++ % MORTALS.length] as string, killed);
-            await pause(pace(400, 0));
+            await die(daemon, MORTALS[died++ % MORTALS.length] as string, pace(LIVES_MS, 0), killed);
           }
         })(),
       ]);
@@ -169,14 +170,18 @@ const reload = async (daemon: DaemonRig, version: number): Promise<void> => {
   const from = daemon.log.length;
   await daemon.save(config(version));
   await daemon.waitForLog('config applied', from, 60_000);
-  if (version % 2 === 0) await daemon.running(60_000);
+  // The others may just be dying.
+  if (version % 2 === 0)
+    await daemon.when('its reload is done', ({ applications }) => applications['other']?.status === 'RUNNING', 60_000);
 };
 
 /** Its replica ends itself, and whoever asked for that is told so. A replica that is not back yet is asked again. */
-const die = (daemon: DaemonRig, name: string, killed: Record<string, number>): Promise<true> =>
+const die = (daemon: DaemonRig, name: string, livesMs: number, killed: Record<string, number>): Promise<true> =>
   until(
     `${name} dies`,
     async () => {
+      const replicas = await daemon.replicas(name, 'Only');
+      if (!replicas.some(({ state, since }) => state === 'RUNNING' && Date.now() - Date.parse(since) >= livesMs)) return false;
       const { status, headers } = await daemon.post(`/${name}`, { n: 1, die: true });
       killed[`${name} ${status}`] = (killed[`${name} ${status}`] ?? 0) + 1;
       return headers['x-serve-error'] === 'REPLICA_DIED';
