@@ -171,7 +171,7 @@ const statusFamilies = ({ applications }: Status): readonly Family[] => {
       'counter',
       'serve_replica_deaths_total',
       'Replicas that ended without having been asked, by cause.',
-      deployments.flatMap(({ labels, deployment }) => counted(labels, 'cause', deployment.deaths)),
+      deployments.flatMap(({ labels, deployment }) => counted(labels, 'cause', { oom: 0, ...deployment.deaths })),
     ),
     family(
       'gauge',

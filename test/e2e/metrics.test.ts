@@ -39,6 +39,11 @@ t.test('every request is counted once, by application and status, whole and refu
   await using daemon = await startDaemon(CONFIG, { files });
   const before = await read(daemon);
   t.equal(before.get('serve_http_requests_total{application="work",route="/work",code="200"}'), 0, 'registered at zero');
+  t.equal(
+    before.get('serve_replica_deaths_total{application="work",deployment="Only",cause="oom"}'),
+    0,
+    'so that the first is seen',
+  );
   for (let n = 0; n < 7; n++) await daemon.post('/work', { n });
   for (let n = 0; n < 3; n++) t.equal((await daemon.post('/work', { fail: true })).status, 500);
   for (let n = 0; n < 2; n++) t.equal((await daemon.ask('/nowhere')).status, 404);
