@@ -10,10 +10,10 @@ import { encodeFrame, FRAME, type Frame } from '../protocol/frame.ts';
 import type { FrameReader } from '../protocol/reader.ts';
 
 /**
- * After so many calls it is read again. Each word takes about 1 KiB of what the kernel holds for a socket, 208 KiB where nobody has set it
- * otherwise; and a replica must never wait for us to read.
+ * It is not left unread for longer than there are so many words that may come. Each takes about 1 KiB of what the kernel holds for a socket,
+ * 208 KiB where nobody has set it otherwise; and a replica must never wait for us to read.
  */
-const READ_AFTER_CALLS = 64;
+const MOST_UNREAD = 128;
 /** The sockets of a dead process end at once; one that was closed for its mistakes may hold this one open. */
 const KNOWN_WITHIN_MS = 250;
 
@@ -23,10 +23,13 @@ export interface BegunOwner {
   broke(reason: string): void;
   /** Whether something waits for the next word. */
   isAwaited(): boolean;
+  /** Calls that it has: of each a word may still come. */
+  ongoing(): number;
 }
 
 export class BegunSocket {
   readonly #socket: Socket;
+  /** Words that may have come, or may come, since it was read last. */
   #unread = 0;
   #isClosed = false;
   #known: (() => void) | undefined;
@@ -41,7 +44,8 @@ export class BegunSocket {
         socket.destroy();
         owner.broke((error as Error).message);
       }
-      if (this.#known === undefined && !owner.isAwaited()) socket.pause();
+      this.#unread = owner.ongoing();
+      if (this.#known === undefined && this.#unread < MOST_UNREAD && !owner.isAwaited()) socket.pause();
     });
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {
@@ -54,12 +58,11 @@ export class BegunSocket {
   /** So many calls were sent, of which it will tell. */
   expect(calls: number): void {
     this.#unread += calls;
-    if (this.#unread >= READ_AFTER_CALLS) this.read();
+    if (this.#unread >= MOST_UNREAD) this.read();
   }
 
   /** Reads what there is, and goes on for as long as it is awaited. */
   read(): void {
-    this.#unread = 0;
     if (this.#socket.isPaused()) this.#socket.resume();
   }
 

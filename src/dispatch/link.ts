@@ -361,6 +361,7 @@ export class Link {
       tookUp: (frame) => this.#tookUp(frame),
       broke: (reason) => this.close(`it broke the replica protocol: ${reason}`),
       isAwaited: () => this.#withBody > 0,
+      ongoing: () => this.#outgoing.size,
     });
   }
 

@@ -6,10 +6,10 @@ import { encodeFrame, FRAME, PROTOCOL_VERSION } from '../../src/protocol/frame.t
 import { DataPlane } from '../support/data-plane.ts';
 import { applicationRouting, deploymentRouting, routingSnapshot } from '../support/routing.ts';
 
-const start = (t: Parameters<typeof DataPlane.start>[0]) =>
+const start = (t: Parameters<typeof DataPlane.start>[0], maxOngoingRequests = 4) =>
   DataPlane.start(
     t,
-    routingSnapshot([applicationRouting({ deployments: [deploymentRouting({ maxOngoingRequests: 4 })] })], {
+    routingSnapshot([applicationRouting({ deployments: [deploymentRouting({ maxOngoingRequests })] })], {
       a1: 'app/A@v1',
       a2: 'app/A@v1',
     }),
@@ -97,4 +97,18 @@ t.test('a replica never waits for the daemon to read what it tells', async (t) =
     await call.over;
   }
   t.pass();
+});
+
+t.test('nor where it has a great many calls at once', async (t) => {
+  const plane = await start(t, 1000);
+  const one = await plane.replica('a1');
+  const begun = await openBegun(plane, 'a1');
+  const calls = Array.from({ length: 600 }, () => plane.call('one of many'));
+  await one.until(() => one.requests.length === calls.length);
+  for (const [index, { ids }] of one.batches.entries()) {
+    tell(begun, ids);
+    // The daemon gets its turns.
+    if (index % 50 === 0) await one.settled();
+  }
+  t.equal(begun.writableLength, 0);
 });
