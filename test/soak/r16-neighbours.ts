@@ -132,7 +132,7 @@ const run = async ({ size, pace, strict, program }: World) => {
       alone_p99_ms: aloneMs,
       beside_cpu_p99_ms: besideCpuMs,
       beside_memory_p99_ms: besideMemoryMs,
-      throttled_s: Math.round((throttledS ?? 0) * 10) / 10,
+      throttled_s: Math.round((throttledS ?? 0) * 1000) / 1000,
       oom_kills: oom ?? 0,
     },
     broken: found.broken,
