@@ -106,6 +106,8 @@ class Incoming implements IncomingCall {
 
 const gone = (): ServeError => new ServeError('CLIENT_CLOSED', 'the caller has gone, or the deadline has passed');
 
+const isCancelled = (call: IncomingCall): boolean => (call as Incoming).cancelled;
+
 export class Runner implements Reply {
   readonly #socket: Socket;
   readonly #intake: Intake;
@@ -183,14 +185,31 @@ export class Runner implements Reply {
     this.#writer.flush();
   }
 
-  #run(batches: readonly IncomingBatch[]): void {
-    if (batches.length === 0 || this.#engine === undefined) return;
+  #run(read: readonly IncomingBatch[]): void {
+    if (read.length === 0 || this.#engine === undefined) return;
+    const batches = this.#wanted(read);
+    if (batches.length === 0) return;
     // In the kernel before anything runs: were this process to die now, the daemon knows what it must not repeat.
     const ids: number[] = [];
     for (const { calls } of batches) for (const { id } of calls) ids.push(id);
     if (this.#briefValues) this.#begun?.write(idsBegun(ids));
     else for (const buffer of encodeFrame(FRAME.BEGUN, { ids } satisfies BegunMeta)) this.#begun?.write(buffer);
     for (const batch of batches) this.#engine.run(batch);
+  }
+
+  /**
+   * Those whose CANCEL came right behind them are not begun: code that only waits for its signal to be aborted would wait for ever. What is
+   * stacked cannot be taken apart.
+   */
+  #wanted(read: readonly IncomingBatch[]): readonly IncomingBatch[] {
+    if (!read.some(({ calls }) => calls.some(isCancelled))) return read;
+    return read.flatMap((batch) => {
+      const { calls, form } = batch;
+      const left = calls.filter((call) => !isCancelled(call));
+      if (left.length === calls.length || (form === 'rows' && left.length > 0)) return [batch];
+      this.error(calls.filter(isCancelled), gone());
+      return left.length === 0 ? [] : [{ ...batch, calls: left }];
+    });
   }
 
   #take(frame: Frame, batches: IncomingBatch[]): void {

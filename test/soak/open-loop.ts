@@ -41,7 +41,8 @@ const MAX_UNDER_WAY = 20_000;
 export class OpenLoop implements AsyncDisposable {
   readonly tallies: readonly Tally[];
   readonly #url: () => string;
-  readonly #agent = new Agent({ keepAlive: true, scheduling: 'lifo' });
+  /** It drops an idle connection before the daemon does: a request that crosses with that would be lost. */
+  readonly #agent = new Agent({ keepAlive: true, scheduling: 'lifo', timeout: 5000 });
   readonly #open = new Set<{ readonly dueAt: number; readonly give: (error: Error) => void }>();
   /** When a connection had its last answer. */
   readonly #usedAt = new WeakMap<Socket, number>();

@@ -150,7 +150,7 @@ export const launchDaemon = async (config: string | undefined, options: DaemonOp
 export class DaemonRig implements AsyncDisposable {
   readonly root: string;
   readonly log: LogLine[] = [];
-  readonly agent = new Agent({ keepAlive: true });
+  readonly agent = new Agent({ keepAlive: true, timeout: 5000 });
   readonly exited: Promise<Exit>;
   /** Standard error, and lines of standard output that are no JSON. */
   errors = '';
@@ -461,7 +461,7 @@ export class Load implements AsyncDisposable {
    * @returns undefined when the answer is right, else what is wrong with it
    */
   constructor(clients: number, each: (n: number, agent: Agent) => Promise<string | undefined>) {
-    this.#agent = new Agent({ keepAlive: true, maxSockets: clients, scheduling: 'lifo' });
+    this.#agent = new Agent({ keepAlive: true, timeout: 5000, maxSockets: clients, scheduling: 'lifo' });
     let next = 0;
     const client = async () => {
       while (this.#going) {
