@@ -70,3 +70,24 @@ export const halfOf = (bits: unknown): number => {
   if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 };
+
+/** The bits of the float16 that is nearest to a number; of two that are equally near, the even one. */
+export const halfBits = (value: number): number => {
+  if (Number.isNaN(value)) return 0x7e00;
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const size = Math.abs(value);
+  // 65504 is the largest, and half a step above it the rest begins.
+  if (size >= 65_520) return sign | 0x7c00;
+  // Below 2^-14 steps are of 2^-24; above there are 1024 of them from one power of two to the next.
+  if (size < 2 ** -14) return sign | roundHalfEven(size * 2 ** 24);
+  const logarithm = Math.floor(Math.log2(size));
+  // A logarithm may be rounded up to the next whole number.
+  const power = size < 2 ** logarithm ? logarithm - 1 : logarithm;
+  return sign | (((power + 14) << 10) + roundHalfEven(size / 2 ** (power - 10)));
+};
+
+const roundHalfEven = (value: number): number => {
+  const floor = Math.floor(value);
+  const over = value - floor;
+  return over > 0.5 || (over === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
+};

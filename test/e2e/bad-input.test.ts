@@ -3,8 +3,8 @@ import { mkdir, rename, rm, symlink, unlink } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import t from 'tap';
 import { type DaemonRig, launchDaemon, startDaemon, until } from '../support/daemon-rig.ts';
+import { addModel } from '../support/onnx-writer.ts';
 import { configOf, ECHO, HEAD, NEIGHBOUR, single } from './configs.ts';
-import { addModel } from './onnx-model.ts';
 
 t.setTimeout(120_000);
 

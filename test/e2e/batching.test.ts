@@ -1,8 +1,8 @@
 /** What goes to a replica together, and what each of it gets back. */
 import t from 'tap';
 import { type Answer, type DaemonRig, startDaemon } from '../support/daemon-rig.ts';
+import { addModel } from '../support/onnx-writer.ts';
 import { configOf, ECHO, NEIGHBOUR, single } from './configs.ts';
-import { addModel } from './onnx-model.ts';
 
 t.setTimeout(120_000);
 

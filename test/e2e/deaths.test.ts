@@ -1,8 +1,8 @@
 /** Replicas die: what had not begun goes on elsewhere, the replica comes back, and what kills again and again is stopped. */
 import t from 'tap';
 import { allGone, differs, Load, startDaemon, until } from '../support/daemon-rig.ts';
+import { addModel } from '../support/onnx-writer.ts';
 import { configOf, ECHO, NEIGHBOUR, single } from './configs.ts';
-import { addModel } from './onnx-model.ts';
 
 t.setTimeout(120_000);
 

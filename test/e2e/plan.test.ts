@@ -7,8 +7,8 @@ import type { Change, Difference, ListenerChange } from '../../src/control/diffe
 import type { Status } from '../../src/control/status.ts';
 import { Certificates } from '../support/certificates.ts';
 import { type DaemonRig, pidsOf, startDaemon, until } from '../support/daemon-rig.ts';
+import { addModel } from '../support/onnx-writer.ts';
 import { ECHO } from './configs.ts';
-import { addModel } from './onnx-model.ts';
 
 t.setTimeout(300_000);
 

@@ -2,8 +2,8 @@
 import type { Agent } from 'node:http';
 import t from 'tap';
 import { differs, Load, startDaemon } from '../support/daemon-rig.ts';
+import { addModel } from '../support/onnx-writer.ts';
 import { configOf, single } from './configs.ts';
-import { addModel } from './onnx-model.ts';
 
 t.setTimeout(120_000);
 

@@ -2,8 +2,8 @@
 import { rename, symlink, unlink } from 'node:fs/promises';
 import t from 'tap';
 import { allGone, pidsOf, startDaemon, until } from '../support/daemon-rig.ts';
+import { addModel } from '../support/onnx-writer.ts';
 import { configOf, ECHO, HEAD, single } from './configs.ts';
-import { addModel } from './onnx-model.ts';
 
 t.setTimeout(120_000);
 

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { allGone, ask, differs, type Exit, isGone, Load, launchDaemon, startDaemon, until } from '../support/daemon-rig.ts';
+import { addModel } from '../support/onnx-writer.ts';
 import { configOf, HEAD, single } from './configs.ts';
-import { addModel } from './onnx-model.ts';
 
 t.setTimeout(120_000);
 

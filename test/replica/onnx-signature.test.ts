@@ -1,6 +1,7 @@
 import t from 'tap';
 import { Tensor } from '../../src/protocol/tensor.ts';
 import type { Dtype } from '../../src/protocol/value.ts';
+import { parseExactly } from '../../src/replica/engines/exact-json.ts';
 import {
   describe,
   feedsOf,
@@ -96,9 +97,20 @@ const bad: readonly (readonly [string, unknown, Signature, RegExp])[] = [
   ['2 for a boolean', [[2, 1]], signature('bool'), /true or false/],
   ['nothing at all', {}, signature(), /expected the input `x` \(float32 \[\?, 2\]\), got none/],
   ['a name too many', { x: [[1, 2]], y: 1 }, signature(), /got `y`/],
-  ['no rows where the shape wants two axes', [], signature(), /expected float32 \[\?, 2\] for input `x`, got float32 \[0\]/],
+  [
+    'no rows where the shape wants another axis',
+    [[]],
+    signature(),
+    /expected float32 \[\?, 2\] for input `x`, got float32 \[1, 0\]/,
+  ],
   ['40 levels', JSON.parse('['.repeat(40) + ']'.repeat(40)), signature(), /nested deeper than 32 levels/],
-  ['float16', [[1, 2]], signature('float16'), /float16/],
+  ['beyond float16', [[65_520, 2]], signature('float16'), /numbers that fit float16.*got 65520/],
+  ['beyond float32', [[1e39, 2]], signature(), /numbers that fit float32.*got 1e\+39/],
+  ['a text for float16', [['1', 2]], signature('float16'), /expected numbers in input `x` \(float16\), got "1"/],
+  ['beyond int64', [['9223372036854775808', 1]], signature('int64'), /whole numbers that fit int64.*9223372036854775808/],
+  ['beyond uint64', [['18446744073709551616', 1]], signature('uint64'), /whole numbers that fit uint64/],
+  ['digits that are none', [['12a', 1]], signature('int64'), /whole numbers/],
+  ['a text with NUL', [['a\0b', 'c']], signature('string'), /without NUL/],
 ];
 for (const [what, body, against, message] of bad) {
   t.test(`lists that do not fit say why: ${what}`, async (t) => {
@@ -124,8 +136,39 @@ t.test('a raw body of a wrong length, or for another kind of model, is refused',
   t.throws(() => feedsOfBytes(new Uint8Array(4), signature('float32', [])), { code: 'INVALID_INPUT' });
 });
 
-t.test('requests may be stacked where every input has a free axis 0', async (t) => {
+t.test('whole numbers beyond what JavaScript can say come as digits', async (t) => {
+  const most = signature('int64', ['n']);
+  t.same(feedsOfJson(['9223372036854775807', '-9223372036854775808', 1], most)['x']?.data, [2n ** 63n - 1n, -(2n ** 63n), 1n]);
+  t.same(feedsOfJson(parseExactly('[18446744073709551615]'), signature('uint64', ['n']))['x']?.data, [2n ** 64n - 1n]);
+  t.same(feedsOfJson(parseExactly('[18446744073709551615]'), signature('float64', ['n']))['x']?.data, [2 ** 64]);
+  t.throws(() => feedsOfJson(parseExactly('[9223372036854775808]'), most), { message: /got 9223372036854775808/ });
+});
+
+t.test('lists without elements get the extents that the model fixes', async (t) => {
+  const shapeOf = (body: unknown, shape: readonly (number | string)[] | null) =>
+    feedsOfJson(body, { inputs: [{ name: 'x', dtype: 'float32', shape }], outputs: [] })['x']?.shape;
+  t.same(shapeOf([], ['n', 2]), [0, 2]);
+  t.same(shapeOf([], ['n', 'm', 3]), [0, 0, 3]);
+  t.same(shapeOf([[], []], [2, 'm', 3]), [2, 0, 3]);
+  t.same(shapeOf([], null), [0]);
+});
+
+t.test('an input without a rank takes any', async (t) => {
+  const any: Signature = { inputs: [{ name: 'x', dtype: 'float32', shape: null }], outputs: [] };
+  for (const x of [floats([], [1]), floats([2], [1, 2]), floats([1, 2], [1, 2])]) t.equal(feedsOf(x, any)['x'], x);
+  t.equal(isStackable(any), false);
+  t.same(describe(any), { inputs: [{ name: 'x', dtype: 'float32', shape: null }], outputs: [] });
+  t.throws(() => feedsOfBytes(new Uint8Array(8), any), { code: 'INVALID_INPUT' });
+});
+
+t.test('tensors of texts with NUL are refused: the runtime would cut them off', async (t) => {
+  t.throws(() => feedsOf(new Tensor('string', [1, 1], ['a\0']), signature('string', ['n', 1])), { message: /without NUL/ });
+});
+
+t.test('requests may be stacked where every input and output has a free axis 0', async (t) => {
   t.equal(isStackable(signature()), true);
+  t.equal(isStackable({ ...signature(), outputs: [{ name: 'y', dtype: 'float32', shape: [] }] }), false);
+  t.equal(isStackable({ ...signature(), outputs: [{ name: 'y', dtype: 'float32', shape: ['n'] }] }), true);
   t.equal(isStackable(signature('float32', [1, 2])), false);
   t.equal(isStackable(signature('float32', [])), false);
 });

@@ -1,6 +1,7 @@
 /** Bodies of HTTP requests to a model: each read and checked for itself, those of one shape run together, each answered as JSON. */
 import { type ErrorShape, shapeOfError } from '../../domain/errors.ts';
-import { jsonOfTensors, parseJson } from '../../protocol/http-value.ts';
+import { jsonOfTensors } from '../../protocol/http-value.ts';
+import { parseExactly } from './exact-json.ts';
 import type { Job, JobAnswer } from './onnx-jobs.ts';
 import { type Feeds, feedsOfBytes, feedsOfJson, isStackable, type Signature } from './onnx-signature.ts';
 import { concat, type Outputs, rowsChecked } from './onnx-stack.ts';
@@ -75,7 +76,7 @@ const groupByShape = (
     const bytes = job.bytes.subarray(at, at + length);
     at += length;
     try {
-      const feeds = json ? feedsOfJson(parseJson(decoder.decode(bytes)), signature) : feedsOfBytes(bytes, signature);
+      const feeds = json ? feedsOfJson(parseExactly(decoder.decode(bytes)), signature) : feedsOfBytes(bytes, signature);
       const tensors = Object.values(feeds);
       const rows = tensors[0]?.shape[0] ?? 0;
       const alike = stackable && tensors.every(({ shape }) => shape[0] === rows);

@@ -10,6 +10,7 @@ import { decodeValue, encodeValue } from '../../protocol/codec.ts';
 import { Tensor, type TensorData } from '../../protocol/tensor.ts';
 import { DTYPES, type Dtype } from '../../protocol/value.ts';
 import { runBodies } from './onnx-bodies.ts';
+import { portsWithoutRank } from './onnx-file.ts';
 import type { FromSession, Job, SessionOptions } from './onnx-jobs.ts';
 import { type Feeds, feedsOf, isStackable, type Port, type Signature } from './onnx-signature.ts';
 import { concat, type Outputs, rowsOf } from './onnx-stack.ts';
@@ -20,11 +21,21 @@ const options = workerData as SessionOptions;
 const post = (message: FromSession, transfer: readonly ArrayBuffer[] = []): void =>
   port.postMessage(message, transfer as ArrayBuffer[]);
 
-const portOf = (meta: InferenceSession.ValueMetadata): Port => {
+const portOf = (meta: InferenceSession.ValueMetadata, withoutRank: ReadonlySet<string>): Port => {
   if (!meta.isTensor) throw new ServeError('INVALID_INPUT', `\`${meta.name}\` is no tensor: sequences and maps are not served`);
   if (!Object.hasOwn(DTYPES, meta.type))
     throw new ServeError('INVALID_INPUT', `\`${meta.name}\` has dtype ${meta.type}, which is not served`);
-  return { name: meta.name, dtype: meta.type as Dtype, shape: meta.shape };
+  return { name: meta.name, dtype: meta.type as Dtype, shape: withoutRank.has(meta.name) ? null : meta.shape };
+};
+
+/** Only what is told as a scalar may be of any rank instead, so the file of most models is not read twice. */
+const signatureOf = ({ inputMetadata, outputMetadata }: InferenceSession): Signature => {
+  const all = [...inputMetadata, ...outputMetadata];
+  const withoutRank = all.some((meta) => meta.isTensor && meta.shape.length === 0)
+    ? portsWithoutRank(options.path)
+    : new Set<string>();
+  const port = (meta: InferenceSession.ValueMetadata) => portOf(meta, withoutRank);
+  return { inputs: inputMetadata.map(port), outputs: outputMetadata.map(port) };
 };
 
 const load = async () => {
@@ -34,8 +45,10 @@ const load = async () => {
     interOpNumThreads: 1,
     executionMode: 'sequential',
     extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
+  }).catch((error: Error) => {
+    throw readable(error);
   });
-  const signature: Signature = { inputs: session.inputMetadata.map(portOf), outputs: session.outputMetadata.map(portOf) };
+  const signature = signatureOf(session);
   const run = async (feeds: Feeds): Promise<Outputs> => {
     const given: Record<string, OrtTensor> = {};
     for (const [name, tensor] of Object.entries(feeds))
@@ -51,6 +64,26 @@ const load = async () => {
   return { signature, run };
 };
 
+/** Numbers of TensorProto.DataType for which onnxruntime-node has no form, and of which it tells the number only. */
+const NO_FORM: Readonly<Record<string, string>> = {
+  14: 'complex64',
+  15: 'complex128',
+  16: 'bfloat16',
+  17: 'float8e4m3fn',
+  18: 'float8e4m3fnuz',
+  19: 'float8e5m2',
+  20: 'float8e5m2fnuz',
+  21: 'uint4',
+  22: 'int4',
+};
+
+const readable = (error: Error): Error => {
+  const dtype = NO_FORM[/^Unsupported data type: (\d+)$/.exec(error.message)?.[1] ?? ''];
+  if (dtype === undefined) return error;
+  const message = `an input or output has the dtype ${dtype}, which onnxruntime-node cannot carry: cast it inside the model`;
+  return new ServeError('INVALID_INPUT', message);
+};
+
 type Model = Awaited<ReturnType<typeof load>>;
 
 /** Runs tensors, which may be a stack of several requests; a model whose axis 0 is fixed runs them one by one. */
@@ -59,7 +92,9 @@ const runTensors = async (model: Model, job: Extract<Job, { kind: 'tensors' }>):
   const parts = await Promise.all(feeds.map((each) => model.run(each)));
   const outputs = parts.length === 1 ? (parts[0] as Outputs) : concat(parts);
   const value = encodeValue(outputs);
-  const buffers = value.segments.map((segment) => segment.bytes.buffer as ArrayBuffer);
+  // Texts are written into memory that Node shares among small buffers: they are copied.
+  const own = value.segments.filter(({ dtype }) => dtype !== 'string');
+  const buffers = own.map((segment) => segment.bytes.buffer as ArrayBuffer);
   post({ id: job.id, kind: 'tensors', skeleton: value.skeleton as string, segments: value.segments }, [...new Set(buffers)]);
 };
 

@@ -1,14 +1,15 @@
 /** A model's inputs and outputs, and the checks that what a caller sends fits them. Pure. */
 import { ServeError } from '../../domain/errors.ts';
 import type { Json } from '../../domain/json.ts';
-import { Tensor, type TensorData, TYPED_ARRAYS } from '../../protocol/tensor.ts';
+import { halfBits, halfOf, Tensor, type TensorData, TYPED_ARRAYS } from '../../protocol/tensor.ts';
 import { DTYPES, type Dtype } from '../../protocol/value.ts';
+import { exactDigits } from './exact-json.ts';
 
 export interface Port {
   readonly name: string;
   readonly dtype: Dtype;
-  /** A number, or the name of an extent that may be anything. */
-  readonly shape: readonly (number | string)[];
+  /** Numbers, or names of extents that may be anything; null: any number of extents. */
+  readonly shape: readonly (number | string)[] | null;
 }
 
 export interface Signature {
@@ -23,19 +24,25 @@ export const describe = (signature: Signature): Json => {
   const port = ({ name, dtype, shape }: Port): Json => ({
     name,
     dtype,
-    shape: shape.map((extent) => (typeof extent === 'number' ? extent : -1)),
+    shape: shape === null ? null : shape.map((extent) => (typeof extent === 'number' ? extent : -1)),
   });
   return { inputs: signature.inputs.map(port), outputs: signature.outputs.map(port) };
 };
 
-/** Whether requests may be stacked: every input has a free axis 0. */
-export const isStackable = (signature: Signature): boolean =>
-  signature.inputs.every(({ shape }) => shape.length > 0 && typeof shape[0] !== 'number');
+/** Whether requests may be stacked: every input and every output has a free axis 0. */
+export const isStackable = ({ inputs, outputs }: Signature): boolean =>
+  [...inputs, ...outputs].every(({ shape }) => shape !== null && shape.length > 0 && typeof shape[0] !== 'number');
 
 const invalid = (message: string): ServeError => new ServeError('INVALID_INPUT', message);
 
-const shapeText = (shape: readonly (number | string)[]): string =>
-  `[${shape.map((extent) => (typeof extent === 'number' ? extent : '?')).join(', ')}]`;
+/** `[?, 3]`; of any rank: `[…]`. */
+export const shapeText = (shape: readonly (number | string)[] | null): string =>
+  shape === null ? '[…]' : `[${shape.map((extent) => (typeof extent === 'number' ? extent : '?')).join(', ')}]`;
+
+/** Whether a shape of numbers is one that the port takes. */
+export const takesShape = ({ shape }: Port, given: readonly number[]): boolean =>
+  shape === null ||
+  (shape.length === given.length && shape.every((extent, axis) => typeof extent !== 'number' || extent === given[axis]));
 
 /**
  * The tensors that a call gives: an object of tensors by input name, or the bare tensor where the model has one input.
@@ -79,15 +86,17 @@ const kindOf = (value: unknown): string => {
 const fit = (value: unknown, port: Port): Tensor => {
   if (!(value instanceof Tensor))
     throw invalid(`expected a tensor ${port.dtype} ${shapeText(port.shape)} for input \`${port.name}\`, got ${kindOf(value)}`);
-  const fits =
-    value.dtype === port.dtype &&
-    value.shape.length === port.shape.length &&
-    port.shape.every((extent, axis) => typeof extent !== 'number' || extent === value.shape[axis]);
-  if (!fits)
+  if (value.dtype !== port.dtype || !takesShape(port, value.shape))
     throw invalid(
       `expected ${port.dtype} ${shapeText(port.shape)} for input \`${port.name}\`, got ${value.dtype} ${shapeText(value.shape)}`,
     );
+  if (value.dtype === 'string') for (const text of value.data as readonly string[]) checkText(text, port.name);
   return value;
+};
+
+/** onnxruntime-node ends a text at its first NUL, and would say nothing of it. */
+export const checkText = (text: string, name: string): void => {
+  if (text.includes('\0')) throw invalid(`expected texts without NUL characters in input \`${name}\`, got one`);
 };
 
 /**
@@ -113,8 +122,8 @@ export const feedsOfBytes = (bytes: Uint8Array, signature: Signature): Feeds => 
   const [port] = signature.inputs;
   if (signature.inputs.length !== 1 || port === undefined || port.dtype === 'string')
     throw invalid('a raw body is for models with one numeric input: send JSON');
-  const fixed = port.shape.slice(1);
-  if (fixed.some((extent) => typeof extent !== 'number'))
+  const fixed = port.shape?.slice(1);
+  if (fixed === undefined || fixed.some((extent) => typeof extent !== 'number'))
     throw invalid(`a raw body is for inputs whose shape is fixed behind axis 0, not ${shapeText(port.shape)}: send JSON`);
   const rowBytes = (fixed as number[]).reduce((product, extent) => product * extent, DTYPES[port.dtype]);
   const rows = bytes.byteLength / rowBytes;
@@ -154,13 +163,19 @@ const tensorOfLists = (lists: unknown, port: Port): Tensor => {
   };
   walk(lists, 0);
   if (flat.length !== size) throw invalid(`input \`${port.name}\` is ragged`);
-  return new Tensor(port.dtype, shape, dataOf(flat, port));
+  // Lists end where one is empty: of the axes behind it the model knows the extents.
+  if (size === 0) for (const extent of port.shape?.slice(shape.length) ?? []) shape.push(typeof extent === 'number' ? extent : 0);
+  return new Tensor(port.dtype, shape, dataOfJson(flat, port));
 };
 
-const dataOf = (flat: readonly unknown[], port: Port): TensorData => {
+/**
+ * The numbers, booleans or texts of a JSON text as the data of a tensor.
+ * @throws ServeError INVALID_INPUT with the first one that the dtype cannot hold
+ */
+export const dataOfJson = (flat: readonly unknown[], port: Pick<Port, 'name' | 'dtype'>): TensorData => {
   const wrong = (value: unknown, expected: string) =>
     invalid(
-      `expected ${expected} in input \`${port.name}\` (${port.dtype}), got ${JSON.stringify(value)?.slice(0, 40) ?? String(value)}`,
+      `expected ${expected} in input \`${port.name}\` (${port.dtype}), got ${exactDigits(value) ?? JSON.stringify(value)?.slice(0, 40) ?? String(value)}`,
     );
   switch (port.dtype) {
     case 'string':
@@ -174,22 +189,29 @@ const dataOf = (flat: readonly unknown[], port: Port): TensorData => {
     case 'int64':
     case 'uint64': {
       const whole = flat.map((value) => {
-        if (typeof value !== 'number' || !Number.isSafeInteger(value) || (value < 0 && port.dtype === 'uint64')) {
-          throw wrong(value, `whole numbers that fit ${port.dtype}`);
-        }
-        return BigInt(value);
+        const exact = wholeOf(value);
+        const bits = port.dtype === 'int64' ? BigInt.asIntN : BigInt.asUintN;
+        if (exact === undefined || bits(64, exact) !== exact) throw wrong(value, `whole numbers that fit ${port.dtype}`);
+        return exact;
       });
       return port.dtype === 'int64' ? BigInt64Array.from(whole) : BigUint64Array.from(whole);
     }
     case 'float16':
-      throw invalid(`input \`${port.name}\` is float16, which has no JSON form yet: send tensors from code`);
+      return Uint16Array.from(flat, (given) => {
+        const value = numberOf(given);
+        if (value === undefined) throw wrong(given, 'numbers');
+        const bits = halfBits(value);
+        if (!Number.isFinite(halfOf(bits))) throw wrong(value, 'numbers that fit float16');
+        return bits;
+      });
     case 'float32':
     case 'float64': {
       const data = new TYPED_ARRAYS[port.dtype](flat.length);
       for (let index = 0; index < flat.length; index++) {
-        const value = flat[index];
-        if (typeof value !== 'number') throw wrong(value, 'numbers');
+        const value = numberOf(flat[index]);
+        if (value === undefined) throw wrong(flat[index], 'numbers');
         data[index] = value;
+        if (!Number.isFinite(data[index])) throw wrong(value, `numbers that fit ${port.dtype}`);
       }
       return data;
     }
@@ -203,4 +225,18 @@ const dataOf = (flat: readonly unknown[], port: Port): TensorData => {
       return data;
     }
   }
+};
+
+/** A number as `parseExactly` gives it. */
+const numberOf = (value: unknown): number | undefined => {
+  if (typeof value === 'number') return value;
+  const digits = exactDigits(value);
+  return digits === undefined ? undefined : Number(digits);
+};
+
+/** A whole number as `parseExactly` gives it, or its digits as a text, which is how answers say those that JavaScript would round. */
+const wholeOf = (value: unknown): bigint | undefined => {
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : undefined;
+  const digits = exactDigits(value) ?? value;
+  return typeof digits === 'string' && /^-?\d{1,20}$/.test(digits) ? BigInt(digits) : undefined;
 };

@@ -7,7 +7,11 @@ export type Outputs = Readonly<Record<string, Tensor>>;
 /** Rows `from` to `to` of axis 0; a view where the data is a typed array. */
 export const rowsOf = (tensor: Tensor, from: number, to: number): Tensor => {
   const perRow = tensor.shape.slice(1).reduce((product, extent) => product * extent, 1);
-  const data = (tensor.data as Float32Array).subarray(from * perRow, to * perRow);
+  const { data: all } = tensor;
+  const data =
+    tensor.dtype === 'string'
+      ? (all as readonly string[]).slice(from * perRow, to * perRow)
+      : (all as Float32Array).subarray(from * perRow, to * perRow);
   return new Tensor(tensor.dtype, [to - from, ...tensor.shape.slice(1)], data);
 };
 
