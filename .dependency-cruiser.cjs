@@ -16,7 +16,7 @@ module.exports = {
     layer('config-meets-others-in-the-domain', '^src/config/', ['^src/domain/', '^src/graph/', '^src/quota/(amounts|offer|ledger)']),
     layer('quota', '^src/quota/', ['^src/domain/']),
     layer('dispatch', '^src/dispatch/', ['^src/domain/', '^src/protocol/']),
-    layer('proxy', '^src/proxy/', ['^src/domain/', '^src/protocol/', '^src/dispatch/', '^src/graph/', '^src/loop-watch']),
+    layer('proxy', '^src/proxy/', ['^src/domain/', '^src/protocol/', '^src/dispatch/', '^src/graph/', '^src/loop-watch', '^src/version']),
     layer('control', '^src/control/', ['^src/domain/', '^src/protocol/', '^src/quota/', '^src/scaling/', '^src/(version|young-space)']),
     layer('replica', '^src/replica/', ['^src/domain/', '^src/protocol/', '^src/sdk/']),
     layer('sdk', '^src/sdk/', ['^src/domain/', '^src/protocol/']),
@@ -25,7 +25,7 @@ module.exports = {
     {
       name: 'pure-cores-import-no-shells',
       severity: 'error',
-      from: { path: '^src/(domain|graph|scaling)/|^src/dispatch/(batch|choose|stack)|^src/control/(plan|progress|restart|rollout|room|snapshot|status|target|difference|fields)|^src/quota/(amounts|offer|ledger)|^src/proxy/(route-table|error-answer|access-log)|^src/protocol/(value|codec|frame|http-value|messages)' },
+      from: { path: '^src/(domain|graph|scaling)/|^src/dispatch/(batch|choose|stack)|^src/control/(plan|progress|restart|rollout|room|snapshot|status|target|difference|fields)|^src/quota/(amounts|offer|ledger)|^src/proxy/(route-table|error-answer|access-log|inference-(route|models|stats))|^src/protocol/(value|codec|frame|http-value|messages|inference-path|run-report|datatypes)' },
       to: { path: '^(node:)?(fs|child_process|net|http|worker_threads|os)(/|$)' },
     },
   ],

@@ -147,7 +147,7 @@ const modelArtifact = async (path: string): Promise<Artifact> => {
     };
     hashes.set(path, known);
   }
-  return { runs: { kind: 'model', path }, fingerprint: known.hash, files: [path] };
+  return { runs: { kind: 'model', versions: [{ version: '1', path }] }, fingerprint: known.hash, files: [path] };
 };
 
 /** A cheap look: the top-level protobuf fields of a model are walked until its graph, nothing is loaded. */

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import PQueue from 'p-queue';
 import type { LogLevel } from '../domain/logging.ts';
+import { modelOf } from '../domain/model.ts';
 import type { ReadyMeta } from '../protocol/messages.ts';
 import { makeToken } from '../protocol/token.ts';
 import type { Enforcer } from '../quota/enforcer.ts';
@@ -176,7 +177,7 @@ export class Fleet {
     if (replica.state !== 'STARTING') return;
     const { id, application, target } = replica;
     const { log } = this.#options;
-    replica.describes = ready.describes;
+    replica.model = modelOf(ready.describes);
     replica.streams = takesStreams(ready);
     replica.become('RUNNING');
     const key = restartKey(application, target.spec.name, target.version);

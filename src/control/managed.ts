@@ -1,5 +1,5 @@
 /** A replica as the controller keeps it: its place in the state machine, its process, and what the status shows of it. */
-import type { Json } from '../domain/json.ts';
+import type { ModelDescription } from '../domain/model.ts';
 import type { Limits, MechanismName } from '../quota/group.ts';
 import type { Reservation } from '../quota/ledger.ts';
 import type { ActualReplica, ReplicaState } from './plan.ts';
@@ -70,7 +70,8 @@ export class Managed {
   readonly order: number;
   state: ReplicaState = 'STARTING';
   process: ReplicaProcess | undefined;
-  describes: Json | undefined;
+  /** What it tells of the model that it serves. */
+  model: ModelDescription | undefined;
   /** Its code reads the bodies of HTTP requests as they come. */
   streams = false;
   userConfigHash: string;
@@ -137,6 +138,7 @@ export class Managed {
       reserved: this.reserved,
       cpuLimit: this.cpuLimit,
       streams: this.streams,
+      model: this.model,
     };
   }
 

@@ -1,5 +1,6 @@
 /** Desired × actual → what to do next. Pure and level-triggered: it never asks what was edited, only what is wanted and what there is. */
 import type { DeploymentSpec } from '../domain/desired.ts';
+import type { ModelDescription } from '../domain/model.ts';
 import { askOf } from '../quota/amounts.ts';
 import { Ledger, NOTHING_RESERVED, type Reservation } from '../quota/ledger.ts';
 import type { Offer } from '../quota/offer.ts';
@@ -40,6 +41,8 @@ export interface ActualReplica {
   readonly cpuLimit?: number | null;
   /** It reads the bodies of HTTP requests as they come. Absent: it does not. */
   readonly streams?: boolean;
+  /** What it tells of the model that it serves. */
+  readonly model?: ModelDescription | undefined;
 }
 
 /** An application as the routing snapshot has it now. */

@@ -52,6 +52,7 @@ export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
       ingress: spec.ingress,
       calls: {},
       deployments: [],
+      ...modelsOf(spec),
       ...accessLogOf(spec.name, [], input.logging),
     });
   }
@@ -112,12 +113,18 @@ const servedRouting = ({ target, generation }: Serving, input: SnapshotInput, st
     ingress: spec.ingress,
     calls: spec.calls,
     deployments: deployments.map((deployment) => limitsOf(spec.name, deployment, input, steps)),
+    ...modelsOf(spec),
     ...accessLogOf(
       spec.name,
       deployments.map((each) => each.spec.name),
       input.logging,
     ),
   };
+};
+
+const modelsOf = ({ deployments }: ApplicationSpec): Pick<ApplicationRouting, 'models'> => {
+  const models = deployments.filter(({ runs }) => runs.kind === 'model').map(({ name }) => name);
+  return models.length === 0 ? {} : { models };
 };
 
 /** Requests that reach none of its deployments are logged where those of any deployment are. */
@@ -152,6 +159,7 @@ const limitsOf = (
       replica.state !== 'STOPPING',
   );
   const running = replicas.length > 0;
+  const model = replicas.find((replica) => replica.model !== undefined)?.model;
   const name = `Deployment ${application}/${spec.name}`;
   // Nothing of it is left, and nothing can come: what would wait might wait for ever.
   const waits = input.pending?.get(`${application}/${spec.name}`);
@@ -178,6 +186,7 @@ const limitsOf = (
     autoscales: spec.autoscaling !== null,
     ...(input.logging.logsRequests(application, spec.name) ? {} : { silent: true as const }),
     ...(spec.batching === null && replicas.some(({ streams }) => streams) ? { streams: true } : {}),
+    ...(model === undefined ? {} : { model }),
     refuse: failing === undefined ? (stuck ?? closed) : `${name} is ${failing}.`,
   };
 };

@@ -480,6 +480,8 @@ export class DeploymentQueue {
       } else if (kind === 'model' ? call.http?.method === 'POST' : call.method === batching.method && !call.spread) {
         // Code that is written for arrays gets one even where it is of one.
         form = 'items';
+        // A frame has one method, and bodies for a model come in two forms.
+        if (kind === 'model') shape = call.method;
       }
     }
     const socket = call.socketSink !== undefined;

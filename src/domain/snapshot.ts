@@ -3,6 +3,7 @@ import type { BatchingSpec, Ingress, MultiplexingSpec, ProxySpec, RouterSpec } f
 import type { CallTarget } from './graph.ts';
 import type { HttpDriver } from './listener.ts';
 import type { DataPlaneMetrics } from './metrics.ts';
+import type { ModelDescription } from './model.ts';
 
 export interface RoutingSnapshot {
   readonly revision: number;
@@ -35,6 +36,8 @@ export interface ApplicationRouting {
   readonly ingress: Ingress;
   readonly calls: Readonly<Record<string, Readonly<Record<string, CallTarget>>>>;
   readonly deployments: readonly DeploymentRouting[];
+  /** Those that run a `model`, also while they do not serve. Absent: none. */
+  readonly models?: readonly string[];
   /** Its requests are logged. */
   readonly accessLog: boolean;
   /** Lines of its requests are handed on apart from those of others, and written so (null: as those of others are). */
@@ -57,6 +60,8 @@ export interface DeploymentRouting {
   readonly gracefulShutdownTimeoutMs: number;
   /** Its code reads the bodies of HTTP requests as they come. Absent: it gets them whole. */
   readonly streams?: boolean;
+  /** What its replicas tell of the model that they run; absent as long as none has, and of code. */
+  readonly model?: ModelDescription;
   /** Its load is measured and reported. */
   readonly autoscales: boolean;
   /** Present: calls of it do not show in the lines of requests, and what called nothing else has none. */

@@ -13,13 +13,20 @@ export interface DeploymentRun {
         /** The export is an application (or builds one, with these arguments), and this is the name of one of its deployments. */
         readonly bound?: { readonly deployment: string; readonly args: Readonly<Record<string, Json>> };
       }
-    | { readonly kind: 'model'; readonly path: string };
+    | ModelRun;
   readonly initArgs: Readonly<Record<string, Json>>;
   /** Names of the handles that the constructor gets beside `initArgs`. */
   readonly handles: readonly string[];
   /** Absent: `reconfigure` is not called. */
   readonly userConfig?: Json;
   readonly numCpus: number | null;
+}
+
+/** One or more versions of one model. */
+export interface ModelRun {
+  readonly kind: 'model';
+  /** At least one, the oldest first: the last is the one for callers that name none. */
+  readonly versions: readonly { readonly version: string; readonly path: string }[];
 }
 
 /** Threads of a model's session: as many as CPUs it has whole, and one where nothing is said. */

@@ -37,6 +37,14 @@ export const errorAnswer = (error: ServeError, accept: string | undefined): Erro
   return { status, headers, body: detail };
 };
 
+/** The same as the Open Inference Protocol has it, whose clients read nothing else, whatever they accept. */
+export const inferenceErrorAnswer = (error: ServeError): ErrorAnswer => {
+  const { status, headers, body } = errorAnswer(error, undefined);
+  const at = headers.lastIndexOf('content-type');
+  headers.splice(at, 2, 'content-type', 'application/json');
+  return { status, headers, body: JSON.stringify({ error: body }) };
+};
+
 /** What would end one header and begin another is left out: the answer keeps its status. */
 const isHeader = (name: string, value: string): boolean =>
   /^[\w!#$%&'*+.^`|~-]+$/.test(name) && /^[\t\x20-\x7e\x80-\xff]*$/.test(value);

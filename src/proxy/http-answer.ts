@@ -55,19 +55,26 @@ export const soundHeaders = (headers: readonly string[]): readonly string[] | un
 /** The headers of a refusal, less those that the driver writes. */
 export const refusalHeaders = (refusal: Refusal): readonly string[] => [
   'content-type',
-  TEXT,
+  typeOf(refusal),
   'x-serve-error',
   refusal.code,
   ...(refusal.headers ?? []),
 ];
+
+export const refusalBody = ({ message, isObject }: Refusal): string =>
+  `${isObject === true ? JSON.stringify({ error: message }) : message}\r\n`;
+
+const typeOf = ({ isObject }: Refusal): string => (isObject === true ? 'application/json' : TEXT);
 
 /**
  * A whole refusal as it goes on the wire after `HTTP/1.1 `, for where no answer object of a library can be used.
  * @param padTo lengthens the body with spaces to so many bytes
  */
 export const rawRefusal = (refusal: Refusal, padTo = 0): string => {
-  const body = `${refusal.message.padEnd(padTo - 2)}\r\n`;
-  const head = `${statusLine(statusOf(refusal.code))}\r\nDate: ${new Date().toUTCString()}\r\nContent-Type: ${TEXT}\r\n`;
+  const body = `${refusalBody(refusal)
+    .trimEnd()
+    .padEnd(padTo - 2)}\r\n`;
+  const head = `${statusLine(statusOf(refusal.code))}\r\nDate: ${new Date().toUTCString()}\r\nContent-Type: ${typeOf(refusal)}\r\n`;
   let more = '';
   for (let i = 0; i < (refusal.headers?.length ?? 0); i += 2) more += `${refusal.headers?.[i]}: ${refusal.headers?.[i + 1]}\r\n`;
   return `${head}x-serve-error: ${refusal.code}\r\n${more}Connection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`;

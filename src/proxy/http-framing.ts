@@ -9,6 +9,8 @@ export interface Refusal {
   readonly message: string;
   /** Beside those of every refusal; ASCII too. */
   readonly headers?: readonly string[];
+  /** Told as `{"error": message}`, which is all that clients of the Open Inference Protocol read. */
+  readonly isObject?: boolean;
 }
 
 export interface Framing {
@@ -50,6 +52,10 @@ export const tooLarge = (limitBytes: number): Refusal => ({
   code: 'PAYLOAD_TOO_LARGE',
   message: `expected a body of at most ${limitBytes} bytes`,
 });
+
+/** The refusal in the form that its path wants. */
+export const inFormOf = (refusal: Refusal, path: string, isObjectPath: ((path: string) => boolean) | undefined): Refusal =>
+  isObjectPath?.(path) === true ? { ...refusal, isObject: true } : refusal;
 
 export const statusOf = (code: ErrorCode): number => ERROR_TABLE[code].http;
 

@@ -4,8 +4,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createSecureServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Door } from './connections.ts';
-import { rawRefusal, refusalHeaders } from './http-answer.ts';
-import { checkRequestLine, isHost, type Refusal, readFraming, statusOf } from './http-framing.ts';
+import { rawRefusal, refusalBody, refusalHeaders } from './http-answer.ts';
+import { checkRequestLine, inFormOf, isHost, type Refusal, readFraming, statusOf } from './http-framing.ts';
 import { type NodeConnection, NodeExchange } from './http-node-exchange.ts';
 import { answerOn, NodeUpgradeExchange, UpgradableMessage } from './http-node-websocket.ts';
 import type { HttpHandler, HttpLimits, HttpRenewal, HttpServerOptions } from './http-server.ts';
@@ -164,7 +164,7 @@ export class NodeChild {
       else if (target?.path === '*' && method !== 'OPTIONS') refusal = TARGET_ODD;
       if (refusal !== undefined || target === undefined) {
         connection.isRefused = true;
-        refuse(res, refusal ?? TARGET_ODD);
+        refuse(res, inFormOf(refusal ?? TARGET_ODD, target?.path ?? '', limits.isObjectPath));
         return;
       }
       const exchange = new NodeExchange(
@@ -271,7 +271,7 @@ const sendRaw = (socket: Socket, refusal: Refusal): void => {
 };
 
 const refuse = (res: ServerResponse, refusal: Refusal): void => {
-  const body = `${refusal.message}\r\n`;
+  const body = refusalBody(refusal);
   const own = ['content-length', String(body.length), 'connection', 'close'];
   res.writeHead(statusOf(refusal.code), [...refusalHeaders(refusal), ...own]);
   res.end(body);

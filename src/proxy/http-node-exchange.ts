@@ -7,6 +7,7 @@ import {
   isAscii,
   isBodyless,
   isFinalStatus,
+  refusalBody,
   refusalHeaders,
   soundHeaders,
 } from './http-answer.ts';
@@ -32,6 +33,7 @@ export class NodeExchange implements HttpExchange {
   readonly path: string;
   readonly query: string;
   readonly headers: readonly string[];
+  refusesWithObject = false;
   readonly #connection: NodeConnection;
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
@@ -283,7 +285,8 @@ export class NodeExchange implements HttpExchange {
       if (!this.#ended) this.abort();
     } else {
       this.#req.pause();
-      this.#send(statusOf(refusal.code), refusalHeaders(refusal), `${refusal.message}\r\n`);
+      const told = { ...refusal, isObject: this.refusesWithObject };
+      this.#send(statusOf(refusal.code), refusalHeaders(told), refusalBody(told));
     }
     this.#tellAborted(refusal);
   }

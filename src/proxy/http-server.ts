@@ -32,6 +32,8 @@ export interface HttpLimits {
   keepAliveTimeoutMs: number;
   /** While true every answer carries `connection: close`. */
   draining: boolean;
+  /** Paths on which a refusal is told as `{"error": …}`. Absent: none. */
+  isObjectPath?: (path: string) => boolean;
 }
 
 /** Called once for each request whose head is complete and sound, before its body has come. */
@@ -60,6 +62,8 @@ export interface HttpExchange {
   readonly upgrade?: HttpUpgrade | undefined;
   /** First value of a header (lower-case name); undefined when it was not sent. */
   header(name: string): string | undefined;
+  /** What the driver refuses of its body is told as `{"error": …}`. For its handler to set. */
+  refusesWithObject?: boolean;
   /** It came over TLS. */
   readonly isSecure: boolean;
   /** Of the body, as the client declared them; below 0: only its end tells. */

@@ -2,7 +2,7 @@
 
 import type { TlsSpec } from '../domain/desired.ts';
 import type { Door } from './connections.ts';
-import { checkRequestLine, type Refusal, readFraming } from './http-framing.ts';
+import { checkRequestLine, inFormOf, type Refusal, readFraming } from './http-framing.ts';
 import type { HttpHandler, HttpLimits, HttpServerOptions } from './http-server.ts';
 import { asksForWebSocket, checkHandshake } from './http-upgrade.ts';
 import { refuseRequest } from './http-uws-answer.ts';
@@ -153,7 +153,7 @@ export class UwsChild {
         if (context === undefined) refusal ??= HANDSHAKE_ODD;
       }
       if (refusal !== undefined) {
-        refuseRequest(res, method, refusal);
+        refuseRequest(res, method, inFormOf(refusal, path, this.#limits().isObjectPath));
         return;
       }
       this.#inWork++;

@@ -1,6 +1,14 @@
 /** One request on uWebSockets.js and its answer: everything that touches the library's `res`, and when it may be touched. */
 
-import { INTERNAL_BODY, INTERNAL_HEADERS, isBodyless, isFinalStatus, refusalHeaders, soundHeaders } from './http-answer.ts';
+import {
+  INTERNAL_BODY,
+  INTERNAL_HEADERS,
+  isBodyless,
+  isFinalStatus,
+  refusalBody,
+  refusalHeaders,
+  soundHeaders,
+} from './http-answer.ts';
 import { BodyBuffer, BodyFlow, LINGER_MS, NO_BYTES } from './http-body.ts';
 import { type Framing, type Refusal, statusOf } from './http-framing.ts';
 import type { BodySink, HttpExchange } from './http-server.ts';
@@ -26,6 +34,7 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
   readonly path: string;
   readonly query: string;
   readonly headers: readonly string[];
+  refusesWithObject = false;
   readonly #res: UwsResponse;
   readonly #rules: UwsConnectionRules;
   readonly bodyBytes: number;
@@ -303,8 +312,9 @@ export class UwsExchange implements HttpExchange, UwsStreamOwner {
     if (this.#phase === 'open') {
       this.#close = true;
       this.#status = statusOf(refusal.code);
-      this.#answerHeaders = refusalHeaders(refusal);
-      this.#sendWhole(`${refusal.message}\r\n`);
+      const told = { ...refusal, isObject: this.refusesWithObject };
+      this.#answerHeaders = refusalHeaders(told);
+      this.#sendWhole(refusalBody(told));
     } else {
       this.abort();
     }

@@ -5,17 +5,20 @@ import type { CallTrace, PendingCall, Sink } from '../dispatch/pending.ts';
 import { RequestBody } from '../dispatch/request-body.ts';
 import { ServeError } from '../domain/errors.ts';
 import type { Graph } from '../domain/graph.ts';
+import type { Json } from '../domain/json.ts';
 import type { ApplicationRouting, RoutingSnapshot } from '../domain/snapshot.ts';
 import { answerOfWire, headerOf } from '../protocol/http-value.ts';
 import type { HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
 import { sessionIdOf } from '../protocol/routing-headers.ts';
 import type { WireValue } from '../protocol/value.ts';
 import type { AccessRecord } from './access-log.ts';
-import { errorAnswer } from './error-answer.ts';
+import { codingFor, codingOf, decode, encode } from './content-coding.ts';
+import { errorAnswer, inferenceErrorAnswer } from './error-answer.ts';
 import { GraphRun } from './graph-run.ts';
 import type { HttpCounts } from './http-counts.ts';
 import { type Refusal, statusOf } from './http-framing.ts';
 import type { HttpExchange, HttpUpgrade } from './http-server.ts';
+import { Inference, type InferenceOutcome } from './inference.ts';
 import { newRequestId } from './request-id.ts';
 import { requestScope } from './request-scope.ts';
 import type { RetryBudgets } from './retry-budget.ts';
@@ -48,14 +51,17 @@ export class Ingress {
   #draining = false;
   #onQuiet: (() => void) | undefined;
   readonly #webSockets: WebSockets;
+  readonly #inference: Inference;
 
   constructor(options: IngressOptions) {
     this.#options = options;
+    this.#inference = new Inference(options.dispatcher);
     this.#webSockets = new WebSockets(options);
   }
 
   apply(snapshot: RoutingSnapshot): void {
     this.#snapshot = snapshot;
+    this.#inference.apply(snapshot);
     this.#options.counts.follow(new Map(snapshot.applications.map(({ name, routePrefix }) => [name, routePrefix ?? ''])));
     this.#routes = new RouteTable(
       snapshot.applications.flatMap((application) =>
@@ -91,8 +97,14 @@ export class Ingress {
     });
   }
 
+  /** Whether what is refused on a path is told in the form of the Open Inference Protocol. */
+  speaksInference(path: string): boolean {
+    return this.#inference.takes(this.#pathOf(path));
+  }
+
   readonly handle = (exchange: HttpExchange): void => {
     const path = this.#pathOf(exchange.path);
+    if (this.#inference.takes(path)) return this.#infer(exchange, path);
     if (exchange.upgrade !== undefined) {
       const application = path.startsWith('/-/') ? undefined : this.#routes.match(path);
       if (application !== undefined) return this.#upgrade(exchange, exchange.upgrade, application);
@@ -120,6 +132,25 @@ export class Ingress {
       request.stream(application, timeoutMs);
     else exchange.body((body) => request.serve(application, body, timeoutMs));
   };
+
+  #infer(exchange: HttpExchange, path: string): void {
+    exchange.refusesWithObject = true;
+    this.#ongoing += 1;
+    const request = new IngressRequest(exchange, this.#options, this.#over, inferenceErrorAnswer);
+    exchange.body((body) => {
+      try {
+        const { ready = false, proxy } = this.#snapshot ?? {};
+        const outcome = this.#inference.ask(exchange.method, path, body, { ready, draining: this.#draining });
+        if (outcome.kind === 'answer') request.json(outcome.json);
+        else {
+          const limits = { timeoutMs: proxy?.requestTimeoutMs ?? null, maxBodyBytes: proxy?.maxRequestBodyBytes ?? 0 };
+          void request.infer(outcome, path, body, limits, this.#inference);
+        }
+      } catch (error) {
+        request.error(thrown(error));
+      }
+    });
+  }
 
   #upgrade(exchange: HttpExchange, upgrade: HttpUpgrade, application: ApplicationRouting): void {
     const { requestTimeoutMs = null, maxWebSockets = 0 } = this.#snapshot?.proxy ?? {};
@@ -183,11 +214,16 @@ class IngressRequest implements Sink {
   #status = 200;
   #owedCredit = 0;
   #stalled = false;
+  readonly #errorForm: typeof errorAnswer;
+  /** Of a request of the Open Inference Protocol: what becomes of its answer. */
+  #answered: ((http: HttpAnswerHead, body: Uint8Array) => void) | undefined;
+  #failed: (() => void) | undefined;
 
-  constructor(exchange: HttpExchange, options: IngressOptions, over: () => void) {
+  constructor(exchange: HttpExchange, options: IngressOptions, over: () => void, errorForm = errorAnswer) {
     this.#exchange = exchange;
     this.#options = options;
     this.#over = over;
+    this.#errorForm = errorForm;
     this.#startedAt = options.now();
     const given = givenId(exchange);
     this.#isOurId = given === undefined;
@@ -217,20 +253,12 @@ class IngressRequest implements Sink {
 
   serve(application: ApplicationRouting, body: RequestBody | Uint8Array, proxyTimeoutMs: number | null): void {
     if (this.#finished) return;
-    const generation = this.#options.dispatcher.generation(application.name);
-    // What is in force when the body is there may be another than when its head came.
-    const { name, unavailable, ingress } = generation?.routing ?? application;
-    this.#application = generation?.routing ?? application;
-    if (unavailable !== null || generation === undefined)
-      return this.error(
-        new ServeError('UNAVAILABLE', unavailable ?? `Application ${name} is not in the config any more.`, { retryAfterS: 1 }),
-      );
+    const generation = this.#enter(application);
+    if (generation === undefined) return;
+    const { name, ingress } = generation.routing;
     const { method, path, query, headers, isSecure } = this.#exchange;
     const head: HttpHead = { method, path, query, headers, secure: isSecure || undefined };
-    const deadlineAt = Math.min(
-      proxyTimeoutMs === null ? Number.POSITIVE_INFINITY : this.#startedAt + proxyTimeoutMs,
-      this.#startedAt + clientTimeoutMs(this.#exchange.header('x-request-timeout-seconds')),
-    );
+    const deadlineAt = this.#deadlineAt(proxyTimeoutMs);
     const whole = body instanceof RequestBody ? undefined : body;
     if (ingress.kind === 'graph') return this.#runGraph(generation, ingress.graph, head, whole, deadlineAt);
     this.#call = this.#options.dispatcher.call({
@@ -247,11 +275,79 @@ class IngressRequest implements Sink {
     });
   }
 
+  /** Sends an inference to its model as it came, save for its compression. */
+  async infer(
+    { model, version }: Extract<InferenceOutcome, { kind: 'infer' }>,
+    path: string,
+    sent: Uint8Array,
+    { timeoutMs, maxBodyBytes }: { timeoutMs: number | null; maxBodyBytes: number },
+    inference: Inference,
+  ): Promise<void> {
+    const { application, deployment } = model;
+    const totalMs = () => this.#options.now() - this.#startedAt;
+    this.#failed = () => inference.failed(model, version, totalMs());
+    try {
+      const coding = codingOf(this.#exchange.header('content-encoding'));
+      const body = coding === undefined ? sent : await decode(sent, coding, maxBodyBytes);
+      const generation = this.#finished ? undefined : this.#enter(application);
+      if (generation === undefined) return;
+      this.#answered = (http, bytes) => {
+        const times = { queueMs: this.#call?.queueMs ?? 0, totalMs: totalMs() };
+        void this.#respondCoded(inference.answered(model, http, times), bytes);
+      };
+      const { query, headers, isSecure } = this.#exchange;
+      this.#call = this.#options.dispatcher.call({
+        generation,
+        target: { application: application.name, deployment, method: 'infer' },
+        requestId: this.#id,
+        value: { skeleton: SEGMENT_0, segments: [{ dtype: 'bytes', shape: null, bytes: body }] },
+        http: { method: 'POST', path, query, headers, secure: isSecure || undefined },
+        deadlineAt: this.#deadlineAt(timeoutMs),
+        movable: true,
+        traces: this.#traces,
+        sink: this,
+      });
+    } catch (error) {
+      this.error(thrown(error));
+    }
+  }
+
+  /** Compressed where the client takes that. */
+  async #respondCoded({ status, headers }: HttpAnswerHead, body: Uint8Array): Promise<void> {
+    const coding = codingFor(this.#exchange.header('accept-encoding'), body.byteLength);
+    if (coding === undefined) return this.#respond(status, headers, body);
+    try {
+      const coded = await encode(body, coding);
+      this.#respond(status, [...headers, 'content-encoding', coding, 'vary', 'accept-encoding'], coded);
+    } catch (error) {
+      this.error(thrown(error));
+    }
+  }
+
+  /** The generation that it runs in; undefined: it has been refused. */
+  #enter(application: ApplicationRouting): Generation | undefined {
+    const generation = this.#options.dispatcher.generation(application.name);
+    // What is in force when the body is there may be another than when its head came.
+    const { name, unavailable } = generation?.routing ?? application;
+    this.#application = generation?.routing ?? application;
+    if (unavailable === null && generation !== undefined) return generation;
+    const why = unavailable ?? `Application ${name} is not in the config any more.`;
+    this.error(new ServeError('UNAVAILABLE', why, { retryAfterS: 1 }));
+    return undefined;
+  }
+
+  #deadlineAt(proxyTimeoutMs: number | null): number {
+    return Math.min(
+      proxyTimeoutMs === null ? Number.POSITIVE_INFINITY : this.#startedAt + proxyTimeoutMs,
+      this.#startedAt + clientTimeoutMs(this.#exchange.header('x-request-timeout-seconds')),
+    );
+  }
+
   text(status: number, text: string): void {
     this.#respond(status, ['content-type', 'text/plain; charset=utf-8'], text);
   }
 
-  json(value: Readonly<Record<string, string>>): void {
+  json(value: Json): void {
     this.#respond(200, ['content-type', 'application/json'], JSON.stringify(value));
   }
 
@@ -265,7 +361,8 @@ class IngressRequest implements Sink {
       this.#exchange.abort();
       return;
     }
-    const answer = errorAnswer(error, this.#exchange.header('accept'));
+    this.#failed?.();
+    const answer = this.#errorForm(error, this.#exchange.header('accept'));
     this.#respond(answer.status, answer.headers, answer.body, error.code);
   }
 
@@ -294,7 +391,7 @@ class IngressRequest implements Sink {
             const { contentType, body: bytes } = answerOfWire(output);
             this.#respond(200, contentType === null ? [] : ['content-type', contentType], bytes);
           } catch (error) {
-            this.error(error instanceof ServeError ? error : new ServeError('INTERNAL', (error as Error).message));
+            this.error(thrown(error));
           }
         },
       },
@@ -305,7 +402,9 @@ class IngressRequest implements Sink {
 
   result(value: WireValue, http: HttpAnswerHead | undefined): void {
     if (http === undefined) return this.error(new ServeError('INTERNAL', 'a replica answered an HTTP call without an HTTP head'));
-    this.#respond(http.status, http.headers, value.segments[0]?.bytes ?? EMPTY);
+    const body = value.segments[0]?.bytes ?? EMPTY;
+    if (this.#answered === undefined) this.#respond(http.status, http.headers, body);
+    else this.#answered(http, body);
   }
 
   open(http: HttpAnswerHead | undefined): void {
@@ -401,6 +500,9 @@ class IngressRequest implements Sink {
     });
   }
 }
+
+const thrown = (error: unknown): ServeError =>
+  error instanceof ServeError ? error : new ServeError('INTERNAL', (error as Error).message);
 
 const SEGMENT_0 = '{"$seg":0}';
 const NO_VALUE: WireValue = { skeleton: 'null', segments: [] };

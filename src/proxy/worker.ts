@@ -57,6 +57,8 @@ let snapshot: RoutingSnapshot | undefined;
 let replicas: Awaited<ReturnType<typeof listenForReplicas>> | undefined;
 let watch: NodeJS.Timeout | undefined;
 const connections = new Connections(ownDescriptors(), now, (message, fields) => log('warn', message, fields));
+const isObjectPath = (path: string): boolean => ingress.speaksInference(path);
+
 const listener = new Listener({
   door: connections,
   handler: ingress.handle,
@@ -65,6 +67,7 @@ const listener = new Listener({
     maxRequestBodyBytes: snapshot?.proxy.maxRequestBodyBytes ?? 0,
     keepAliveTimeoutMs: snapshot?.proxy.keepAliveTimeoutMs ?? 0,
     draining: ingress.draining,
+    isObjectPath,
   }),
   post,
 });

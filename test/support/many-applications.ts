@@ -30,7 +30,10 @@ const artifactsOf = ({ deployments }: ApplicationSpec): ReadonlyMap<string, Arti
     deployments.map(({ name, runs }) => [
       name,
       {
-        runs: runs.kind === 'model' ? runs : { kind: 'module', entry: '/cache/a.mjs', source: runs.file, export: runs.export },
+        runs:
+          runs.kind === 'model'
+            ? { kind: 'model', versions: [{ version: '1', path: runs.path }] }
+            : { kind: 'module', entry: '/cache/a.mjs', source: runs.file, export: runs.export },
         fingerprint: 'f',
         files: [],
       },

@@ -4,7 +4,7 @@ import { jsonOfTensors } from '../../protocol/http-value.ts';
 import { parseExactly } from './exact-json.ts';
 import type { Job, JobAnswer } from './onnx-jobs.ts';
 import { type Feeds, feedsOfBytes, feedsOfJson, isStackable, type Signature } from './onnx-signature.ts';
-import { concat, type Outputs, rowsChecked } from './onnx-stack.ts';
+import { concat, type Outputs, sliceOf } from './onnx-stack.ts';
 
 interface Member {
   readonly index: number;
@@ -32,7 +32,7 @@ export const runBodies = async (
       const total = group.reduce((sum, { rows }) => sum + rows, 0);
       let from = 0;
       for (const { index, rows } of group) {
-        const own = group.length === 1 ? outputs : slice(outputs, total, from, from + rows);
+        const own = group.length === 1 ? outputs : sliceOf(outputs, total, from, from + rows);
         from += rows;
         answers[index] = Buffer.from(jsonOfTensors(own), 'utf8');
       }
@@ -90,6 +90,3 @@ const groupByShape = (
   }
   return [...groups.values()];
 };
-
-const slice = (outputs: Outputs, total: number, from: number, to: number): Outputs =>
-  Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, rowsChecked(name, tensor, total, from, to)]));

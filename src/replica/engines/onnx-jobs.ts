@@ -8,7 +8,7 @@ export interface SessionOptions {
   readonly threads: number;
 }
 
-/** A body as a client sent it, or tensors (one skeleton over stacked segments). */
+/** Requests of the Open Inference Protocol, or bodies as clients sent them, or tensors (one skeleton over stacked segments). */
 export type Job =
   | {
       readonly id: number;
@@ -16,6 +16,21 @@ export type Job =
       /** All bodies, one after the other. */
       readonly bytes: Uint8Array;
       readonly bodies: readonly { readonly json: boolean; readonly length: number }[];
+    }
+  | {
+      readonly id: number;
+      readonly kind: 'infer';
+      readonly bytes: Uint8Array;
+      readonly requests: readonly {
+        /** Where its body stands in `bytes`. */
+        readonly from: number;
+        readonly length: number;
+        /** `Inference-Header-Content-Length` as it came. */
+        readonly headerLength: string | undefined;
+        /** As the client named it. */
+        readonly model: string;
+        readonly version: string;
+      }[];
     }
   /** `rows`: of each member, where the tensors are a stack. */
   | {
@@ -29,6 +44,13 @@ export type Job =
 export type JobAnswer =
   /** JSON texts of all members, one after the other; a member that failed has its error in place of a length. */
   | { readonly id: number; readonly kind: 'json'; readonly bytes: Uint8Array; readonly answers: readonly (number | ErrorShape)[] }
+  /** The same with the headers of each. */
+  | {
+      readonly id: number;
+      readonly kind: 'http';
+      readonly bytes: Uint8Array;
+      readonly answers: readonly ({ readonly length: number; readonly headers: readonly string[] } | ErrorShape)[];
+    }
   | { readonly id: number; readonly kind: 'tensors'; readonly skeleton: string; readonly segments: readonly Segment[] }
   | { readonly id: number; readonly kind: 'error'; readonly error: ErrorShape };
 

@@ -11,6 +11,7 @@ import { Tensor, type TensorData } from '../../protocol/tensor.ts';
 import { DTYPES, type Dtype } from '../../protocol/value.ts';
 import { runBodies } from './onnx-bodies.ts';
 import { portsWithoutRank } from './onnx-file.ts';
+import { runInference } from './onnx-infer.ts';
 import type { FromSession, Job, SessionOptions } from './onnx-jobs.ts';
 import { type Feeds, feedsOf, isStackable, type Port, type Signature } from './onnx-signature.ts';
 import { concat, type Outputs, rowsOf } from './onnx-stack.ts';
@@ -49,13 +50,14 @@ const load = async () => {
     throw readable(error);
   });
   const signature = signatureOf(session);
-  const run = async (feeds: Feeds): Promise<Outputs> => {
+  const names = signature.outputs.map(({ name }) => name);
+  const run = async (feeds: Feeds, wanted: readonly string[] = names): Promise<Outputs> => {
     const given: Record<string, OrtTensor> = {};
     for (const [name, tensor] of Object.entries(feeds))
       given[name] = new ort.Tensor(tensor.dtype as 'float32', tensor.data as Float32Array, tensor.shape as number[]);
-    const results = await session.run(given);
+    const results = await session.run(given, wanted);
     const outputs: Record<string, Tensor> = {};
-    for (const { name } of signature.outputs) {
+    for (const name of wanted) {
       const { type, dims, data } = results[name] as TypedTensor<'float32'>;
       outputs[name] = new Tensor(type as Dtype, [...dims], data as TensorData);
     }
@@ -117,11 +119,28 @@ const answerBodies = async (model: Model, job: Extract<Job, { kind: 'bodies' }>)
   post(answer);
 };
 
+const answerInference = async (model: Model, job: Extract<Job, { kind: 'infer' }>): Promise<void> => {
+  const { answer, transfer } = await runInference(model.signature, model.run, job);
+  post(answer, transfer);
+};
+
+const work = (model: Model, job: Job): Promise<void> => {
+  switch (job.kind) {
+    case 'bodies':
+      return answerBodies(model, job);
+    case 'infer':
+      return answerInference(model, job);
+    case 'tensors':
+      return runTensors(model, job);
+    default:
+      return job satisfies never;
+  }
+};
+
 try {
   const model = await load();
   port.on('message', (job: Job) => {
-    const work = job.kind === 'bodies' ? answerBodies(model, job) : runTensors(model, job);
-    work.catch((error: unknown) => post({ id: job.id, kind: 'error', error: shapeOfError(error) }));
+    work(model, job).catch((error: unknown) => post({ id: job.id, kind: 'error', error: shapeOfError(error) }));
   });
   post({ kind: 'ready', signature: model.signature });
 } catch (error) {

@@ -1,6 +1,6 @@
 /** A model's inputs and outputs, and the checks that what a caller sends fits them. Pure. */
 import { ServeError } from '../../domain/errors.ts';
-import type { Json } from '../../domain/json.ts';
+import type { ModelPort, ModelPorts } from '../../domain/model.ts';
 import { halfBits, halfOf, Tensor, type TensorData, TYPED_ARRAYS } from '../../protocol/tensor.ts';
 import { DTYPES, type Dtype } from '../../protocol/value.ts';
 import { exactDigits } from './exact-json.ts';
@@ -20,8 +20,8 @@ export interface Signature {
 export type Feeds = Readonly<Record<string, Tensor>>;
 
 /** What the model is, for people and for `GET` on its route. */
-export const describe = (signature: Signature): Json => {
-  const port = ({ name, dtype, shape }: Port): Json => ({
+export const describe = (signature: Signature): ModelPorts => {
+  const port = ({ name, dtype, shape }: Port): ModelPort => ({
     name,
     dtype,
     shape: shape === null ? null : shape.map((extent) => (typeof extent === 'number' ? extent : -1)),

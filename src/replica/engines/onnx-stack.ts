@@ -48,7 +48,7 @@ export const concat = (parts: readonly Outputs[]): Outputs => {
 };
 
 /** @throws ServeError USER_ERROR when the output does not have a row for each row of the batch */
-export const rowsChecked = (name: string, tensor: Tensor, total: number, from: number, to: number): Tensor => {
+const rowsChecked = (name: string, tensor: Tensor, total: number, from: number, to: number): Tensor => {
   if (tensor.shape[0] !== total) {
     throw new ServeError(
       'USER_ERROR',
@@ -57,3 +57,7 @@ export const rowsChecked = (name: string, tensor: Tensor, total: number, from: n
   }
   return rowsOf(tensor, from, to);
 };
+
+/** Rows of every output of a stacked run. @throws ServeError USER_ERROR as `rowsChecked` */
+export const sliceOf = (outputs: Outputs, total: number, from: number, to: number): Outputs =>
+  Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, rowsChecked(name, tensor, total, from, to)]));

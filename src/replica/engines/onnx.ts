@@ -1,20 +1,19 @@
-/** Serves an ONNX model with no code: calls in, jobs to the session thread, answers out. */
+/** Serves an ONNX model with no code: calls in, jobs to the session threads of its versions, answers out. */
 import { createRequire } from 'node:module';
-import { Worker } from 'node:worker_threads';
 import { errorFromShape, ServeError } from '../../domain/errors.ts';
 import type { Json } from '../../domain/json.ts';
-import { headerOf, isJsonType } from '../../protocol/http-value.ts';
-import type { MethodShape } from '../../protocol/messages.ts';
+import type { ModelDescription } from '../../domain/model.ts';
+import { headerOf } from '../../protocol/http-value.ts';
+import { modelPathOf } from '../../protocol/inference-path.ts';
+import type { HttpAnswerHead, HttpHead, MethodShape } from '../../protocol/messages.ts';
 import { type DeploymentRun, threadsOf } from '../../protocol/start.ts';
-import { type Segment, skeletonText } from '../../protocol/value.ts';
 import type { Engine, IncomingBatch, IncomingCall, Reply } from '../engine.ts';
-import type { FromSession, Job, JobAnswer, SessionOptions } from './onnx-jobs.ts';
-import { describe, type Signature } from './onnx-signature.ts';
+import { bodiesJob, type InferCall, inferJob, tensorsJob } from './onnx-job-makers.ts';
+import type { JobAnswer } from './onnx-jobs.ts';
+import { describe } from './onnx-signature.ts';
+import { SessionThread, type ThreadListener } from './onnx-thread.ts';
 
-/** Jobs handed to the session thread at once: one runs, the next is there when it ends. */
-const WINDOW = 2;
-
-/** @throws ServeError when onnxruntime-node is not installed, or the file is no model that it can load */
+/** @throws ServeError when onnxruntime-node is not installed, or a file is no model that it can load */
 export const startOnnx = async (run: DeploymentRun, reply: Reply): Promise<Engine> => {
   if (run.runs.kind !== 'model') throw new TypeError('expected a model');
   try {
@@ -25,45 +24,35 @@ export const startOnnx = async (run: DeploymentRun, reply: Reply): Promise<Engin
       'a `model` deployment needs onnxruntime-node, which is not installed: npm install onnxruntime-node',
     );
   }
-  const options: SessionOptions = { path: run.runs.path, threads: threadsOf(run.numCpus) };
-  const worker = new Worker(new URL('./onnx-session.js', import.meta.url), { workerData: options });
-  const signature = await new Promise<Signature>((resolve, reject) => {
-    worker.once('error', reject);
-    worker.once('message', (message: FromSession) => {
-      if (message.kind === 'ready') resolve(message.signature);
-      else if (message.kind === 'failed') reject(errorFromShape(message.error));
-    });
-  });
-  // A session thread that ends is the end of this replica: the daemon starts another.
-  worker.on('error', (error) => {
-    throw error;
-  });
-  return new OnnxEngine(worker, signature, reply);
+  const threads = threadsOf(run.numCpus);
+  const listener = listenerOf(reply);
+  const versions: SessionThread[] = [];
+  // One after the other: loading takes memory of its own beside what the model takes in the end.
+  for (const { version, path } of run.runs.versions)
+    versions.push(await SessionThread.start(version, { path, threads }, listener));
+  return new OnnxEngine(versions, reply);
 };
 
-interface Queued {
-  readonly calls: readonly IncomingCall[];
-  readonly job: () => { job: Job; transfer: ArrayBuffer[] };
-}
-
 class OnnxEngine implements Engine {
-  readonly methods: Readonly<Record<string, MethodShape>> = { call: { input: 'whole', output: 'whole' } };
+  readonly methods: Readonly<Record<string, MethodShape>> = {
+    call: { input: 'whole', output: 'whole' },
+    infer: { input: 'whole', output: 'whole' },
+  };
   readonly describes: Json;
-  readonly #worker: Worker;
+  readonly #versions: ReadonlyMap<string, SessionThread>;
+  readonly #newest: SessionThread;
   readonly #reply: Reply;
-  readonly #queue: Queued[] = [];
-  readonly #running = new Map<number, readonly IncomingCall[]>();
-  #nextId = 1;
 
-  constructor(worker: Worker, signature: Signature, reply: Reply) {
-    this.#worker = worker;
+  constructor(versions: readonly SessionThread[], reply: Reply) {
+    this.#versions = new Map(versions.map((each) => [each.version, each]));
+    this.#newest = versions.at(-1) as SessionThread;
     this.#reply = reply;
-    this.describes = describe(signature);
-    worker.on('message', (answer: JobAnswer) => this.#answered(answer));
+    this.describes = toJson({ versions: versions.map(({ version, signature }) => ({ version, ...describe(signature) })) });
   }
 
   run(batch: IncomingBatch): void {
     const { method, calls } = batch;
+    if (method === 'infer') return this.#infer(calls);
     if (method !== 'call')
       return this.#reply.error(calls, new ServeError('CALL_REFUSED', `a model has no method \`${method}\`: call it without one`));
     const posts: IncomingCall[] = [];
@@ -72,9 +61,41 @@ class OnnxEngine implements Engine {
       else this.#describeTo(call, call.http.method);
     }
     if (posts.length === 0) return;
-    const id = this.#nextId++;
-    this.#queue.push({ calls: posts, job: () => (posts[0]?.http === undefined ? tensorsJob(id, posts) : bodiesJob(id, posts)) });
-    this.#next();
+    this.#newest.run(posts, (id) => (posts[0]?.http === undefined ? tensorsJob(id, posts) : bodiesJob(id, posts)));
+  }
+
+  /** The versions that clients name have a thread each. */
+  #infer(calls: readonly IncomingCall[]): void {
+    const asked = new Map<SessionThread, InferCall[]>();
+    for (const call of calls) {
+      try {
+        const { thread, ...infer } = this.#askedOf(call);
+        const others = asked.get(thread);
+        if (others === undefined) asked.set(thread, [{ call, ...infer }]);
+        else others.push({ call, ...infer });
+      } catch (error) {
+        this.#reply.error([call], error);
+      }
+    }
+    for (const [thread, own] of asked) {
+      thread.run(
+        own.map(({ call }) => call),
+        (id) => inferJob(id, thread.version, own),
+      );
+    }
+  }
+
+  /** @throws ServeError what is asked for is not there, or could be read in two ways */
+  #askedOf({ http }: IncomingCall): { thread: SessionThread; model: string; headerLength: string | undefined } {
+    const path = http === undefined ? undefined : modelPathOf(http.path);
+    if (http === undefined || path === undefined)
+      throw new ServeError('CALL_REFUSED', 'the method `infer` of a model is for requests of the Open Inference Protocol');
+    const thread = path.version === undefined ? this.#newest : this.#versions.get(path.version);
+    if (thread === undefined) {
+      const served = [...this.#versions.keys()].join(', ');
+      throw new ServeError('ROUTE_NOT_FOUND', `Model '${path.model}' has no version '${path.version}'. There is ${served}.`);
+    }
+    return { thread, model: path.model, headerLength: headerLengthOf(http) };
   }
 
   #describeTo(call: IncomingCall, method: string): void {
@@ -82,50 +103,11 @@ class OnnxEngine implements Engine {
       const error = new ServeError('METHOD_NOT_ALLOWED', `expected POST with inputs, or GET for a description, got ${method}`);
       return this.#reply.error([call], error);
     }
-    const bytes = Buffer.from(JSON.stringify(this.describes), 'utf8');
-    this.#reply.result([call], { skeleton: '{"$seg":0}', segments: [{ dtype: 'bytes', shape: null, bytes }] }, JSON_HEAD);
+    this.#bodyTo(call, Buffer.from(JSON.stringify(describe(this.#newest.signature)), 'utf8'), JSON_HEAD);
   }
 
-  #next(): void {
-    while (this.#running.size < WINDOW) {
-      const queued = this.#queue.shift();
-      if (queued === undefined) return;
-      if (queued.calls.every((call) => call.cancelled)) {
-        this.#reply.error(queued.calls, new ServeError('CLIENT_CLOSED', 'cancelled before it ran'));
-        continue;
-      }
-      const { job, transfer } = queued.job();
-      this.#running.set(job.id, queued.calls);
-      this.#worker.postMessage(job, transfer);
-    }
-  }
-
-  #answered(answer: JobAnswer): void {
-    const calls = this.#running.get(answer.id);
-    this.#running.delete(answer.id);
-    // The next run begins before this answer is written: the session is what is scarce.
-    this.#next();
-    if (calls === undefined) return;
-    switch (answer.kind) {
-      case 'tensors':
-        return this.#reply.result(calls, { skeleton: answer.skeleton, segments: answer.segments });
-      case 'error':
-        return this.#reply.error(calls, errorFromShape(answer.error));
-      case 'json': {
-        let at = 0;
-        for (const [index, call] of calls.entries()) {
-          const each = answer.answers[index];
-          if (typeof each === 'number') {
-            const bytes = answer.bytes.subarray(at, at + each);
-            at += each;
-            this.#reply.result([call], { skeleton: '{"$seg":0}', segments: [{ dtype: 'bytes', shape: null, bytes }] }, JSON_HEAD);
-          } else this.#reply.error([call], each === undefined ? new Error('no answer') : errorFromShape(each));
-        }
-        return;
-      }
-      default:
-        return answer satisfies never;
-    }
+  #bodyTo(call: IncomingCall, bytes: Uint8Array, head: HttpAnswerHead): void {
+    this.#reply.result([call], { skeleton: '{"$seg":0}', segments: [{ dtype: 'bytes', shape: null, bytes }] }, head);
   }
 
   async reconfigure(): Promise<void> {
@@ -135,49 +117,56 @@ class OnnxEngine implements Engine {
   async check(): Promise<void> {}
 
   async close(): Promise<void> {
-    await this.#worker.terminate();
+    await Promise.all([...this.#versions.values()].map((each) => each.close()));
   }
 }
 
-const JSON_HEAD = { status: 200, headers: ['content-type', 'application/json'] };
+/** A description has nothing that JSON cannot say. */
+const toJson = (model: ModelDescription): Json => model as unknown as Json;
 
-/** The bytes in a buffer of their own, which can go to the session thread without a further copy. */
-const own = (bytes: Uint8Array): Uint8Array<ArrayBuffer> => {
-  const copy = new Uint8Array(bytes.byteLength);
-  copy.set(bytes);
-  return copy;
+const JSON_HEAD: HttpAnswerHead = { status: 200, headers: ['content-type', 'application/json'] };
+
+const LENGTH_HEADER = 'inference-header-content-length';
+
+const headerLengthOf = ({ headers }: HttpHead): string | undefined => {
+  const lines = headers.filter((name, index) => index % 2 === 0 && name === LENGTH_HEADER);
+  if (lines.length > 1) throw new ServeError('INVALID_INPUT', `expected one ${LENGTH_HEADER} header, got more`);
+  return headerOf(headers, LENGTH_HEADER);
 };
 
-const tensorsJob = (id: number, calls: readonly IncomingCall[]): { job: Job; transfer: ArrayBuffer[] } => {
-  const [first] = calls as [IncomingCall];
-  const transfer: ArrayBuffer[] = [];
-  const segments: Segment[] = first.value.segments.map((segment) => {
-    const bytes = own(segment.bytes);
-    transfer.push(bytes.buffer);
-    return { ...segment, bytes };
-  });
-  return {
-    job: { id, kind: 'tensors', skeleton: skeletonText(first.value), segments, rows: calls.map((call) => call.rows) },
-    transfer,
-  };
-};
+const listenerOf = (reply: Reply): ThreadListener => ({
+  failed: (calls, error) => reply.error(calls, error),
+  answered: (calls, answer) => {
+    switch (answer.kind) {
+      case 'tensors':
+        return reply.result(calls, { skeleton: answer.skeleton, segments: answer.segments });
+      case 'error':
+        return reply.error(calls, errorFromShape(answer.error));
+      case 'json':
+      case 'http':
+        return answerEach(reply, calls, answer);
+      default:
+        return answer satisfies never;
+    }
+  },
+});
 
-/** All bodies in one buffer: a message of many small ones would cost more than the model's run. */
-const bodiesJob = (id: number, calls: readonly IncomingCall[]): { job: Job; transfer: ArrayBuffer[] } => {
-  const parts = calls.map((call) => call.value.segments[0]?.bytes ?? NO_BYTES);
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
+const answerEach = (
+  reply: Reply,
+  calls: readonly IncomingCall[],
+  answer: Extract<JobAnswer, { kind: 'json' | 'http' }>,
+): void => {
   let at = 0;
-  const bodies = calls.map((call, index) => {
-    const part = parts[index] as Uint8Array;
-    bytes.set(part, at);
-    at += part.byteLength;
-    const contentType = call.http === undefined ? undefined : headerOf(call.http.headers, 'content-type');
-    return {
-      json: contentType === undefined || isJsonType(contentType) || !/^application\/octet-stream\b/i.test(contentType),
-      length: part.byteLength,
-    };
-  });
-  return { job: { id, kind: 'bodies', bytes, bodies }, transfer: [bytes.buffer] };
+  for (const [index, call] of calls.entries()) {
+    const each = answer.answers[index];
+    const length = typeof each === 'number' ? each : each !== undefined && 'length' in each ? each.length : undefined;
+    if (length === undefined) {
+      reply.error([call], each === undefined ? new Error('no answer') : errorFromShape(each));
+      continue;
+    }
+    const bytes = answer.bytes.subarray(at, at + length);
+    at += length;
+    const head = typeof each === 'object' && 'headers' in each ? { status: 200, headers: each.headers } : JSON_HEAD;
+    reply.result([call], { skeleton: '{"$seg":0}', segments: [{ dtype: 'bytes', shape: null, bytes }] }, head);
+  }
 };
-
-const NO_BYTES = new Uint8Array(0);

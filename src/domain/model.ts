@@ -1,0 +1,46 @@
+/** What a replica tells of the model that it serves. Pure. */
+
+export interface ModelPort {
+  readonly name: string;
+  readonly dtype: string;
+  /** -1: any extent; null: any number of extents. */
+  readonly shape: readonly number[] | null;
+}
+
+export interface ModelPorts {
+  readonly inputs: readonly ModelPort[];
+  readonly outputs: readonly ModelPort[];
+}
+
+export interface ModelVersion extends ModelPorts {
+  readonly version: string;
+}
+
+export interface ModelDescription {
+  /** The oldest first, at least one. */
+  readonly versions: readonly ModelVersion[];
+}
+
+/** Of what a replica says of itself when it is ready, which may be anything. */
+export const modelOf = (describes: unknown): ModelDescription | undefined => {
+  if (!isRecord(describes) || !isListOf(describes['versions'], isVersion) || describes['versions'].length === 0) return undefined;
+  return { versions: describes['versions'].map(({ version, inputs, outputs }) => ({ version, inputs, outputs })) };
+};
+
+const isVersion = (value: unknown): value is ModelVersion =>
+  isRecord(value) &&
+  typeof value['version'] === 'string' &&
+  isListOf(value['inputs'], isPort) &&
+  isListOf(value['outputs'], isPort);
+
+const isPort = (value: unknown): value is ModelPort =>
+  isRecord(value) &&
+  typeof value['name'] === 'string' &&
+  typeof value['dtype'] === 'string' &&
+  (value['shape'] === null || isListOf(value['shape'], (extent): extent is number => Number.isSafeInteger(extent)));
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const isListOf = <T>(value: unknown, is: (item: unknown) => item is T): value is readonly T[] =>
+  Array.isArray(value) && value.every(is);

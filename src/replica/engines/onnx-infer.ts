@@ -1,0 +1,122 @@
+/** Requests of the Open Inference Protocol to one version of a model: each read for itself, those of one shape run together, each answered. */
+import { type ErrorShape, shapeOfError } from '../../domain/errors.ts';
+import { type RunReport, runHeader } from '../../protocol/run-report.ts';
+import { writeInference } from './infer-answer.ts';
+import { type Inference, readInference } from './infer-request.ts';
+import type { Job, JobAnswer } from './onnx-jobs.ts';
+import { type Feeds, isStackable, type Signature } from './onnx-signature.ts';
+import { concat, type Outputs, sliceOf } from './onnx-stack.ts';
+
+interface Member {
+  readonly index: number;
+  readonly inference: Inference;
+  readonly rows: number;
+  readonly inputMs: number;
+}
+
+type InferJob = Extract<Job, { kind: 'infer' }>;
+/** @param names outputs that are needed; undefined: all */
+type Run = (feeds: Feeds, names: readonly string[] | undefined) => Promise<Outputs>;
+interface Told {
+  readonly headers: readonly string[];
+  readonly parts: readonly Uint8Array[];
+}
+
+export const runInference = async (
+  signature: Signature,
+  run: Run,
+  job: InferJob,
+): Promise<{ answer: Extract<JobAnswer, { kind: 'http' }>; transfer: ArrayBuffer[] }> => {
+  const answers: (Told | ErrorShape)[] = new Array(job.requests.length);
+  for (const group of groupByShape(signature, job, answers)) {
+    try {
+      await runGroup(group, run, job, answers);
+    } catch (error) {
+      if (group.length === 1) answers[(group[0] as Member).index] = shapeOfError(error);
+      // One of them made the run of all fail: each is tried for itself.
+      else
+        for (const member of group)
+          await runGroup([member], run, job, answers).catch((own: unknown) => {
+            answers[member.index] = shapeOfError(own);
+          });
+    }
+  }
+  return gathered(job.id, answers);
+};
+
+const runGroup = async (group: readonly Member[], run: Run, job: InferJob, answers: (Told | ErrorShape)[]): Promise<void> => {
+  const [first] = group as [Member];
+  const feeds = group.length === 1 ? first.inference.feeds : concat(group.map(({ inference }) => inference.feeds));
+  const begun = performance.now();
+  const outputs = await run(feeds, namesOf(group));
+  const inferMs = performance.now() - begun;
+  const runRows = group.reduce((sum, { rows }) => sum + rows, 0);
+  let from = 0;
+  for (const { index, inference, rows, inputMs } of group) {
+    const own = group.length === 1 ? outputs : sliceOf(outputs, runRows, from, from + rows);
+    from += rows;
+    const request = job.requests[index] as InferJob['requests'][number];
+    const start = performance.now();
+    try {
+      const { headers, parts } = writeInference({ ...request, id: inference.id }, inference.outputs, own);
+      const report: RunReport = {
+        version: request.version,
+        rows,
+        runRows,
+        inputMs,
+        inferMs,
+        outputMs: performance.now() - start,
+      };
+      answers[index] = { headers: [...headers, ...runHeader(report)], parts };
+    } catch (error) {
+      answers[index] = shapeOfError(error);
+    }
+  }
+};
+
+/** Outputs that any of them wants. */
+const namesOf = (group: readonly Member[]): readonly string[] => [
+  ...new Set(group.flatMap(({ inference }) => inference.outputs.map(({ name }) => name))),
+];
+
+/** Requests that may run together; what cannot be read is answered in place. */
+const groupByShape = (signature: Signature, job: InferJob, answers: (Told | ErrorShape)[]): readonly (readonly Member[])[] => {
+  const stackable = isStackable(signature);
+  const groups = new Map<string, Member[]>();
+  for (const [index, { from, length, headerLength }] of job.requests.entries()) {
+    try {
+      const start = performance.now();
+      const inference = readInference(job.bytes.subarray(from, from + length), headerLength, signature);
+      const inputMs = performance.now() - start;
+      const tensors = Object.values(inference.feeds);
+      const rows = stackable ? (tensors[0]?.shape[0] ?? 1) : 1;
+      const alike = stackable && rows > 0 && tensors.every(({ shape }) => shape[0] === rows);
+      // By name: clients give inputs in any order.
+      const shapes = signature.inputs.map(({ name }) => inference.feeds[name]?.shape.slice(1).join());
+      const key = alike ? shapes.join('|') : `alone ${index}`;
+      const member = { index, inference, rows: Math.max(rows, 1), inputMs };
+      const group = groups.get(key);
+      if (group === undefined) groups.set(key, [member]);
+      else group.push(member);
+    } catch (error) {
+      answers[index] = shapeOfError(error);
+    }
+  }
+  return [...groups.values()];
+};
+
+/** All answers in one buffer, which goes to the replica's thread as it is. */
+const gathered = (id: number, answers: readonly (Told | ErrorShape)[]): Awaited<ReturnType<typeof runInference>> => {
+  const lengths = answers.map((each) => ('parts' in each ? each.parts.reduce((sum, part) => sum + part.byteLength, 0) : 0));
+  const bytes = Buffer.allocUnsafeSlow(lengths.reduce((sum, length) => sum + length, 0));
+  let at = 0;
+  const told = answers.map((each, index) => {
+    if (!('parts' in each)) return each;
+    for (const part of each.parts) {
+      bytes.set(part, at);
+      at += part.byteLength;
+    }
+    return { length: lengths[index] as number, headers: each.headers };
+  });
+  return { answer: { id, kind: 'http', bytes, answers: told }, transfer: [bytes.buffer as ArrayBuffer] };
+};

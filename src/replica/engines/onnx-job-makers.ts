@@ -1,0 +1,74 @@
+/** Jobs for a session thread, made of calls: the one copy that a body or a tensor gets in a replica. */
+import { headerOf, isJsonType } from '../../protocol/http-value.ts';
+import { type Segment, skeletonText } from '../../protocol/value.ts';
+import type { IncomingCall } from '../engine.ts';
+import type { Job } from './onnx-jobs.ts';
+
+interface MadeJob {
+  readonly job: Job;
+  readonly transfer: readonly ArrayBuffer[];
+}
+
+export const tensorsJob = (id: number, calls: readonly IncomingCall[]): MadeJob => {
+  const [first] = calls as [IncomingCall];
+  const transfer: ArrayBuffer[] = [];
+  const segments: Segment[] = first.value.segments.map((segment) => {
+    const bytes = own(segment.bytes);
+    transfer.push(bytes.buffer);
+    return { ...segment, bytes };
+  });
+  return {
+    job: { id, kind: 'tensors', skeleton: skeletonText(first.value), segments, rows: calls.map((call) => call.rows) },
+    transfer,
+  };
+};
+
+/** All bodies in one buffer: a message of many small ones would cost more than the model's run. */
+export const bodiesJob = (id: number, calls: readonly IncomingCall[]): MadeJob => {
+  const parts = calls.map(bodyOf);
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
+  let at = 0;
+  const bodies = calls.map((call, index) => {
+    const part = parts[index] as Uint8Array;
+    bytes.set(part, at);
+    at += part.byteLength;
+    const contentType = call.http === undefined ? undefined : headerOf(call.http.headers, 'content-type');
+    return {
+      json: contentType === undefined || isJsonType(contentType) || !/^application\/octet-stream\b/i.test(contentType),
+      length: part.byteLength,
+    };
+  });
+  return { job: { id, kind: 'bodies', bytes, bodies }, transfer: [bytes.buffer] };
+};
+
+export interface InferCall {
+  readonly call: IncomingCall;
+  /** As the client named it. */
+  readonly model: string;
+  readonly headerLength: string | undefined;
+}
+
+/** Requests of the Open Inference Protocol: each is put where its first binary tensor stands at a multiple of 8, so that it is read in place. */
+export const inferJob = (id: number, version: string, calls: readonly InferCall[]): MadeJob => {
+  let end = 0;
+  const requests = calls.map(({ call, model, headerLength }) => {
+    const { byteLength: length } = bodyOf(call);
+    const jsonBytes = Number(headerLength ?? 0);
+    const from = end + (Number.isSafeInteger(jsonBytes) && jsonBytes >= 0 ? (8 - ((end + jsonBytes) % 8)) % 8 : 0);
+    end = from + length;
+    return { from, length, headerLength, model, version };
+  });
+  const bytes = new Uint8Array(end);
+  for (const [index, { call }] of calls.entries()) bytes.set(bodyOf(call), requests[index]?.from);
+  return { job: { id, kind: 'infer', bytes, requests }, transfer: [bytes.buffer] };
+};
+
+const bodyOf = (call: IncomingCall): Uint8Array => call.value.segments[0]?.bytes ?? NO_BYTES;
+const NO_BYTES = new Uint8Array(0);
+
+/** The bytes in a buffer of their own, which can go to the session thread without a further copy. */
+const own = (bytes: Uint8Array): Uint8Array<ArrayBuffer> => {
+  const copy = new Uint8Array(bytes.byteLength);
+  copy.set(bytes);
+  return copy;
+};

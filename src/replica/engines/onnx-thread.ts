@@ -1,0 +1,87 @@
+/** The session thread of one version of a model, as the replica sees it: jobs in, one after the other, and their answers out. */
+import { Worker } from 'node:worker_threads';
+import { errorFromShape, ServeError } from '../../domain/errors.ts';
+import type { IncomingCall } from '../engine.ts';
+import type { FromSession, Job, JobAnswer, SessionOptions } from './onnx-jobs.ts';
+import type { Signature } from './onnx-signature.ts';
+
+/** Jobs handed to the session thread at once: one runs, the next is there when it ends. */
+const WINDOW = 2;
+
+interface Queued {
+  readonly calls: readonly IncomingCall[];
+  readonly make: (id: number) => { readonly job: Job; readonly transfer: readonly ArrayBuffer[] };
+}
+
+export interface ThreadListener {
+  answered(calls: readonly IncomingCall[], answer: JobAnswer): void;
+  failed(calls: readonly IncomingCall[], error: ServeError): void;
+}
+
+export class SessionThread {
+  readonly version: string;
+  readonly signature: Signature;
+  readonly #worker: Worker;
+  readonly #listener: ThreadListener;
+  readonly #queue: Queued[] = [];
+  readonly #running = new Map<number, readonly IncomingCall[]>();
+  #nextId = 1;
+
+  /** Resolves when the model is loaded. @throws ServeError when the file is no model that onnxruntime can load */
+  static async start(version: string, options: SessionOptions, listener: ThreadListener): Promise<SessionThread> {
+    const worker = new Worker(new URL('./onnx-session.js', import.meta.url), { workerData: options });
+    const signature = await new Promise<Signature>((resolve, reject) => {
+      worker.once('error', reject);
+      worker.once('message', (message: FromSession) => {
+        if (message.kind === 'ready') resolve(message.signature);
+        else if (message.kind === 'failed') reject(errorFromShape(message.error));
+      });
+    });
+    // A session thread that ends is the end of this replica: the daemon starts another.
+    worker.on('error', (error) => {
+      throw error;
+    });
+    return new SessionThread(version, signature, worker, listener);
+  }
+
+  private constructor(version: string, signature: Signature, worker: Worker, listener: ThreadListener) {
+    this.version = version;
+    this.signature = signature;
+    this.#worker = worker;
+    this.#listener = listener;
+    worker.on('message', (answer: JobAnswer) => this.#answered(answer));
+  }
+
+  /** @param make makes the job when it is its turn: what is cancelled before is never copied */
+  run(calls: readonly IncomingCall[], make: Queued['make']): void {
+    this.#queue.push({ calls, make });
+    this.#next();
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #next(): void {
+    while (this.#running.size < WINDOW) {
+      const queued = this.#queue.shift();
+      if (queued === undefined) return;
+      if (queued.calls.every((call) => call.cancelled)) {
+        this.#listener.failed(queued.calls, new ServeError('CLIENT_CLOSED', 'cancelled before it ran'));
+        continue;
+      }
+      const id = this.#nextId++;
+      const { job, transfer } = queued.make(id);
+      this.#running.set(id, queued.calls);
+      this.#worker.postMessage(job, transfer as ArrayBuffer[]);
+    }
+  }
+
+  #answered(answer: JobAnswer): void {
+    const calls = this.#running.get(answer.id);
+    this.#running.delete(answer.id);
+    // The next run begins before this answer is written: the session is what is scarce.
+    this.#next();
+    if (calls !== undefined) this.#listener.answered(calls, answer);
+  }
+}
