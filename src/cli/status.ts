@@ -64,11 +64,19 @@ const table = ({ version, pid, config, listeners, applications }: Status): strin
       );
       for (const replica of replicas)
         lines.push(
-          `    ${replica.replica_id.padEnd(36)} ${replica.state.padEnd(9)} pid ${replica.pid ?? '-'}, since ${replica.since}, ${replica.ongoing} ongoing${modelsOf(replica)}`,
+          `    ${replica.replica_id.padEnd(36)} ${replica.state.padEnd(9)} pid ${replica.pid ?? '-'}, since ${replica.since}, ${replica.ongoing} ongoing${modelsOf(replica)}${versionsOf(replica)}`,
         );
     }
   }
   return `${lines.join('\n')}\n`;
 };
+
+const versionsOf = ({ model_versions }: ReplicaStatus): string =>
+  Object.entries(model_versions ?? {})
+    .map(([version, { execution_provider, instead_of }]) => {
+      const instead = instead_of.length === 0 ? '' : ` in place of ${instead_of.map((each) => each.split(':', 1)[0]).join(', ')}`;
+      return `, version ${version} on ${execution_provider ?? 'what it does not tell'}${instead}`;
+    })
+    .join('');
 
 const modelsOf = ({ models }: ReplicaStatus): string => (models === null ? '' : `, models ${models.join(' ') || 'none'}`);

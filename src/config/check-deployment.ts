@@ -8,6 +8,7 @@ import { absolute, locateModule, pathMistake } from './locate.ts';
 export const checkDeployment = (deployment: SeenDeployment, application: SeenApplication, checking: Checking): void => {
   checkRuns(deployment, application, checking);
   checkBatching(deployment, checking);
+  checkVersions(deployment, checking);
   checkMultiplexing(deployment, checking);
   checkHandles(deployment, application, checking);
   checkScaling(deployment, application, checking, checkCode);
@@ -145,6 +146,13 @@ const checkBatching = (deployment: SeenDeployment, checking: Checking): void => 
   const size = checking.show([...path, 'batching', 'max_batch_size'], wanted);
   const message = `a batch of ${size} can never fill: a replica has at most ${limit} requests (\`max_ongoing_requests\`); raise that or lower \`max_batch_size\``;
   checking.error('BATCH_NEVER_FULL', at, message);
+};
+
+const checkVersions = ({ data, path }: SeenDeployment, checking: Checking): void => {
+  const policy = mappingOf(mappingOf(data.model)?.version_policy);
+  if (policy === undefined || !isGiven(policy.latest) || !isGiven(policy.specific)) return;
+  const message = 'expected one of `latest` and `specific`, got both; keep one';
+  checking.error('EXCLUSIVE_KEYS', [...path, 'model', 'version_policy', 'specific'], message, 'key');
 };
 
 const checkMultiplexing = ({ data, path }: SeenDeployment, checking: Checking): void => {

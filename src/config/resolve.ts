@@ -18,6 +18,7 @@ import type { Json } from '../domain/json.ts';
 import type { Graphs } from './check-graph.ts';
 import type { Mapping } from './finding.ts';
 import { absolute, type Files, locateModule } from './locate.ts';
+import { modelOptionsOf } from './resolve-model.ts';
 import { autoscalingOf, policyOf } from './resolve-scaling.ts';
 import { Section } from './section.ts';
 
@@ -234,7 +235,7 @@ const runsOf = (section: Section, application: Section, files: Files): Runnable 
   if (section.has('model')) {
     const model = section.json('model');
     const path = typeof model === 'string' ? model : section.section('model').text('path');
-    return { kind: 'model', path: absolute(path, files) };
+    return { kind: 'model', path: absolute(path, files), options: modelOptionsOf(section.section('model')) };
   }
   const module = locateModule(section.text('import_path'), files);
   if (typeof module === 'string') throw new Error(`the check let an import path pass: ${module}`);

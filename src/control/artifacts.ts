@@ -1,10 +1,9 @@
 /** Finds on disk what deployments run: compiles code, looks at models, and tells what is wrong with them before a replica is started. */
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { open, readFile, stat } from 'node:fs/promises';
 import type { ApplicationSpec, Runnable } from '../domain/desired.ts';
 import type { FileProblem, RelatedPlace } from '../domain/diagnostic.ts';
 import { CodeError, type CompiledCode, compileCode, stopCompiler } from './code.ts';
+import { ModelError, modelArtifact } from './model-files.ts';
 import type { Artifact, PolicyCode } from './target.ts';
 
 export interface Artifacts {
@@ -39,6 +38,7 @@ export const findArtifacts = async (
       problems.set(name, (error as Error).message);
       files.add(fileOf(runs));
       if (policy !== undefined) files.add(policy.file);
+      if (error instanceof ModelError) for (const file of error.files) files.add(file);
       if (!(error instanceof CodeError)) continue;
       places.set(name, error.places);
       // The mistake may be in a file that the code imports: mending it there must be seen.
@@ -94,7 +94,7 @@ export const fileProblems = async (named: readonly NamedFile[], cacheDir: string
 const policyOf = ({ runs }: Artifact): PolicyCode | undefined =>
   runs.kind === 'module' ? { entry: runs.entry, export: runs.export } : undefined;
 const artifactOf = (runs: Runnable, cacheDir: string, compiled: Map<string, Promise<CompiledCode>>): Promise<Artifact> =>
-  runs.kind === 'model' ? modelArtifact(runs.path) : codeArtifact(runs, cacheDir, compiled);
+  runs.kind === 'model' ? modelArtifact(runs.path, runs.options) : codeArtifact(runs, cacheDir, compiled);
 
 const codeArtifact = async (
   runs: Extract<Runnable, { kind: 'module' }>,
@@ -122,63 +122,4 @@ const codeArtifact = async (
     fingerprint: code.fingerprint,
     files: code.files,
   };
-};
-
-/** Content hashes of models, kept while size and time of change stay: a model may be large. */
-const hashes = new Map<string, { stamp: string; hash: string }>();
-
-const modelArtifact = async (path: string): Promise<Artifact> => {
-  const { size, mtimeMs, ino, dev } = await stat(path).catch((error: NodeJS.ErrnoException) => {
-    throw new Error(
-      error.code === 'ENOENT' ? `the model ${path} is missing` : `the model ${path} cannot be read: ${error.message}`,
-    );
-  });
-  const problem = await notOnnx(path, size);
-  if (problem !== undefined) throw new Error(`${path} is not an ONNX model: ${problem}`);
-  const stamp = `${dev} ${ino} ${size} ${mtimeMs}`;
-  let known = hashes.get(path);
-  if (known?.stamp !== stamp) {
-    known = {
-      stamp,
-      hash: createHash('sha256')
-        .update(await readFile(path))
-        .digest('hex')
-        .slice(0, 16),
-    };
-    hashes.set(path, known);
-  }
-  return { runs: { kind: 'model', versions: [{ version: '1', path }] }, fingerprint: known.hash, files: [path] };
-};
-
-/** A cheap look: the top-level protobuf fields of a model are walked until its graph, nothing is loaded. */
-const notOnnx = async (path: string, size: number): Promise<string | undefined> => {
-  if (size === 0) return 'it is empty';
-  const file = await open(path, 'r');
-  try {
-    let at = 0;
-    const buffer = Buffer.alloc(32);
-    for (let fields = 0; fields < 1000 && at < size; fields++) {
-      const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
-      const tag = varint(buffer, 0, bytesRead);
-      if (tag === undefined) return 'it does not begin as one';
-      const [field, wire] = [Math.floor(tag.value / 8), tag.value % 8];
-      const value = varint(buffer, tag.next, bytesRead);
-      if (value === undefined || field === 0 || field > 30 || (wire !== 0 && wire !== 2)) return 'it does not begin as one';
-      if (field === 7 && wire === 2) return at + value.next + value.value > size ? 'it is cut off' : undefined;
-      at += wire === 0 ? value.next : value.next + value.value;
-    }
-    return 'it has no graph';
-  } finally {
-    await file.close();
-  }
-};
-
-const varint = (bytes: Buffer, from: number, end: number): { value: number; next: number } | undefined => {
-  let value = 0;
-  for (let index = from; index < Math.min(end, from + 8); index++) {
-    const byte = bytes[index] as number;
-    value += (byte & 0x7f) * 2 ** (7 * (index - from));
-    if (byte < 0x80) return { value, next: index + 1 };
-  }
-  return undefined;
 };

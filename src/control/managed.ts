@@ -32,6 +32,8 @@ export interface ReplicaView {
   readonly memoryBytes?: number;
   /** For how long its CPU limit kept it from running, in seconds over all CPUs. Absent: cannot be told. */
   readonly throttledS?: number;
+  /** What it tells of the model that it serves. */
+  readonly model?: ModelDescription | undefined;
 }
 
 /** Replicas of one deployment that wait for room. */
@@ -155,6 +157,7 @@ export class Managed {
       // What was refused is told as long as it is wanted: going back to the value in force mends it.
       refusedConfig: this.refusedConfig?.hash === this.target.userConfigHash ? this.refusedConfig?.error : undefined,
       connected: this.process?.connected === true,
+      model: this.model,
       bootMs: Math.round((this.#readyAt ?? performance.now()) - this.startedAt),
       ...(this.keepsQuota === undefined ? {} : { reason: `its quota stays as it is: the new one ${this.keepsQuota}` }),
     };

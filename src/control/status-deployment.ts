@@ -1,4 +1,6 @@
 /** One deployment for the status: its word, what it comes from, what is wrong and what happens next. Pure. */
+
+import type { ModelDescription } from '../domain/model.ts';
 import type { DataPlaneLoad } from '../domain/snapshot.ts';
 import type { DeploymentChange } from './difference.ts';
 import type { DeathRecord, ReplicaView, Waiting } from './managed.ts';
@@ -118,6 +120,7 @@ const pendingOf = (name: string, waiting: Waiting | undefined): readonly Replica
     version: waiting?.version ?? '',
     ongoing: 0,
     models: null,
+    model_versions: null,
     reason: waiting?.reason ?? null,
     quota: null,
     memory_bytes: null,
@@ -125,7 +128,7 @@ const pendingOf = (name: string, waiting: Waiting | undefined): readonly Replica
   }));
 
 const replicaOf = (replica: ReplicaView, load: DataPlaneLoad): ReplicaStatus => {
-  const { id, pid, state, since, startedAt, version, reason, quota, memoryBytes, throttledS } = replica;
+  const { id, pid, state, since, startedAt, version, reason, quota, memoryBytes, throttledS, model } = replica;
   return {
     replica_id: id,
     pid: pid ?? null,
@@ -135,6 +138,7 @@ const replicaOf = (replica: ReplicaView, load: DataPlaneLoad): ReplicaStatus => 
     version,
     ongoing: load.replicas[id]?.ongoing ?? 0,
     models: load.replicas[id]?.models ?? null,
+    model_versions: model === undefined ? null : versionsOf(model),
     reason: reason ?? null,
     quota:
       quota === undefined
@@ -144,6 +148,14 @@ const replicaOf = (replica: ReplicaView, load: DataPlaneLoad): ReplicaStatus => 
     cpu_throttled_s: throttledS ?? null,
   };
 };
+
+const versionsOf = ({ versions }: ModelDescription): ReplicaStatus['model_versions'] =>
+  Object.fromEntries(
+    versions.map(({ version, provider, instead }) => [
+      version,
+      { execution_provider: provider ?? null, instead_of: instead ?? [] },
+    ]),
+  );
 
 const deathOf = (death: Death, at: number): object => ({
   cause: death.cause,

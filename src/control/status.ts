@@ -66,6 +66,10 @@ export interface ReplicaStatus {
   readonly ongoing: number;
   /** Ids of the models that it holds, the first thousand; null where the deployment is not multiplexed. */
   readonly models: readonly string[] | null;
+  /** Of a `model`: by version, the execution provider that it really runs on, and those that the config wants rather but do not work. */
+  readonly model_versions: Readonly<
+    Record<string, { readonly execution_provider: string | null; readonly instead_of: readonly string[] }>
+  > | null;
   /** Why it is PENDING, or runs otherwise than the config says. */
   readonly reason: string | null;
   /** What it is held to, and by the strongest means that the machine offers. null: it has no process yet. */

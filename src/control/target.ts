@@ -106,6 +106,7 @@ const madeOf = (deployment: DeploymentSpec, artifact: Artifact): Readonly<Record
   code: artifact.fingerprint,
   import_path: exportOf(deployment.runs),
   args: deployment.runs.kind === 'module' ? hashOf(deployment.runs.bound?.args) : '',
+  ...modelMade(deployment.runs),
   init_args: hashOf(deployment.initArgs),
   // A quota is written to the running replica; what it was built with is not: threads of a model, the devices that it sees.
   'ray_actor_options.num_cpus': deployment.runs.kind === 'model' ? hashOf(threadsOf(deployment.numCpus)) : '',
@@ -115,5 +116,15 @@ const madeOf = (deployment: DeploymentSpec, artifact: Artifact): Readonly<Record
   'runtime_env.env_vars': hashOf(deployment.env),
   'runtime_env.working_dir': hashOf(deployment.workingDir),
 });
+
+const modelMade = (runs: Runnable): Readonly<Record<string, string>> => {
+  if (runs.kind !== 'model' || runs.options === undefined) return {};
+  const { providers, session, warmup } = runs.options;
+  return {
+    'model.execution_providers': hashOf(providers),
+    'model.session': hashOf(session),
+    'model.warmup': hashOf(warmup),
+  };
+};
 
 const exportOf = (runs: Runnable): string => (runs.kind === 'module' ? runs.export : '');

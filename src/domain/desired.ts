@@ -112,7 +112,39 @@ export type Runnable =
       /** The export is an application (or builds one, with these arguments), and this is the name of one of its deployments. */
       readonly bound?: { readonly deployment: string; readonly args: Readonly<Record<string, Json>> };
     }
-  | { readonly kind: 'model'; readonly path: string };
+  /** A file, or a folder of numbered versions. `options` absent: the path alone is looked at. */
+  | { readonly kind: 'model'; readonly path: string; readonly options?: ModelOptions };
+
+export interface ModelOptions {
+  readonly versions: VersionPolicy;
+  /** The first that works. */
+  readonly providers: readonly string[];
+  readonly session: SessionSpec;
+  readonly warmup: readonly WarmupSpec[];
+}
+
+export type VersionPolicy = 'all' | { readonly latest: number } | { readonly specific: readonly number[] };
+
+/** `model.session`. */
+export interface SessionSpec {
+  /** null: by `num_cpus`. */
+  readonly intraOpThreads: number | null;
+  readonly interOpThreads: number;
+  readonly executionMode: 'sequential' | 'parallel';
+  readonly optimization: 'disabled' | 'basic' | 'extended' | 'layout' | 'all';
+  readonly memoryArena: boolean;
+  readonly memoryPattern: boolean;
+  readonly entries: Readonly<Record<string, string>>;
+}
+
+/** One of `model.warmup`: `count` runs of a model before its replica is ready. */
+export interface WarmupSpec {
+  /** `shape: null`: the model's, with 1 for what is free. */
+  readonly inputs: Readonly<Record<string, { readonly shape: readonly number[] | null; readonly fill: WarmupFill }>>;
+  readonly count: number;
+}
+
+export type WarmupFill = 'zero' | 'one' | 'random';
 
 export interface DeploymentSpec {
   readonly name: string;

@@ -14,6 +14,10 @@ export interface ModelPorts {
 
 export interface ModelVersion extends ModelPorts {
   readonly version: string;
+  /** The execution provider that it really runs on; undefined: the replica does not tell. */
+  readonly provider?: string | undefined;
+  /** Providers that the config wants rather, and why they do not work. */
+  readonly instead?: readonly string[] | undefined;
 }
 
 export interface ModelDescription {
@@ -24,8 +28,18 @@ export interface ModelDescription {
 /** Of what a replica says of itself when it is ready, which may be anything. */
 export const modelOf = (describes: unknown): ModelDescription | undefined => {
   if (!isRecord(describes) || !isListOf(describes['versions'], isVersion) || describes['versions'].length === 0) return undefined;
-  return { versions: describes['versions'].map(({ version, inputs, outputs }) => ({ version, inputs, outputs })) };
+  return {
+    versions: describes['versions'].map(({ version, inputs, outputs, provider, instead }) => ({
+      version,
+      inputs,
+      outputs,
+      ...(typeof provider === 'string' ? { provider } : {}),
+      ...(isListOf(instead, isText) && instead.length > 0 ? { instead } : {}),
+    })),
+  };
 };
+
+const isText = (value: unknown): value is string => typeof value === 'string';
 
 const isVersion = (value: unknown): value is ModelVersion =>
   isRecord(value) &&

@@ -1,4 +1,5 @@
 /** What a replica is told to run, or to describe: the START message. */
+import type { ModelOptions } from '../domain/desired.ts';
 import type { Json } from '../domain/json.ts';
 
 export interface DeploymentRun {
@@ -27,6 +28,8 @@ export interface ModelRun {
   readonly kind: 'model';
   /** At least one, the oldest first: the last is the one for callers that name none. */
   readonly versions: readonly { readonly version: string; readonly path: string }[];
+  /** Absent: as the config has it by default. */
+  readonly options?: Pick<ModelOptions, 'providers' | 'session' | 'warmup'>;
 }
 
 /** Threads of a model's session: as many as CPUs it has whole, and one where nothing is said. */

@@ -16,6 +16,7 @@ export interface ServedModel {
 }
 
 const PREFIX = '/v2';
+const ON_GPU: ReadonlySet<string> = new Set(['cuda', 'tensorrt']);
 const PLATFORM = 'onnxruntime_onnx';
 
 export class InferenceModels {
@@ -114,7 +115,9 @@ export const configOf = (model: ServedModel, version: ModelVersion, replicas: nu
     max_batch_size: isBatched ? batching.maxBatchSize : 0,
     input: version.inputs.map(port),
     output: version.outputs.map(port),
-    instance_group: [{ name: model.deployment, kind: 'KIND_CPU', count: replicas }],
+    instance_group: [
+      { name: model.deployment, kind: ON_GPU.has(version.provider ?? '') ? 'KIND_GPU' : 'KIND_CPU', count: replicas },
+    ],
     version_policy: { specific: { versions: (model.routing?.model?.versions ?? []).map((each) => Number(each.version)) } },
     ...(isBatched ? { dynamic_batching: { max_queue_delay_microseconds: Math.round(batching.waitMs * 1000) } } : {}),
     model_transaction_policy: { decoupled: false },

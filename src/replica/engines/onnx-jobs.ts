@@ -1,11 +1,13 @@
 /** What replica and session thread say to each other. */
 import type { ErrorShape } from '../../domain/errors.ts';
+import type { ModelRun } from '../../protocol/start.ts';
 import type { Segment } from '../../protocol/value.ts';
 import type { Signature } from './onnx-signature.ts';
 
 export interface SessionOptions {
   readonly path: string;
   readonly threads: number;
+  readonly model: ModelRun['options'];
 }
 
 /** Requests of the Open Inference Protocol, or bodies as clients sent them, or tensors (one skeleton over stacked segments). */
@@ -55,6 +57,6 @@ export type JobAnswer =
   | { readonly id: number; readonly kind: 'error'; readonly error: ErrorShape };
 
 export type FromSession =
-  | { readonly kind: 'ready'; readonly signature: Signature }
+  | { readonly kind: 'ready'; readonly signature: Signature; readonly provider: string; readonly instead: readonly string[] }
   | { readonly kind: 'failed'; readonly error: ErrorShape }
   | JobAnswer;

@@ -13,8 +13,10 @@ import { runBodies } from './onnx-bodies.ts';
 import { portsWithoutRank } from './onnx-file.ts';
 import { runInference } from './onnx-infer.ts';
 import type { FromSession, Job, SessionOptions } from './onnx-jobs.ts';
+import { loadSession } from './onnx-load.ts';
 import { type Feeds, feedsOf, isStackable, type Port, type Signature } from './onnx-signature.ts';
 import { concat, type Outputs, rowsOf } from './onnx-stack.ts';
+import { warmupFeeds } from './onnx-warmup.ts';
 
 if (parentPort === null) throw new Error('onnx-session runs on a worker thread');
 const port = parentPort;
@@ -41,14 +43,7 @@ const signatureOf = ({ inputMetadata, outputMetadata }: InferenceSession): Signa
 
 const load = async () => {
   const ort = createRequire(import.meta.url)('onnxruntime-node') as typeof import('onnxruntime-node');
-  const session = await ort.InferenceSession.create(options.path, {
-    intraOpNumThreads: options.threads,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-    extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
-  }).catch((error: Error) => {
-    throw readable(error);
-  });
+  const { session, provider, instead } = await loadSession(ort, options);
   const signature = signatureOf(session);
   const names = signature.outputs.map(({ name }) => name);
   const run = async (feeds: Feeds, wanted: readonly string[] = names): Promise<Outputs> => {
@@ -63,27 +58,11 @@ const load = async () => {
     }
     return outputs;
   };
-  return { signature, run };
-};
-
-/** Numbers of TensorProto.DataType for which onnxruntime-node has no form, and of which it tells the number only. */
-const NO_FORM: Readonly<Record<string, string>> = {
-  14: 'complex64',
-  15: 'complex128',
-  16: 'bfloat16',
-  17: 'float8e4m3fn',
-  18: 'float8e4m3fnuz',
-  19: 'float8e5m2',
-  20: 'float8e5m2fnuz',
-  21: 'uint4',
-  22: 'int4',
-};
-
-const readable = (error: Error): Error => {
-  const dtype = NO_FORM[/^Unsupported data type: (\d+)$/.exec(error.message)?.[1] ?? ''];
-  if (dtype === undefined) return error;
-  const message = `an input or output has the dtype ${dtype}, which onnxruntime-node cannot carry: cast it inside the model`;
-  return new ServeError('INVALID_INPUT', message);
+  for (const warmup of options.model?.warmup ?? []) {
+    const feeds = warmupFeeds(warmup, signature, Math.random);
+    for (let done = 0; done < warmup.count; done++) await run(feeds);
+  }
+  return { signature, run, provider, instead };
 };
 
 type Model = Awaited<ReturnType<typeof load>>;
@@ -142,7 +121,7 @@ try {
   port.on('message', (job: Job) => {
     work(model, job).catch((error: unknown) => post({ id: job.id, kind: 'error', error: shapeOfError(error) }));
   });
-  post({ kind: 'ready', signature: model.signature });
+  post({ kind: 'ready', signature: model.signature, provider: model.provider, instead: model.instead });
 } catch (error) {
   post({ kind: 'failed', error: shapeOfError(error) });
 }

@@ -13,6 +13,8 @@ interface Queued {
   readonly make: (id: number) => { readonly job: Job; readonly transfer: readonly ArrayBuffer[] };
 }
 
+type Ready = Extract<FromSession, { kind: 'ready' }>;
+
 export interface ThreadListener {
   answered(calls: readonly IncomingCall[], answer: JobAnswer): void;
   failed(calls: readonly IncomingCall[], error: ServeError): void;
@@ -21,6 +23,10 @@ export interface ThreadListener {
 export class SessionThread {
   readonly version: string;
   readonly signature: Signature;
+  /** The execution provider that it runs on. */
+  readonly provider: string;
+  /** Those that were wanted rather, and why they do not work. */
+  readonly instead: readonly string[];
   readonly #worker: Worker;
   readonly #listener: ThreadListener;
   readonly #queue: Queued[] = [];
@@ -30,10 +36,10 @@ export class SessionThread {
   /** Resolves when the model is loaded. @throws ServeError when the file is no model that onnxruntime can load */
   static async start(version: string, options: SessionOptions, listener: ThreadListener): Promise<SessionThread> {
     const worker = new Worker(new URL('./onnx-session.js', import.meta.url), { workerData: options });
-    const signature = await new Promise<Signature>((resolve, reject) => {
+    const ready = await new Promise<Ready>((resolve, reject) => {
       worker.once('error', reject);
       worker.once('message', (message: FromSession) => {
-        if (message.kind === 'ready') resolve(message.signature);
+        if (message.kind === 'ready') resolve(message);
         else if (message.kind === 'failed') reject(errorFromShape(message.error));
       });
     });
@@ -41,12 +47,14 @@ export class SessionThread {
     worker.on('error', (error) => {
       throw error;
     });
-    return new SessionThread(version, signature, worker, listener);
+    return new SessionThread(version, ready, worker, listener);
   }
 
-  private constructor(version: string, signature: Signature, worker: Worker, listener: ThreadListener) {
+  private constructor(version: string, { signature, provider, instead }: Ready, worker: Worker, listener: ThreadListener) {
     this.version = version;
     this.signature = signature;
+    this.provider = provider;
+    this.instead = instead;
     this.#worker = worker;
     this.#listener = listener;
     worker.on('message', (answer: JobAnswer) => this.#answered(answer));

@@ -29,7 +29,7 @@ export const startOnnx = async (run: DeploymentRun, reply: Reply): Promise<Engin
   const versions: SessionThread[] = [];
   // One after the other: loading takes memory of its own beside what the model takes in the end.
   for (const { version, path } of run.runs.versions)
-    versions.push(await SessionThread.start(version, { path, threads }, listener));
+    versions.push(await SessionThread.start(version, { path, threads, model: run.runs.options }, listener));
   return new OnnxEngine(versions, reply);
 };
 
@@ -47,7 +47,14 @@ class OnnxEngine implements Engine {
     this.#versions = new Map(versions.map((each) => [each.version, each]));
     this.#newest = versions.at(-1) as SessionThread;
     this.#reply = reply;
-    this.describes = toJson({ versions: versions.map(({ version, signature }) => ({ version, ...describe(signature) })) });
+    this.describes = toJson({
+      versions: versions.map(({ version, signature, provider, instead }) => ({
+        version,
+        ...describe(signature),
+        provider,
+        instead,
+      })),
+    });
   }
 
   run(batch: IncomingBatch): void {

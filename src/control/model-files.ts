@@ -1,0 +1,145 @@
+/** Finds a model's files on disk: one file, or the numbered versions of a folder; and looks at each before a replica is started. */
+import { createHash } from 'node:crypto';
+import { open, readdir, readFile, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { ModelOptions, VersionPolicy } from '../domain/desired.ts';
+import type { Artifact } from './target.ts';
+
+/** What is wrong with a model, and what to watch until it is mended. */
+export class ModelError extends Error {
+  readonly files: readonly string[];
+
+  constructor(message: string, files: readonly string[]) {
+    super(message);
+    this.files = files;
+  }
+}
+
+/** @throws ModelError */
+export const modelArtifact = async (path: string, options: ModelOptions | undefined): Promise<Artifact> => {
+  const found = (await statOf(path)).isDirectory()
+    ? await versionsIn(path, options?.versions ?? { latest: 1 })
+    : { versions: [{ version: '1', path }], files: [path] };
+  const hashes: string[] = [];
+  for (const { version, path: file } of found.versions) {
+    try {
+      hashes.push(`${version}:${await hashOf(file)}`);
+    } catch (error) {
+      throw new ModelError((error as Error).message, found.files);
+    }
+  }
+  const { providers, session, warmup } = options ?? {};
+  const told = providers && session && warmup ? { options: { providers, session, warmup } } : {};
+  return {
+    runs: { kind: 'model', versions: found.versions, ...told },
+    fingerprint: createHash('sha256').update(hashes.join()).digest('hex').slice(0, 16),
+    files: found.files,
+  };
+};
+
+const statOf = (path: string) =>
+  stat(path).catch((error: NodeJS.ErrnoException) => {
+    const what = error.code === 'ENOENT' ? 'is missing' : `cannot be read: ${error.message}`;
+    throw new ModelError(`the model ${path} ${what}`, [path]);
+  });
+
+interface Found {
+  /** The oldest first. */
+  readonly versions: readonly { readonly version: string; readonly path: string }[];
+  /** Those whose change, or whose coming, may change what is found. */
+  readonly files: readonly string[];
+}
+
+const NUMBER = /^[1-9]\d{0,14}$/;
+
+/**
+ * The versions of a folder that a policy wants. A numbered folder without a model is one that is being filled.
+ * @throws ModelError
+ */
+const versionsIn = async (folder: string, policy: VersionPolicy): Promise<Found> => {
+  const names = (await readdir(folder)).filter((name) => NUMBER.test(name)).sort((a, b) => Number(a) - Number(b));
+  // A folder is seen to change by what is in it: its own path is looked at, and that of each version beside it.
+  const files = [folder, join(folder, '1')];
+  const filled: { version: string; path: string }[] = [];
+  for (const version of names) {
+    const own = join(folder, version);
+    const models = (await readdir(own).catch(() => [])).filter((name) => name.endsWith('.onnx')).sort();
+    files.push(own, ...(models.length === 0 ? ['model.onnx'] : models).map((name) => join(own, name)));
+    if (models.length > 1)
+      throw new ModelError(
+        `expected one .onnx in each version, got ${models.join(', ')} in ${join(basename(folder), version)}`,
+        files,
+      );
+    if (models[0] !== undefined) filled.push({ version, path: join(own, models[0]) });
+  }
+  const versions = wanted(filled, policy);
+  const missing =
+    policy !== 'all' && 'specific' in policy
+      ? policy.specific.filter((version) => !versions.some((each) => each.version === String(version)))
+      : [];
+  if (missing.length > 0)
+    throw new ModelError(`the model ${folder} has no version ${missing.join(', ')} with an .onnx in it`, files);
+  if (versions.length === 0)
+    throw new ModelError(
+      `the model ${folder} is a folder without versions: expected ${join(folder, '1', 'model.onnx')} or the like`,
+      files,
+    );
+  return { versions, files };
+};
+
+const wanted = <T extends { readonly version: string }>(versions: readonly T[], policy: VersionPolicy): readonly T[] => {
+  if (policy === 'all') return versions;
+  if ('latest' in policy) return versions.slice(-policy.latest);
+  return versions.filter(({ version }) => policy.specific.includes(Number(version)));
+};
+
+/** Content hashes of models, kept while size and time of change stay: a model may be large. */
+const hashes = new Map<string, { stamp: string; hash: string }>();
+
+/** @throws Error when it is no model */
+const hashOf = async (path: string): Promise<string> => {
+  const { size, mtimeMs, ino, dev } = await statOf(path);
+  const problem = await notOnnx(path, size);
+  if (problem !== undefined) throw new Error(`${path} is not an ONNX model: ${problem}`);
+  const stamp = `${dev} ${ino} ${size} ${mtimeMs}`;
+  const known = hashes.get(path);
+  if (known?.stamp === stamp) return known.hash;
+  const hash = createHash('sha256')
+    .update(await readFile(path))
+    .digest('hex');
+  hashes.set(path, { stamp, hash });
+  return hash;
+};
+
+/** A cheap look: the top-level protobuf fields of a model are walked until its graph, nothing is loaded. */
+const notOnnx = async (path: string, size: number): Promise<string | undefined> => {
+  if (size === 0) return 'it is empty';
+  const file = await open(path, 'r');
+  try {
+    let at = 0;
+    const buffer = Buffer.alloc(32);
+    for (let fields = 0; fields < 1000 && at < size; fields++) {
+      const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
+      const tag = varint(buffer, 0, bytesRead);
+      if (tag === undefined) return 'it does not begin as one';
+      const [field, wire] = [Math.floor(tag.value / 8), tag.value % 8];
+      const value = varint(buffer, tag.next, bytesRead);
+      if (value === undefined || field === 0 || field > 30 || (wire !== 0 && wire !== 2)) return 'it does not begin as one';
+      if (field === 7 && wire === 2) return at + value.next + value.value > size ? 'it is cut off' : undefined;
+      at += wire === 0 ? value.next : value.next + value.value;
+    }
+    return 'it has no graph';
+  } finally {
+    await file.close();
+  }
+};
+
+const varint = (bytes: Buffer, from: number, end: number): { value: number; next: number } | undefined => {
+  let value = 0;
+  for (let index = from; index < Math.min(end, from + 8); index++) {
+    const byte = bytes[index] as number;
+    value += (byte & 0x7f) * 2 ** (7 * (index - from));
+    if (byte < 0x80) return { value, next: index + 1 };
+  }
+  return undefined;
+};
