@@ -1,5 +1,5 @@
 /**
- * `npx tsx scripts/tritonclient.ts`: runs tritonclient, as PyPI has it, against a daemon on each HTTP driver. Needs python3 with pip and PyPI; where one
+ * `npm run build && npx tsx scripts/tritonclient.ts`: runs tritonclient, as PyPI has it, against a daemon on each HTTP driver. Needs python3 with pip and PyPI; where one
  * of them is absent it says so and ends with 0. `TRITONCLIENT_PYTHON` names a python that has `tritonclient[http]` already.
  */
 import { spawn, spawnSync } from 'node:child_process';
