@@ -356,6 +356,31 @@ t.test('an application that has the path for itself keeps it', async (t) => {
   t.equal((await daemon.post('/v2/health/live', 'hello')).text, 'hello');
 });
 
+t.test('a request that makes a run fail fails alone, in each form', async (t) => {
+  const batching = { max_batch_size: 8, batch_wait_timeout_s: 0.5 };
+  await using daemon = await startDaemon(modelsConfig('uws', { pick: { batching } }, ['pick']), { files });
+  const indices = [0, 1, 9, 3, 2, 9];
+  const expected = [10, 20, 500, 40, 30, 500];
+  const body = (index: number) => json({ inputs: [{ name: 'x', shape: [1], datatype: 'INT64', data: [index] }] });
+  const asked = await Promise.all(indices.map((index) => infer(daemon, 'pick/infer', body(index))));
+  t.same(
+    asked.map(({ status, json: told }) => (status === 200 ? told.outputs[0]?.data?.[0] : status)),
+    expected,
+  );
+  t.same(asked[2]?.json, { error: 'Internal Server Error' });
+  const octets = { 'content-type': 'application/octet-stream' };
+  for (const send of [
+    (index: number) => daemon.post('/models', [index]),
+    (index: number) => daemon.ask('/models', { method: 'POST', body: little(BigInt64Array.of(BigInt(index))), headers: octets }),
+  ]) {
+    const plain = await Promise.all(indices.map(send));
+    t.same(
+      plain.map(({ status, text }) => (status === 200 ? (JSON.parse(text) as { y: number[] }).y[0] : status)),
+      expected,
+    );
+  }
+});
+
 t.test('a model that does not load is told of, and the others serve', async (t) => {
   const config = modelsConfig('node', {}, ['add']).replace(
     '- {"name":"echo"',

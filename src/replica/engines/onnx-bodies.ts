@@ -1,16 +1,17 @@
 /** Bodies of HTTP requests to a model: each read and checked for itself, those of one shape run together, each answered as JSON. */
 import { type ErrorShape, shapeOfError } from '../../domain/errors.ts';
 import { jsonOfTensors } from '../../protocol/http-value.ts';
+import type { Tensor } from '../../protocol/tensor.ts';
 import { parseExactly } from './exact-json.ts';
 import type { Job, JobAnswer } from './onnx-jobs.ts';
 import { type Feeds, feedsOfBytes, feedsOfJson, isStackable, type Signature } from './onnx-signature.ts';
-import { concat, type Outputs, sliceOf } from './onnx-stack.ts';
+import { concat, type Outputs, rowsOf, sliceOf } from './onnx-stack.ts';
 
 interface Member {
   readonly index: number;
   readonly feeds: Feeds;
   readonly rows: number;
-  /** On the first of a group whose bodies stand behind each other already: the tensors of all. */
+  /** Of a group whose bodies stand behind each other already: the tensors of all. */
   readonly stacked?: Feeds;
 }
 
@@ -18,26 +19,17 @@ const decoder = new TextDecoder('utf-8');
 
 export const runBodies = async (
   signature: Signature,
-  run: (feeds: Feeds) => Promise<Outputs>,
+  run: Run,
   job: Extract<Job, { kind: 'bodies' }>,
 ): Promise<Extract<JobAnswer, { kind: 'json' }>> => {
   const answers: (Buffer | ErrorShape)[] = new Array(job.bodies.length);
   const groups = rawGroup(signature, job) ?? groupByShape(signature, job, answers);
   for (const group of groups) {
     try {
-      const stacked = (group[0] as Member).stacked;
-      const outputs = await run(
-        stacked ?? (group.length === 1 ? (group[0] as Member).feeds : concat(group.map(({ feeds }) => feeds))),
-      );
-      const total = group.reduce((sum, { rows }) => sum + rows, 0);
-      let from = 0;
-      for (const { index, rows } of group) {
-        const own = group.length === 1 ? outputs : sliceOf(outputs, total, from, from + rows);
-        from += rows;
-        answers[index] = Buffer.from(jsonOfTensors(own), 'utf8');
-      }
+      await runGroup(group, run, answers);
     } catch (error) {
-      for (const { index } of group) answers[index] = shapeOfError(error);
+      if (group.length === 1) answers[(group[0] as Member).index] = shapeOfError(error);
+      else await runAlone(group, run, answers);
     }
   }
   return {
@@ -47,6 +39,37 @@ export const runBodies = async (
     answers: answers.map((each) => (Buffer.isBuffer(each) ? each.byteLength : each)),
   };
 };
+
+type Run = (feeds: Feeds) => Promise<Outputs>;
+
+const runGroup = async (group: readonly Member[], run: Run, answers: (Buffer | ErrorShape)[]): Promise<void> => {
+  const [first] = group as [Member];
+  const outputs = await run(first.stacked ?? (group.length === 1 ? first.feeds : concat(group.map(({ feeds }) => feeds))));
+  const total = group.reduce((sum, { rows }) => sum + rows, 0);
+  let from = 0;
+  for (const { index, rows } of group) {
+    const own = group.length === 1 ? outputs : sliceOf(outputs, total, from, from + rows);
+    from += rows;
+    answers[index] = Buffer.from(jsonOfTensors(own), 'utf8');
+  }
+};
+
+/** One of them made the run of all fail: each is tried for itself, and fails for itself. */
+const runAlone = async (group: readonly Member[], run: Run, answers: (Buffer | ErrorShape)[]): Promise<void> => {
+  let from = 0;
+  for (const { index, feeds, rows, stacked } of group) {
+    const own = stacked === undefined ? feeds : mapped(stacked, (tensor) => rowsOf(tensor, from, from + rows));
+    from += rows;
+    try {
+      answers[index] = Buffer.from(jsonOfTensors(await run(own)), 'utf8');
+    } catch (error) {
+      answers[index] = shapeOfError(error);
+    }
+  }
+};
+
+const mapped = (feeds: Feeds, change: (tensor: Tensor) => Tensor): Feeds =>
+  Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, change(tensor)]));
 
 /** Raw bodies of whole rows are one tensor as they came, one behind the other; undefined when they are anything else. */
 const rawGroup = (signature: Signature, job: Extract<Job, { kind: 'bodies' }>): readonly (readonly Member[])[] | undefined => {
