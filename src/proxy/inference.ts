@@ -2,7 +2,8 @@
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import { ServeError } from '../domain/errors.ts';
 import type { Json } from '../domain/json.ts';
-import type { RoutingSnapshot } from '../domain/snapshot.ts';
+import type { ModelDescription } from '../domain/model.ts';
+import type { ApplicationRouting, RoutingSnapshot } from '../domain/snapshot.ts';
 import { parseJson } from '../protocol/http-value.ts';
 import type { ModelPath } from '../protocol/inference-path.ts';
 import type { HttpAnswerHead } from '../protocol/messages.ts';
@@ -31,14 +32,33 @@ export class Inference {
   readonly #dispatcher: Pick<Dispatcher, 'generation' | 'slots'>;
   readonly #stats = new InferenceStats();
   #models = new InferenceModels();
+  /** By `application/Deployment@version`. */
+  #known: ReadonlyMap<string, ModelDescription> = new Map();
 
   constructor(dispatcher: Pick<Dispatcher, 'generation' | 'slots'>) {
     this.#dispatcher = dispatcher;
   }
 
   apply(snapshot: RoutingSnapshot): void {
-    this.#models = new InferenceModels(snapshot);
+    this.#models = new InferenceModels({ applications: this.#remembered(snapshot.applications) });
     this.#stats.keep(new Set(this.#models.all.map(keyOf)));
+  }
+
+  /** With what replicas that have gone told of a model that is still the same: one that is scaled to zero has none to ask. */
+  #remembered(applications: readonly ApplicationRouting[]): readonly ApplicationRouting[] {
+    const known = new Map<string, ModelDescription>();
+    const remembered = applications.map((application) => ({
+      ...application,
+      deployments: application.deployments.map((deployment) => {
+        const key = `${application.name}/${deployment.name}@${deployment.version}`;
+        const model = deployment.model ?? this.#known.get(key);
+        if (model === undefined) return deployment;
+        known.set(key, model);
+        return { ...deployment, model };
+      }),
+    }));
+    this.#known = known;
+    return remembered;
   }
 
   /** Whether a path (without the root path) is the protocol's. */
@@ -93,6 +113,12 @@ export class Inference {
       if (model.routing?.model !== undefined) versionOf(model, version);
       return { kind: 'infer', model, version };
     }
+    if (action === 'ready') {
+      if (model.routing?.model !== undefined) versionOf(model, version);
+      if (this.#serves(model)) return answer({ name: model.name, ready: true });
+      const why = model.application.unavailable ?? model.routing?.refuse ?? `Model '${name}' has no replica that is ready.`;
+      throw new ServeError('UNAVAILABLE', why, { retryAfterS: 1 });
+    }
     const known = versionOf(model, version);
     switch (action) {
       case 'metadata':
@@ -101,10 +127,6 @@ export class Inference {
         return answer(configOf(model, known, this.#replicas(model)));
       case 'stats':
         return answer({ model_stats: this.#statistics(model, version) });
-      case 'ready': {
-        if (this.#replicas(model) > 0) return answer({ name: model.name, ready: true });
-        throw new ServeError('UNAVAILABLE', `Model '${name}' has no replica that is ready.`, { retryAfterS: 1 });
-      }
       default:
         return action satisfies never;
     }
@@ -112,13 +134,20 @@ export class Inference {
 
   #ready({ ready, draining }: InferenceState): Json {
     if (draining) throw new ServeError('UNAVAILABLE', 'The daemon is stopping.', { retryAfterS: 1 });
-    const waiting = this.#models.all.filter((model) => this.#replicas(model) === 0).map(({ name }) => name);
+    const waiting = this.#models.all.filter((model) => !this.#serves(model)).map(({ name }) => name);
     if (waiting.length > 0) {
       const message = `Not ready: ${waiting.slice(0, 20).join(', ')}${waiting.length > 20 ? ', …' : ''}.`;
       throw new ServeError('UNAVAILABLE', message, { retryAfterS: 1 });
     }
     if (!ready) throw new ServeError('UNAVAILABLE', 'Not every application is ready yet.', { retryAfterS: 1 });
     return { ready: true };
+  }
+
+  /** It takes requests: replicas are there, or come with the first of them. */
+  #serves(model: ServedModel): boolean {
+    const { application, routing } = model;
+    if (application.unavailable !== null || routing === undefined || routing.refuse !== null) return false;
+    return routing.autoscales || this.#replicas(model) > 0;
   }
 
   /** Those that would take a request now. */
@@ -140,7 +169,7 @@ export class Inference {
     if (ready !== undefined && typeof ready !== 'boolean')
       throw new ServeError('INVALID_INPUT', 'expected `ready` to be true or false');
     return this.#models.all.flatMap((model) => {
-      const isReady = this.#replicas(model) > 0;
+      const isReady = this.#serves(model);
       if (ready === true && !isReady) return [];
       const versions: readonly { readonly version?: string }[] = model.routing?.model?.versions ?? [{}];
       const why = model.application.unavailable ?? model.routing?.refuse ?? 'no replica is ready';
@@ -168,7 +197,7 @@ export class Inference {
         'INVALID_INPUT',
         `Model '${model.name}' is served as the config file says: take it out there to unload it.`,
       );
-    if (this.#replicas(model) > 0) return {};
+    if (this.#serves(model)) return {};
     const why = model.application.unavailable ?? model.routing?.refuse ?? 'no replica is ready yet';
     throw new ServeError('UNAVAILABLE', `Model '${model.name}' is not loaded: ${why}`, { retryAfterS: 1 });
   }

@@ -1,7 +1,7 @@
 /** The Open Inference Protocol over REST, on both HTTP drivers, as its clients use it. */
 import { deflateSync, gunzipSync, gzipSync, inflateSync } from 'node:zlib';
 import t, { type Test } from 'tap';
-import { type DaemonRig, startDaemon } from '../support/daemon-rig.ts';
+import { type DaemonRig, startDaemon, until } from '../support/daemon-rig.ts';
 import { binaryRequest, bytesOf, infer, little, read, withHeader } from '../support/inference.ts';
 import { ECHO } from './configs.ts';
 import { FILES, MODELS, modelsConfig } from './inference-models.ts';
@@ -354,6 +354,25 @@ t.test('an application that has the path for itself keeps it', async (t) => {
   const config = modelsConfig('node', {}, ['add']).replace('"route_prefix":"/"', '"route_prefix":"/v2"');
   await using daemon = await startDaemon(config, { files });
   t.equal((await daemon.post('/v2/health/live', 'hello')).text, 'hello');
+});
+
+t.test('a model that is scaled to zero is ready and described, and comes when it is asked', async (t) => {
+  const autoscaling_config = {
+    min_replicas: 0,
+    max_replicas: 1,
+    look_back_period_s: 1,
+    downscale_delay_s: 0.2,
+    downscale_to_zero_delay_s: 0.2,
+  };
+  await using daemon = await startDaemon(modelsConfig('uws', { add: { autoscaling_config } }, ['add']), { files });
+  t.equal((await daemon.ask('/v2/health/ready')).status, 200, 'before there ever was a replica');
+  t.equal((await daemon.ask('/v2/models/add/ready')).status, 200);
+  t.equal((await daemon.ask('/v2/models/add')).status, 503, 'nobody has told yet');
+  t.same((await infer(daemon, 'add/infer', x([1, 2]))).json.outputs[0]?.data, [11, 22]);
+  await until('no replica is left', async () => (await daemon.pids('models', 'add')).length === 0);
+  t.equal((await daemon.ask('/v2/health/ready')).status, 200);
+  t.match(JSON.parse((await daemon.ask('/v2/models/add')).text), { inputs: [{ name: 'x' }] }, 'what it told stays');
+  t.same((await infer(daemon, 'add/infer', x([3, 4]))).json.outputs[0]?.data, [13, 24]);
 });
 
 t.test('a request that makes a run fail fails alone, in each form', async (t) => {
