@@ -124,10 +124,24 @@ const planeFamilies = ({ http, inFlight, connections, deployments }: DataPlaneMe
       each(({ batchSize }, labels) => [labels, batchSize] as const),
     ),
     family(
+      'gauge',
+      'serve_batch_size_in_force',
+      'Rows or items with which a batch is whole: of the shape that was served last.',
+      deployments.flatMap(({ application, deployment, batchSizeInForce }): Value[] =>
+        batchSizeInForce === undefined ? [] : [[{ application, deployment }, batchSizeInForce]],
+      ),
+    ),
+    family(
       'counter',
       'serve_batch_dispatch_total',
-      'Why batches left: full, a replica was idle, or the wait of the oldest was over.',
+      'Why batches left.',
       each(({ dispatches }, labels) => counted(labels, 'reason', dispatches)).flat(),
+    ),
+    family(
+      'counter',
+      'serve_deployment_early_drops_total',
+      'Calls that were given up before they ran, as they could not have been answered in time.',
+      each(({ dropped }, labels): Value => [labels, dropped]),
     ),
     family(
       'counter',

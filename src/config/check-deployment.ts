@@ -127,6 +127,14 @@ const checkBatching = (deployment: SeenDeployment, checking: Checking): void => 
   const { data, path } = deployment;
   const batching = mappingOf(data.batching);
   if (batching === undefined || !checking.sound([...path, 'batching'])) return;
+  if (
+    isGiven(batching.latency_target_s) &&
+    typeof batching.batch_wait_timeout_s === 'number' &&
+    batching.batch_wait_timeout_s > 0
+  ) {
+    const message = '`latency_target_s` decides how long a batch is held; remove `batch_wait_timeout_s`, or the target';
+    checking.error('NO_EFFECT', [...path, 'batching', 'batch_wait_timeout_s'], message, 'key');
+  }
   if (isGiven(data.model)) {
     if (isGiven(batching.method)) {
       checking.error(
@@ -137,6 +145,10 @@ const checkBatching = (deployment: SeenDeployment, checking: Checking): void => 
       );
     }
     return;
+  }
+  if (isGiven(batching.pad) && Object.keys(mappingOf(batching.pad) ?? {}).length > 0) {
+    const message = '`pad` is for a `model`; code pads as it likes in its own method';
+    checking.error('NO_EFFECT', [...path, 'batching', 'pad'], message, 'key');
   }
   const most = data.max_ongoing_requests;
   const wanted = batching.max_batch_size ?? checking.byDefault([...path, 'batching', 'max_batch_size']);

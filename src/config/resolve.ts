@@ -157,7 +157,7 @@ type WiredOrNone = ReturnType<Graphs['get']>;
 const deploymentOf = (section: Section, application: Section, policy: ScalingPolicySpec | null, files: Files): DeploymentSpec => {
   const runs = runsOf(section, application, files);
   const applicationEnv = application.section('runtime_env');
-  const batching = batchingOf(section);
+  const batching = batchingOf(section, runs.kind === 'model');
   const autoscaling = autoscalingOf(section, policy, files);
   const options = section.section(section.has('replica_options') ? 'replica_options' : 'ray_actor_options');
   const env = options.section('runtime_env');
@@ -246,14 +246,18 @@ const runsOf = (section: Section, application: Section, files: Files): Runnable 
   return { ...code, bound: { deployment: section.text('name'), args } };
 };
 
-const batchingOf = (section: Section): BatchingSpec | null => {
+const batchingOf = (section: Section, ofModel: boolean): BatchingSpec | null => {
   if (!section.has('batching')) return null;
   const batching = section.section('batching');
+  const pad = (batching.json('pad') ?? {}) as Readonly<Record<string, number>>;
+  const learned = ofModel && !batching.has('max_batch_size');
   return {
-    maxBatchSize: batching.number('max_batch_size'),
+    maxBatchSize: learned ? Number(batching.other('max_batch_size', 'x-default-model')) : batching.number('max_batch_size'),
     waitMs: batching.millis('batch_wait_timeout_s'),
+    targetMs: batching.millisOrNull('latency_target_s'),
     maxConcurrentBatches: batching.number('max_concurrent_batches'),
     method: batching.text('method'),
+    ...(Object.keys(pad).length === 0 ? {} : { pad }),
   };
 };
 

@@ -28,6 +28,7 @@ const NAMES: Readonly<Record<string, string>> = {
   'autoscaling.aggregation': 'autoscaling_config.aggregation_function',
   backpressure: 'backpressure_config',
   'batching.waitMs': 'batching.batch_wait_timeout_s',
+  'batching.targetMs': 'batching.latency_target_s',
   'health.periodMs': 'health_check_period_s',
   'health.timeoutMs': 'health_check_timeout_s',
   'health.failureThreshold': 'health_check_failure_threshold',
@@ -50,6 +51,7 @@ const NAMES: Readonly<Record<string, string>> = {
 
 /** Values that are one field each, whatever is in them. */
 const WHOLE: ReadonlySet<string> = new Set([
+  'pad',
   'runs',
   'initArgs',
   'userConfig',

@@ -71,7 +71,7 @@ export const probe = async (
           },
           run,
           startupTimeoutMs: spec.startupTimeoutMs,
-          logLevel: () => 'fatal',
+          settings: () => ({ logLevel: 'fatal' }),
           openQuota: (onBreach) => enforcer.open(limitsOf(spec), onBreach),
         },
         {

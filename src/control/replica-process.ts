@@ -1,5 +1,6 @@
 /** One replica from its start to its death, seen from the control plane: the process, its control link, and what it owes an answer to. */
 import type { Socket } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import { errorFromShape } from '../domain/errors.ts';
 import type { Json } from '../domain/json.ts';
 import { encodeFrame, FRAME, type Frame, type FrameType, ProtocolError } from '../protocol/frame.ts';
@@ -34,8 +35,8 @@ export interface ReplicaOptions {
   readonly startupTimeoutMs: number;
   /** Makes the group that holds it to its quota. */
   readonly openQuota: (onBreach: (why: string) => void) => ReplicaQuota;
-  /** Below it a replica's own log says nothing. */
-  readonly logLevel: () => string;
+  /** What it is told at its start and whenever it changes. */
+  readonly settings: () => SettingsMeta;
 }
 
 const KEPT_STDERR_LINES = 20;
@@ -51,7 +52,7 @@ export class ReplicaProcess {
   readonly #stderr: string[] = [];
   readonly #waiting = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
   readonly #startup: NodeJS.Timeout;
-  #toldLevel: string | undefined;
+  #told: SettingsMeta | undefined;
   #socket: Socket | undefined;
   #nextId = 1;
   #verdict: Death['cause'] | undefined;
@@ -111,10 +112,10 @@ export class ReplicaProcess {
 
   /** Its settings may have changed. */
   tellSettings(): void {
-    const logLevel = this.#options.logLevel();
-    if (this.#socket === undefined || this.#toldLevel === logLevel) return;
-    this.#toldLevel = logLevel;
-    this.#send(FRAME.SETTINGS, { logLevel } satisfies SettingsMeta);
+    const settings = this.#options.settings();
+    if (this.#socket === undefined || isDeepStrictEqual(this.#told, settings)) return;
+    this.#told = settings;
+    this.#send(FRAME.SETTINGS, settings);
   }
 
   /** @throws what the code threw; the old value is then in force */

@@ -93,6 +93,7 @@ export const makeTarget = (
         handles,
         userConfig: deployment.userConfig,
         numCpus: deployment.numCpus,
+        ...(deployment.batching?.pad === undefined ? {} : { pad: deployment.batching.pad }),
       },
       userConfigHash: deployment.userConfig === undefined ? '' : hashOf(deployment.userConfig),
       policy: artifact.policy,
@@ -100,6 +101,10 @@ export const makeTarget = (
   });
   return { spec, deployments, hash: hashOf([spec, deployments.map((each) => [each.version, each.policy])]) };
 };
+
+/** What the replicas of a model with `batching` are told, and told anew when it changes. */
+export const rowLimitOf = ({ runs, batching }: DeploymentSpec): { readonly maxRows?: number } =>
+  runs.kind === 'model' && batching !== null ? { maxRows: batching.maxBatchSize } : {};
 
 /** A field is here when a replica that runs cannot take another value of it. */
 const madeOf = (deployment: DeploymentSpec, artifact: Artifact): Readonly<Record<string, string>> => ({
@@ -110,6 +115,8 @@ const madeOf = (deployment: DeploymentSpec, artifact: Artifact): Readonly<Record
   init_args: hashOf(deployment.initArgs),
   // A quota is written to the running replica; what it was built with is not: threads of a model, the devices that it sees.
   'ray_actor_options.num_cpus': deployment.runs.kind === 'model' ? hashOf(threadsOf(deployment.numCpus)) : '',
+  'batching.pad':
+    deployment.runs.kind === 'model' && deployment.batching?.pad !== undefined ? hashOf(deployment.batching.pad) : '',
   'ray_actor_options.num_gpus': hashOf(deployment.numGpus),
   'ray_actor_options.accelerator_type': hashOf(deployment.acceleratorType),
   max_replicas_per_node: hashOf(deployment.maxReplicasPerNode),

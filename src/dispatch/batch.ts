@@ -1,10 +1,18 @@
 /** How many requests leave together, and when. Pure: the queue asks, this decides. */
 
+/** Why a batch left. `docs/metrics.md` says what each means. */
+export const DISPATCH_REASONS = ['full', 'best', 'trial', 'spread', 'idle', 'window', 'deadline', 'alone'] as const;
+export type DispatchReason = (typeof DISPATCH_REASONS)[number];
+
 export interface BatchLimits {
-  /** Rows for a model, items for code. */
-  readonly maxBatchSize: number;
-  /** The longest that the OLDEST request may be held for company; 0 = never. */
-  readonly waitMs: number;
+  /** Rows for a model, items for code: a batch that has them leaves. */
+  readonly rows: number;
+  /** What it is called when they are there. */
+  readonly whenFull: 'full' | 'best' | 'trial' | 'spread';
+  /** How long this batch may still be held for company. */
+  readonly hold: Hold;
+  /** What a run of so many rows takes, in milliseconds; undefined: not known. */
+  readonly runMs: (rows: number) => number | undefined;
 }
 
 /** What the policy needs to know of a waiting request. */
@@ -18,15 +26,18 @@ export interface Waiting {
   readonly maxCompany: number;
 }
 
-export type BatchDecision = { readonly take: number; readonly reason: 'full' | 'idle' | 'window' } | { readonly until: number };
+/** @returns monotonic milliseconds until which a batch that is not full waits for company; -Infinity: not at all */
+export type Hold = (batch: { readonly requests: number; readonly rows: number; readonly oldest: number }) => number;
+
+export type BatchDecision = { readonly take: number; readonly reason: DispatchReason } | { readonly until: number };
 
 /**
  * Decides whether the head of a lane leaves now, or when to look again. A free replica never waits unless the file asks for it
- * (`waitMs`); waiting is counted from the OLDEST arrival, and a nearer deadline cuts it shorter.
- * @param waiting requests of one lane, oldest first, not empty
+ * (`hold`); a deadline that is nearer than the end of the hold cuts it shorter.
+ * @param waiting requests of one lane, the next one first, not empty
  * @param room    how many requests the chosen replica may take, at least 1
  * @param now     monotonic milliseconds
- * @returns `take` n ≥ 1: their rows are within `maxBatchSize`, save that a lone request may be larger; or `until`, a time
+ * @returns `take` n ≥ 1: their rows are within `rows`, save that a lone request may be larger; or `until`, a time
  */
 export const decideBatch = (waiting: Iterable<Waiting>, limits: BatchLimits, room: number, now: number): BatchDecision => {
   let take = 0;
@@ -34,13 +45,19 @@ export const decideBatch = (waiting: Iterable<Waiting>, limits: BatchLimits, roo
   let company = Number.POSITIVE_INFINITY;
   let oldest = Number.POSITIVE_INFINITY;
   let nearest = Number.POSITIVE_INFINITY;
+  let soonest = Number.POSITIVE_INFINITY;
   let full = false;
   for (const request of waiting) {
     const most = Math.min(company, request.maxCompany);
-    if (take > 0 && (take >= room || take + 1 > most || rows + request.rows > limits.maxBatchSize)) {
+    if (take > 0 && take + 1 > most) return { take, reason: 'alone' };
+    if (take > 0 && (take >= room || rows + request.rows > limits.rows)) {
       full = true;
       break;
     }
+    soonest = Math.min(soonest, request.deadlineAt);
+    // Company that would make one of them late goes with the next batch.
+    if (take > 0 && soonest !== Number.POSITIVE_INFINITY && now + (limits.runMs(rows + request.rows) ?? 0) > soonest)
+      return { take, reason: 'deadline' };
     take += 1;
     rows += request.rows;
     company = most;
@@ -48,8 +65,11 @@ export const decideBatch = (waiting: Iterable<Waiting>, limits: BatchLimits, roo
     // Half of what a deadline allows is kept for the work itself: waiting until it would only serve a 408.
     nearest = Math.min(nearest, (request.arrivedAt + request.deadlineAt) / 2);
   }
-  if (full || rows >= limits.maxBatchSize || take >= room || take >= company) return { take, reason: 'full' };
-  if (limits.waitMs === 0) return { take, reason: 'idle' };
-  const until = Math.min(oldest + limits.waitMs, nearest);
-  return until <= now + 0.5 ? { take, reason: 'window' } : { until };
+  if (take >= company) return { take, reason: 'alone' };
+  if (full || rows >= limits.rows || take >= room) return { take, reason: limits.whenFull };
+  const end = limits.hold({ requests: take, rows, oldest });
+  if (end === Number.NEGATIVE_INFINITY) return { take, reason: 'idle' };
+  const until = Math.min(end, nearest);
+  if (until > now + 0.5) return { until };
+  return { take, reason: nearest < end ? 'deadline' : 'window' };
 };

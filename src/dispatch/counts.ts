@@ -1,5 +1,6 @@
 /** What happened to the calls of one deployment. */
 import { type DeploymentMetrics, Histogram, SECONDS, SIZES } from '../domain/metrics.ts';
+import { DISPATCH_REASONS, type DispatchReason } from './batch.ts';
 
 /** Why a call went to a replica once more. */
 export type RetryReason = 'died' | 'not_begun' | 'halved';
@@ -9,9 +10,10 @@ export class DeploymentCounts {
   readonly #queueWait = new Histogram(SECONDS);
   readonly #processing = new Histogram(SECONDS);
   readonly #batchSize = new Histogram(SIZES);
-  readonly #dispatches = { full: 0, idle: 0, window: 0 };
+  readonly #dispatches = Object.fromEntries(DISPATCH_REASONS.map((reason) => [reason, 0])) as Record<DispatchReason, number>;
   readonly #retries: Record<RetryReason, number> = { died: 0, not_begun: 0, halved: 0 };
   #ok = 0;
+  #dropped = 0;
 
   /** @param result `OK` or the code of an error */
   finished(result: string, queueMs: number, workMs: number, wasSent: boolean): void {
@@ -23,16 +25,21 @@ export class DeploymentCounts {
   }
 
   /** @param size rows of a model's, items of code's */
-  dispatched(reason: 'full' | 'idle' | 'window', size: number): void {
+  dispatched(reason: DispatchReason, size: number): void {
     this.#dispatches[reason] += 1;
     this.#batchSize.observe(size);
+  }
+
+  /** Calls that were given up before they ran: they could not have been answered in time. */
+  dropped(calls: number): void {
+    this.#dropped += calls;
   }
 
   again(reason: RetryReason, calls: number): void {
     this.#retries[reason] += calls;
   }
 
-  read(): Omit<DeploymentMetrics, 'application' | 'deployment' | 'queued' | 'ongoing' | 'websockets'> {
+  read(): Omit<DeploymentMetrics, 'application' | 'deployment' | 'queued' | 'ongoing' | 'websockets' | 'batchSizeInForce'> {
     return {
       results: { OK: this.#ok, ...Object.fromEntries(this.#results) },
       queueWait: { ...this.#queueWait },
@@ -40,6 +47,7 @@ export class DeploymentCounts {
       batchSize: { ...this.#batchSize },
       dispatches: this.#dispatches,
       retries: this.#retries,
+      dropped: this.#dropped,
     };
   }
 }

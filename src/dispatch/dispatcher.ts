@@ -23,6 +23,7 @@ import { Generation } from './generation.ts';
 import { Link, type LinkOwner } from './link.ts';
 import { LoadMeter } from './load-meter.ts';
 import { type CallTrace, PendingCall, type Sink, timedOut } from './pending.ts';
+import { isPriority, LEAST_URGENT, MOST_URGENT } from './priority.ts';
 import { DeploymentQueue } from './queue.ts';
 import type { RequestBody } from './request-body.ts';
 import type { SocketSink } from './socket.ts';
@@ -56,6 +57,8 @@ export interface CallRequest {
   /** Where they are not in the headers of `http`. */
   readonly modelId?: string | undefined;
   readonly sessionId?: string | undefined;
+  /** Where it is neither in the headers of `http` nor that of the parent. */
+  readonly priority?: number | undefined;
 }
 
 /** What a replica takes that says nothing of what it takes. */
@@ -177,6 +180,7 @@ export class Dispatcher implements LinkOwner {
     call.traces = request.traces;
     call.modelId = request.modelId;
     call.sessionId = request.sessionId;
+    call.priority = request.priority;
     call.body = request.body;
     call.body?.account(this.#buffered);
     if (request.traces !== undefined && request.traces.length < MAX_TRACES) request.traces.push(call);
@@ -270,6 +274,7 @@ export class Dispatcher implements LinkOwner {
         queued: queue.queued,
         ongoing: queue.ongoing,
         websockets: queue.openSockets,
+        batchSizeInForce: queue.batchSize,
       };
     });
   }
@@ -340,9 +345,11 @@ export class Dispatcher implements LinkOwner {
     }
     const generation = declared.application === application ? from : this.#generations.get(declared.application);
     if (generation === undefined) return refuse(`there is no application ${declared.application}`);
-    const { modelId, sessionId } = meta;
+    const { modelId, sessionId, priority } = meta;
     if (!isIdOrNone(modelId) || !isIdOrNone(sessionId))
       return refuse('expected `modelId` and `sessionId` to be texts that are not empty');
+    if (priority !== undefined && !isPriority(priority))
+      return refuse(`expected \`priority\` to be a whole number from ${MOST_URGENT} to ${LEAST_URGENT}, got ${String(priority)}`);
     const own = typeof meta.timeoutMs === 'number' ? this.#now() + meta.timeoutMs : Number.POSITIVE_INFINITY;
     const over = () => children.delete(id);
     const call = this.call({
@@ -356,6 +363,7 @@ export class Dispatcher implements LinkOwner {
       traces: parent?.traces,
       modelId,
       sessionId,
+      priority,
       sink: {
         result: (result) => {
           over();

@@ -22,10 +22,12 @@ import type { Segment, WireValue } from '../protocol/value.ts';
 import { FrameWriter } from '../protocol/writer.ts';
 import { BegunSocket } from './begun.ts';
 import { hashOf } from './choose-session.ts';
+import type { CostModel } from './cost.ts';
 import { HeldModels } from './held-models.ts';
 import type { LaneForm } from './lane.ts';
 import { type PendingCall, timedOut } from './pending.ts';
 import type { RequestBody } from './request-body.ts';
+import { AHEAD_BELOW_MS } from './size.ts';
 import { Socket as ClientSocket } from './socket.ts';
 import { stack } from './stack.ts';
 
@@ -45,7 +47,13 @@ export interface LinkOwner {
 interface Batch {
   readonly calls: readonly PendingCall[];
   readonly form: LaneForm;
+  /** What learns how long it took; undefined where nothing is batched. */
+  readonly cost: CostModel | undefined;
+  /** When it was sent to a replica that had nothing else; undefined to any other. */
+  readonly begunAt: number | undefined;
   open: number;
+  /** A member was answered well: a batch that failed as a whole says nothing of what one costs. */
+  ran: boolean;
 }
 
 interface Outgoing {
@@ -53,8 +61,6 @@ interface Outgoing {
   readonly batch: Batch;
 }
 
-/** Runs at least this long are not worth a batch sent ahead: it would only wait here instead of going to whoever is free first. */
-const AHEAD_BELOW_MS = 5;
 const HEARTBEAT_MS = 500;
 /** A replica whose loop is later than this with its answer to a heartbeat is out of choice until it answers. */
 const LATE_MS = 1000;
@@ -233,11 +239,11 @@ export class Link {
     this.#writer.write(encodeFrame(FRAME.WELCOME, { brief: true, briefValues: true } satisfies WelcomeMeta));
   }
 
-  send(calls: readonly PendingCall[], form: LaneForm, now: number): void {
+  send(calls: readonly PendingCall[], form: LaneForm, now: number, cost?: CostModel): void {
     const first = calls[0] as PendingCall;
     if (!this.#bodies && calls.some(comesInPieces)) return this.#sendWhole(calls, form, now);
-    const batch: Batch = { calls, form, open: calls.length };
     const idle = this.#outgoing.size === 0;
+    const batch: Batch = { calls, form, cost, begunAt: idle ? now : undefined, open: calls.length, ran: false };
     this.#batches += 1;
     for (let index = 0; index < calls.length; index++) {
       const call = calls[index] as PendingCall;
@@ -546,7 +552,7 @@ export class Link {
       if (this.#outgoing.get(id)?.call.streaming) throw new ProtocolError('a RESULT for a call whose answer is a stream');
     }
     if (ids.length === 1) {
-      const call = this.#finishOne(ids[0] as number, meta['workMs']);
+      const call = this.#finishOne(ids[0] as number, meta['workMs'], true);
       call?.complete(valueOfFrame(frame), http, this.#now());
       return this.#owner.freed(this);
     }
@@ -554,7 +560,7 @@ export class Link {
     if (ids.length > 1 && !(batch?.form === 'rows' && batch.calls.every((call, index) => call.id === ids[index]))) {
       throw new ProtocolError('a RESULT for several calls that are not the members of one stacked call');
     }
-    const calls = this.#finish(ids, meta);
+    const calls = this.#finish(ids, meta, true);
     if (calls.length > 0) (calls[0] as PendingCall).queue.settle(calls, valueOfFrame(frame), http);
     this.#owner.freed(this);
   }
@@ -566,31 +572,39 @@ export class Link {
   }
 
   /** Frees the slots of answered calls, those that nobody waits for any more included. An unknown id is a late answer: ignored. */
-  #finish(ids: readonly number[], meta: Frame['meta']): PendingCall[] {
+  #finish(ids: readonly number[], meta: Frame['meta'], ran = false): PendingCall[] {
     const calls: PendingCall[] = [];
     for (const id of ids) {
-      const call = this.#finishOne(id, meta['workMs']);
+      const call = this.#finishOne(id, meta['workMs'], ran);
       if (call !== undefined) calls.push(call);
     }
     return calls;
   }
 
-  #finishOne(id: number, workMs: unknown): PendingCall | undefined {
+  #finishOne(id: number, workMs: unknown, ran: boolean): PendingCall | undefined {
     const entry = this.#outgoing.delete(id);
     if (entry === undefined) return undefined;
     if (this.#outgoing.size === 0) this.exclusive = false;
-    entry.batch.open -= 1;
+    const { batch } = entry;
+    batch.open -= 1;
+    if (ran) batch.ran = true;
     const { call } = entry;
     this.#load -= call.rows;
     if (call.body !== undefined) this.#withBody -= 1;
     if (call.modelId !== undefined) this.#models.answered(call.modelId);
     const ms = Number.isFinite(workMs) ? (workMs as number) : this.#now() - call.sentAt;
     if (call.state !== 'done') call.workMs += ms;
-    if (entry.batch.open === 0) {
+    if (batch.open === 0) {
       this.#batches -= 1;
+      if (batch.cost !== undefined && batch.ran) this.#learn(batch, batch.cost, ms);
       this.#runMs = this.#runMs === Number.POSITIVE_INFINITY ? ms : 0.8 * this.#runMs + 0.2 * ms;
     }
     return call;
+  }
+
+  #learn({ calls, begunAt }: Batch, cost: CostModel, ms: number): void {
+    const rows = calls.reduce((sum, call) => sum + call.rows, 0);
+    cost.observe(rows, ms, begunAt === undefined ? undefined : this.#now() - begunAt - ms);
   }
 }
 

@@ -53,6 +53,8 @@ export class PendingCall implements CallTrace {
   /** The multiplexed model that it is for; always undefined where the deployment is called over HTTP and not multiplexed. */
   modelId: string | undefined;
   sessionId: string | undefined;
+  /** 0, the most urgent, to 7; undefined: nothing was said for it, and nobody has looked yet. */
+  priority: number | undefined;
   /** Of its session, where sessions stick. */
   sessionHash: number | undefined;
   lane: Lane | undefined;

@@ -2,25 +2,24 @@
  * The queue of one deployment: the one bound and the one order of arrival in front of its replicas. Requests wait in lanes (version,
  * shape); a lane that cannot run never blocks another. A replica pulls work by having a free slot.
  */
+import type { BatchingSpec } from '../domain/desired.ts';
 import { ServeError } from '../domain/errors.ts';
 import type { DeploymentRouting } from '../domain/snapshot.ts';
 import type { HttpAnswerHead } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
-import { decideBatch } from './batch.ts';
+import { companyAfter, mayHalve, mayRunAfterDeath } from './again.ts';
+import { Batcher } from './batcher.ts';
 import { chooseForSocket, chooseLeastLoaded } from './choose.ts';
 import { chooseForModel } from './choose-model.ts';
 import { chooseForSession } from './choose-session.ts';
+import type { CostModel } from './cost.ts';
 import { DeploymentCounts } from './counts.ts';
-import { Lane, type LaneForm } from './lane.ts';
+import type { Lane } from './lane.ts';
+import { Lanes } from './lanes.ts';
 import type { Link } from './link.ts';
 import type { PendingCall } from './pending.ts';
-import { split, stackableOf } from './stack.ts';
-
-/** A request whose replica died twice while it was alone in work is not tried again: it would go on killing. */
-const MAX_DEATHS_ALONE = 2;
-
-/** Lanes that are kept although nothing waits in them. */
-const MAX_EMPTY_LANES = 32;
+import { priorityOf } from './priority.ts';
+import { split } from './stack.ts';
 
 /** Lanes in which requests for multiplexed models wait: clients make up the ids, and each lane is looked at when a place comes free. */
 const MAX_LANES = 1000;
@@ -30,9 +29,8 @@ export class DeploymentQueue {
   readonly key: string;
   readonly counts = new DeploymentCounts();
   readonly #now: () => number;
-  readonly #lanes = new Map<string, Lane>();
-  /** The lane of single requests that was found last: the usual one, without making its key each time. */
-  #plain: Lane | undefined;
+  readonly #lanes = new Lanes();
+  readonly #batcher = new Batcher();
   readonly #links: Link[] = [];
   #routing: DeploymentRouting;
   #queued = 0;
@@ -70,13 +68,17 @@ export class DeploymentQueue {
 
   /** When the request that has waited longest arrived; Infinity where none waits. */
   get oldest(): number {
-    let oldest = Number.POSITIVE_INFINITY;
-    for (const lane of this.#lanes.values()) oldest = Math.min(oldest, lane.oldest);
-    return oldest;
+    return this.#lanes.oldest;
   }
 
   get ongoing(): number {
     return this.#links.reduce((sum, link) => sum + link.ongoing, 0);
+  }
+
+  /** Rows with which a batch is whole at this moment; undefined where nothing is batched. */
+  get batchSize(): number | undefined {
+    const { batching } = this.#routing;
+    return batching === null ? undefined : this.#batcher.sizeInForce(this.#routing, batching);
   }
 
   /** WebSockets that its replicas have. */
@@ -129,14 +131,16 @@ export class DeploymentQueue {
       );
     }
     if (this.#queued === 0 && this.#sendAtOnce(call)) return;
-    const lane = this.#laneOf(call);
-    if (lane.modelId !== undefined && lane.size === 0 && this.#lanes.size > MAX_LANES) this.#refuseLane(lane);
+    // Only where it comes to wait does it matter who is first.
+    call.priority = priorityOf(call);
+    const lane = this.#lanes.of(call, this.#routing);
+    if (lane.modelId !== undefined && lane.size === 0 && this.#lanes.count > MAX_LANES) this.#refuseLane(lane);
     lane.push(call);
     this.#queued += 1;
     this.#onBuffered(call.bytes);
     // Requests that arrive in one turn may share a batch; where nothing is batched there is nothing to wait for.
     if (this.#routing.batching !== null) this.#pumpSoon();
-    else if (lane.modelId === undefined || this.#waitsAlone()) this.pump();
+    else if (lane.modelId === undefined || this.#lanes.someWaitAlone) this.pump();
     // What waits for other models could not run before either.
     else this.#pumpLane(lane, undefined);
   }
@@ -160,21 +164,16 @@ export class DeploymentQueue {
 
   /** @throws ServeError QUEUE_FULL when requests for too many models wait already */
   #refuseLane(lane: Lane): void {
-    this.#sweep();
-    if (this.#lanes.size < MAX_LANES) return void this.#lanes.set(lane.key, lane);
+    this.#lanes.sweep();
+    if (this.#lanes.count < MAX_LANES) return this.#lanes.keep(lane);
     const { statusCode, retryAfterS } = this.#routing.backpressure;
     const message = `Request dropped due to backpressure: requests for ${MAX_LANES} models wait already.`;
     throw new ServeError('QUEUE_FULL', message, { status: statusCode, retryAfterS });
   }
 
-  #waitsAlone(): boolean {
-    for (const lane of this.#lanes.values()) if (lane.alone && lane.size > 0) return true;
-    return false;
-  }
-
   /** Takes a queued request out, for good: it was cancelled or its time is over. The caller marks it done. */
   remove(call: PendingCall): void {
-    call.lane?.forget();
+    call.lane?.forget(call);
     this.#left(call);
   }
 
@@ -192,7 +191,7 @@ export class DeploymentQueue {
       call.body?.detach();
       this.#queued += 1;
       this.#onBuffered(call.bytes);
-      this.#laneOf(call).unshift([call]);
+      this.#lanes.of(call, this.#routing).unshift([call]);
     }
     this.pump();
   }
@@ -200,7 +199,7 @@ export class DeploymentQueue {
   /** Ingress requests that still wait move to the generation that has just come into force. */
   move(from: string, to: (call: PendingCall) => boolean): void {
     const moved: PendingCall[] = [];
-    for (const lane of this.#lanes.values()) {
+    for (const lane of this.#lanes) {
       if (lane.version !== from) continue;
       for (const call of lane) {
         if (!call.movable || !to(call)) continue;
@@ -208,29 +207,30 @@ export class DeploymentQueue {
         if (call.generation.deployment(this.#routing.name)?.version !== from) moved.push(call);
       }
     }
-    const left = new Map<Lane, number>();
+    const left = new Map<Lane, { count: number; rows: number }>();
     for (const call of moved) {
-      if (call.lane !== undefined) left.set(call.lane, (left.get(call.lane) ?? 0) + 1);
+      if (call.lane !== undefined) {
+        const { count, rows } = left.get(call.lane) ?? { count: 0, rows: 0 };
+        left.set(call.lane, { count: count + 1, rows: rows + call.rows });
+      }
       call.version = call.generation.deployment(this.#routing.name)?.version ?? call.version;
-      this.#laneOf(call).push(call);
+      this.#lanes.of(call, this.#routing).push(call);
     }
-    for (const [lane, count] of left) lane.forgetMoved(count);
-    this.#sweep();
+    for (const [lane, { count, rows }] of left) lane.forgetMoved(count, rows);
+    this.#lanes.sweep();
     this.pump();
   }
 
   /** Hands what waits to replicas that have room. Called whenever either may have changed. */
   pump(): void {
     if (this.#queued === 0 || this.#links.length === 0) return;
-    if (this.#lanes.size === 1) {
-      for (const lane of this.#lanes.values()) this.#pumpLane(lane, undefined);
+    if (this.#lanes.count === 1) {
+      for (const lane of this.#lanes) this.#pumpLane(lane, undefined);
       return;
     }
-    // Suspects first: the replica that is nearest to having nothing else is kept free for them.
-    const lanes = [...this.#lanes.values()].filter((lane) => lane.size > 0);
-    lanes.sort((a, b) => Number(b.alone) - Number(a.alone) || a.oldest - b.oldest);
+    // For suspects the replica that is nearest to having nothing else is kept free.
     const reserved = new Map<string, Link>();
-    for (const lane of lanes) {
+    for (const lane of this.#lanes.inOrder()) {
       this.#pumpLane(lane, reserved.get(lane.version));
       const least = lane.alone && lane.size > 0 ? this.#leastLoaded(lane.version) : undefined;
       if (least !== undefined) reserved.set(lane.version, least);
@@ -245,52 +245,73 @@ export class DeploymentQueue {
   /** @param reserved a replica that is kept free for a suspect */
   #pumpLane(lane: Lane, reserved: Link | undefined): void {
     const { batching } = this.#routing;
+    const batched = batching !== null && lane.form !== 'one' && !lane.alone;
+    const takes = (link: Link): boolean =>
+      link.serves(lane.version) && link !== reserved && !(lane.alone && link.ongoing > 0) && !(lane.sockets && !link.websockets);
     while (lane.size > 0) {
-      const fills = batching !== null && !lane.alone && lane.size >= batching.maxBatchSize;
-      const chosen = this.#choose(lane, (link) =>
-        !link.serves(lane.version) || link === reserved || (lane.alone && link.ongoing > 0) || (lane.sockets && !link.websockets)
-          ? 0
-          : link.room(this.#routing, lane.form !== 'one', fills),
-      );
+      const fills = batched && lane.rows >= this.#batcher.sizeOf(lane, this.#routing, batching);
+      const room = (link: Link) => (takes(link) ? link.room(this.#routing, lane.form !== 'one', fills) : 0);
+      const chosen = this.#choose(lane, room);
       if (chosen === undefined) return;
       const link = this.#links[chosen] as Link;
       const now = this.#now();
-      let take = 1;
-      let reason: 'full' | 'idle' | 'window' | undefined;
-      const fits = lane.form === 'one' || lane.alone ? undefined : this.#companions(lane);
+      if (batched && this.#dropLate(lane, batching, now)) continue;
       if (lane.alone) link.exclusive = true;
-      else if (lane.form !== 'one' && batching !== null) {
-        const decision = decideBatch(
-          fits === undefined ? lane : filtered(lane, fits),
-          batching,
-          link.room(this.#routing, true, fills),
-          now,
-        );
+      if (!batched) this.#send(lane, lane.take(1), link, now);
+      else {
+        const fits = this.#companions(lane);
+        const waiting = fits === undefined ? lane : filtered(lane, fits);
+        // Where sessions stick, they divide what waits.
+        const replicas = { room: room(link), idle: fits === undefined ? this.#idle(takes, batching) : 1 };
+        const decision = this.#batcher.decide(lane, waiting, this.#routing, batching, replicas, now);
         if ('until' in decision) {
           this.#lookAgain(lane, decision.until - now);
           return;
         }
-        take = decision.take;
-        reason = decision.reason;
+        const { take, reason } = decision;
+        const calls = fits === undefined ? lane.take(take) : lane.takeThose(take, fits);
+        const size = this.#send(lane, calls, link, now, this.#batcher.learnedOf(lane, batching).cost);
+        this.counts.dispatched(reason, size);
       }
       this.#lastChosen = chosen;
-      const calls = fits === undefined ? lane.take(take) : lane.takeThose(take, fits);
-      let rows = 0;
-      for (const call of calls) {
-        this.#left(call);
-        call.state = 'sent';
-        call.attempts += 1;
-        call.sentAt = now;
-        call.queueMs += now - call.queuedAt;
-        rows += call.rows;
-      }
-      const size = lane.form === 'rows' ? rows : calls.length;
-      for (const call of calls) call.batchSize = size;
-      if (reason !== undefined) this.counts.dispatched(reason, size);
-      link.send(calls, lane.form, now);
     }
-    // One lane for each shape that ever came would be a leak; the few that go on coming are kept.
-    if (this.#lanes.size > MAX_EMPTY_LANES) this.#sweep();
+    this.#lanes.sweepWhereMany();
+  }
+
+  /** Gives up what cannot be answered in time any more, before it takes the place of what can. @returns whether there was any */
+  #dropLate(lane: Lane, batching: BatchingSpec, now: number): boolean {
+    const late = this.#batcher.late(lane, this.#routing, batching, now);
+    for (const call of late) {
+      this.remove(call);
+      call.queueMs += now - call.queuedAt;
+      call.fail(new ServeError('DEADLINE_EXCEEDED', 'The request could not be answered in time any more; it was not run.'));
+    }
+    this.counts.dropped(late.length);
+    return late.length > 0;
+  }
+
+  /** Replicas that would begin a batch at once. */
+  #idle(takes: (link: Link) => boolean, batching: BatchingSpec): number {
+    if (this.#links.length === 1) return 1;
+    return this.#links.filter(
+      (link) => takes(link) && link.freeBatches(batching) > 0 && link.ongoing === 0 && link.room(this.#routing, true) > 0,
+    ).length;
+  }
+
+  /** @returns rows that went */
+  #send(lane: Lane, calls: readonly PendingCall[], link: Link, now: number, cost?: CostModel): number {
+    let rows = 0;
+    for (const call of calls) {
+      this.#left(call);
+      call.state = 'sent';
+      call.attempts += 1;
+      call.sentAt = now;
+      call.queueMs += now - call.queuedAt;
+      rows += call.rows;
+    }
+    for (const call of calls) call.batchSize = rows;
+    link.send(calls, lane.form, now, cost);
+    return rows;
   }
 
   /** Index of the replica that takes the head of a lane. */
@@ -334,10 +355,9 @@ export class DeploymentQueue {
         calls.map((call) => call.rows),
       );
     } catch (error) {
-      return this.fail(
-        calls.filter((call) => call.state !== 'done'),
-        error as ServeError,
-      );
+      // It is no matter of company: none of it can be told from the rest.
+      for (const call of calls) call.fail(error as ServeError);
+      return;
     }
     for (const [index, call] of calls.entries()) call.complete(values[index] as WireValue, http, this.#now());
   }
@@ -347,8 +367,7 @@ export class DeploymentQueue {
     const again = calls.length > 1 && this.#routing.retry.idempotent ? calls.filter((call) => mayHalve(call, calls.length)) : [];
     for (const call of calls) if (!again.includes(call)) call.fail(error);
     if (again.length === 0) return;
-    const company = Math.ceil(calls.length / 2);
-    for (const call of again) call.maxCompany = Math.min(call.maxCompany, company);
+    for (const call of again) call.maxCompany = Math.min(call.maxCompany, companyAfter(calls.length));
     this.counts.again('halved', again.length);
     this.giveBack(again.map((call) => this.#again(call)));
   }
@@ -362,12 +381,7 @@ export class DeploymentQueue {
     const lost: PendingCall[] = [];
     for (const call of calls) {
       if (alone && call.begun) call.deathsAlone += 1;
-      const { idempotent, maxAttempts } = this.#routing.retry;
-      const mayRun =
-        !call.streaming &&
-        call.body?.consumed !== true &&
-        call.deathsAlone < MAX_DEATHS_ALONE &&
-        (!call.begun || (idempotent && call.attempts < maxAttempts));
+      const mayRun = mayRunAfterDeath(call, this.#routing.retry);
       if (call.begun) call.suspect = true;
       if (mayRun) again.push(this.#again(call));
       else lost.push(call);
@@ -398,7 +412,7 @@ export class DeploymentQueue {
   /** Nothing waits any more, and nothing may come back to wait. */
   destroy(error: ServeError): void {
     this.#destroyed = error;
-    for (const lane of this.#lanes.values()) {
+    for (const lane of this.#lanes) {
       clearTimeout(lane.timer);
       for (const call of [...lane]) {
         this.remove(call);
@@ -417,14 +431,14 @@ export class DeploymentQueue {
   /** Versions other than the current one that requests wait for, and no replica runs: none of them is ever started again. */
   strandedVersions(current: string | undefined): readonly string[] {
     const stranded = new Set<string>();
-    for (const { version, size } of this.#lanes.values())
+    for (const { version, size } of this.#lanes)
       if (size > 0 && version !== current && !this.#links.some((link) => link.version === version)) stranded.add(version);
     return [...stranded];
   }
 
   /** What waits for a version is failed. */
   refuseAll(version: string, message: string): void {
-    for (const lane of this.#lanes.values()) {
+    for (const lane of this.#lanes) {
       if (lane.version !== version) continue;
       for (const call of [...lane]) {
         this.remove(call);
@@ -437,13 +451,14 @@ export class DeploymentQueue {
   #room(version: string, modelId?: string): number {
     let room = 0;
     const { batching, multiplexing } = this.#routing;
+    const size = this.batchSize ?? 1;
     for (const link of this.#links) {
       if (!link.serves(version)) continue;
       if (modelId !== undefined && multiplexing !== null && !link.hasPlaceFor(modelId, multiplexing.maxNumModelsPerReplica))
         continue;
       const each = link.room(this.#routing, batching !== null);
       // A replica with room for many takes as many as its free batches hold.
-      room += Math.max(0, batching === null ? each : Math.min(each, batching.maxBatchSize * link.freeBatches(batching)));
+      room += Math.max(0, batching === null ? each : Math.min(each, size * link.freeBatches(batching)));
     }
     return room;
   }
@@ -463,52 +478,9 @@ export class DeploymentQueue {
     return this.#links.filter((link) => link.serves(version) && link.accepting).length * this.#routing.maxOngoingRequests;
   }
 
-  /** The lane that a call belongs to. */
-  #laneOf(call: PendingCall): Lane {
-    const { batching, kind, multiplexing } = this.#routing;
-    const modelId = multiplexing === null ? undefined : call.modelId;
-    let form: LaneForm = 'one';
-    let shape = '';
-    if (batching !== null) {
-      if (kind === 'model' && call.http === undefined) {
-        const stackable = call.spread || batching.maxBatchSize === 1 ? undefined : stackableOf(call.value);
-        if (stackable !== undefined) {
-          form = 'rows';
-          shape = stackable.key;
-          call.rows = stackable.rows;
-        }
-      } else if (kind === 'model' ? call.http?.method === 'POST' : call.method === batching.method && !call.spread) {
-        // Code that is written for arrays gets one even where it is of one.
-        form = 'items';
-        // A frame has one method, and bodies for a model come in two forms.
-        if (kind === 'model') shape = call.method;
-      }
-    }
-    const socket = call.socketSink !== undefined;
-    const plain = form === 'one' && !call.suspect && !socket && modelId === undefined;
-    if (plain && this.#plain?.version === call.version) return this.#plain;
-    const key = `${call.suspect ? 'alone' : ''}${socket ? 'socket' : ''}\n${call.version}\n${form}\n${shape}${modelId === undefined ? '' : `\n${modelId}`}`;
-    let lane = this.#lanes.get(key);
-    if (lane === undefined) {
-      lane = new Lane(key, call.version, form, call.suspect, modelId, socket);
-      this.#lanes.set(key, lane);
-    }
-    if (plain) this.#plain = lane;
-    return lane;
-  }
-
   #left(call: PendingCall): void {
     this.#queued -= 1;
     this.#onBuffered(-call.bytes);
-  }
-
-  #sweep(): void {
-    for (const lane of this.#lanes.values()) {
-      if (lane.size > 0) continue;
-      clearTimeout(lane.timer);
-      this.#lanes.delete(lane.key);
-      if (lane === this.#plain) this.#plain = undefined;
-    }
   }
 
   #pumpSoon(): void {
@@ -532,10 +504,6 @@ export class DeploymentQueue {
     }, delayMs);
   }
 }
-
-/** Whether it was in a batch of so many, as its replica says, and can run again. */
-const mayHalve = ({ maxCompany, streaming, body }: PendingCall, size: number): boolean =>
-  maxCompany >= size && !streaming && body?.consumed !== true;
 
 function* filtered(lane: Lane, fits: (call: PendingCall) => boolean): Generator<PendingCall> {
   for (const call of lane) if (fits(call)) yield call;

@@ -6,6 +6,8 @@ import { type Segment, skeletonText, type WireValue } from '../protocol/value.ts
 export interface Stackable {
   /** Equal keys may be stacked: same skeleton, dtypes and shapes behind axis 0. */
   readonly key: string;
+  /** The same without extents: equal ones may be stacked once they are padded. */
+  readonly kind: string;
   /** Size of axis 0, the same in every segment. */
   readonly rows: number;
 }
@@ -16,11 +18,13 @@ export const stackableOf = (value: WireValue): Stackable | undefined => {
   const rows = segments[0]?.shape?.[0];
   if (rows === undefined) return undefined;
   let key = skeletonText(value);
+  let kind = key;
   for (const { dtype, shape } of segments) {
     if (shape === null || shape[0] !== rows || dtype === 'bytes' || dtype === 'string') return undefined;
     key += `|${dtype}:${shape.slice(1).join(',')}`;
+    kind += `|${dtype}:${shape.length}`;
   }
-  return { key, rows };
+  return { key, kind, rows };
 };
 
 /** Segment k of the stack is segment k of every value, one after the other. All values have the same stack key. */

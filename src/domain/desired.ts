@@ -212,10 +212,14 @@ export interface BatchingSpec {
   readonly maxBatchSize: number;
   /** The longest that the OLDEST request may be held for company; 0 = never held. */
   readonly waitMs: number;
+  /** The latency that a request may have, waiting and running: the size of batches follows from it. null: none is asked for. */
+  readonly targetMs: number | null;
   /** Per replica. */
   readonly maxConcurrentBatches: number;
   /** Code only: the method that takes an array. */
   readonly method: string;
+  /** Model only: name of an input → what ragged ones are filled up with; absent: none. */
+  readonly pad?: Readonly<Record<string, number>>;
 }
 
 /** `autoscaling_config`, and what `num_replicas: auto` means. */

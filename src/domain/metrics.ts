@@ -51,10 +51,14 @@ export interface DeploymentMetrics {
   readonly queueWait: HistogramCounts;
   readonly processing: HistogramCounts;
   readonly batchSize: HistogramCounts;
+  /** Rows with which a batch is whole at this moment; undefined where nothing is batched. */
+  readonly batchSizeInForce: number | undefined;
   /** Why batches left. */
   readonly dispatches: Readonly<Record<string, number>>;
   /** Calls that were sent again, by why. */
   readonly retries: Readonly<Record<string, number>>;
+  /** Calls that were given up before they ran, as they could not have been answered in time. */
+  readonly dropped: number;
   readonly queued: number;
   readonly ongoing: number;
   /** Open WebSockets. */

@@ -34,6 +34,8 @@ export interface WelcomeMeta {
 /** Before START, and whenever it changes. */
 export interface SettingsMeta {
   readonly logLevel: string;
+  /** Of a model with `batching`: the most rows of one run. */
+  readonly maxRows?: number;
 }
 
 export type StartMeta = DeploymentRun | DescribeRun;
@@ -100,6 +102,8 @@ export interface CallMeta {
   readonly timeoutMs?: number;
   readonly modelId?: string;
   readonly sessionId?: string;
+  /** From a replica only: 0, the most urgent, to 7. */
+  readonly priority?: number;
 }
 
 /** Daemon → replica, before its first call and at each change: how many models it may hold. 0: none by id. */

@@ -1,4 +1,4 @@
-/** What a client says of which model and which session its request is for; one reading for the data plane and the replica. */
+/** What a client says of which model and which session its request is for, and how urgent it is; one reading for the data plane and the replica. */
 import { headerOf } from './http-value.ts';
 
 /** Ray Serve takes both spellings; proxies such as nginx drop headers with underscores unless told otherwise. */
@@ -14,3 +14,9 @@ export const modelIdOf = (headers: readonly string[]): string | undefined => {
 };
 
 export const sessionIdOf = (headers: readonly string[]): string | undefined => headerOf(headers, 'x-session-id') || undefined;
+
+/** 0, the most urgent, to 7; what is none of these says nothing. */
+export const priorityOfHeaders = (headers: readonly string[]): number | undefined => {
+  const text = headerOf(headers, 'x-priority');
+  return text !== undefined && /^[0-7]$/.test(text) ? Number(text) : undefined;
+};

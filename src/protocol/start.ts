@@ -21,6 +21,8 @@ export interface DeploymentRun {
   /** Absent: `reconfigure` is not called. */
   readonly userConfig?: Json;
   readonly numCpus: number | null;
+  /** Of a model: name of an input → what ragged ones are filled up with; absent: none. */
+  readonly pad?: Readonly<Record<string, number>>;
 }
 
 /** One or more versions of one model. */

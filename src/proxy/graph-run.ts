@@ -17,6 +17,7 @@ export interface GraphRequest {
   readonly requestId: string;
   /** That of the client: each step's call is in it. */
   readonly sessionId: string | undefined;
+  readonly priority: number | undefined;
   /** Monotonic milliseconds; Infinity: none. */
   readonly deadlineAt: number;
   readonly traces: CallTrace[];
@@ -189,7 +190,7 @@ export class GraphRun {
   }
 
   #call(step: GraphStep, { target, input, modelId, deadlineAt, exempt, done, failed }: StepCall): void {
-    const { requestId, traces, sessionId } = this.#request;
+    const { requestId, traces, sessionId, priority } = this.#request;
     const own = this.#generationOf(target);
     if (own === undefined) return failed(new ServeError('UNAVAILABLE', `Application ${target.application} is not there.`));
     const compare = step.shadow === undefined ? undefined : this.#shadow(step.name, step.shadow, input, modelId, deadlineAt);
@@ -232,6 +233,7 @@ export class GraphRun {
       exempt,
       modelId,
       sessionId,
+      priority,
     });
     if (call !== undefined && call.state !== 'done') this.#calls.add(call);
   }

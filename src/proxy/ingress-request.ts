@@ -9,7 +9,7 @@ import type { Json } from '../domain/json.ts';
 import type { ApplicationRouting } from '../domain/snapshot.ts';
 import { answerOfWire, headerOf } from '../protocol/http-value.ts';
 import type { HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
-import { sessionIdOf } from '../protocol/routing-headers.ts';
+import { priorityOfHeaders, sessionIdOf } from '../protocol/routing-headers.ts';
 import type { WireValue } from '../protocol/value.ts';
 import type { AccessRecord } from './access-log.ts';
 import { codingFor, codingOf, decode, encode } from './content-coding.ts';
@@ -225,6 +225,7 @@ export class IngressRequest implements Sink {
         scope: requestScope(head, body),
         requestId: this.#id,
         sessionId: sessionIdOf(head.headers),
+        priority: priorityOfHeaders(head.headers),
         deadlineAt,
         traces: this.#traces,
         random: Math.random,

@@ -103,17 +103,29 @@ export class ChildCalls {
   }
 
   #send(id: number, handle: string, method: string, value: WireValue, spread: boolean, options: CallOptions): void {
-    const { modelId, sessionId, timeoutS } = options;
+    const { modelId, sessionId, timeoutS, priority } = options;
     const timeoutMs = timeoutS === undefined ? undefined : timeoutS * 1000;
     const parent = currentCall.getStore();
     // Where nothing else is under way, nothing else of this turn is worth waiting for.
     const atOnce = this.#waiting.size === 1;
-    if (isLimit(timeoutMs)) {
+    // The short form has no place for a priority.
+    if (priority === undefined && isLimit(timeoutMs)) {
       const call = { id, limitMs: timeoutMs, parent, spread, fields: [handle, method, modelId, sessionId], value } as const;
       if (this.#port.call(call, atOnce)) return;
     }
     const calls = [{ id, requestId: '' }];
-    const meta = { calls, form: 'one', method, handle, parent, spread: spread || undefined, modelId, sessionId, timeoutMs };
+    const meta = {
+      calls,
+      form: 'one',
+      method,
+      handle,
+      parent,
+      spread: spread || undefined,
+      modelId,
+      sessionId,
+      priority,
+      timeoutMs,
+    };
     this.#port.write(encodeFrame(FRAME.CALL, meta, [value.skeleton], value.segments.map(outgoing)), atOnce);
   }
 

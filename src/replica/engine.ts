@@ -34,7 +34,8 @@ export interface IncomingBatch {
 
 /** How an engine answers. Each call is answered exactly once: by a result, an error, or an opened stream's end. */
 export interface Reply {
-  result(calls: readonly IncomingCall[], value: WireValue, http?: HttpAnswerHead): void;
+  /** @param workMs what the work took; not given: the time since the calls came */
+  result(calls: readonly IncomingCall[], value: WireValue, http?: HttpAnswerHead, workMs?: number): void;
   error(calls: readonly IncomingCall[], error: unknown): void;
   open(call: IncomingCall, http?: HttpAnswerHead): void;
   /** Resolves when the consumer has room for more; rejects when the call was cancelled. */
@@ -48,6 +49,8 @@ export interface Engine {
   readonly methods: Readonly<Record<string, MethodShape>>;
   readonly describes: Json | undefined;
   run(batch: IncomingBatch): void;
+  /** Of a model: no run has more rows from now on. */
+  limitRows?(maxRows: number): void;
   reconfigure(userConfig: Json): Promise<void>;
   /** @throws when it is not healthy */
   check(): Promise<void>;

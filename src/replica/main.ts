@@ -48,6 +48,7 @@ class Replica {
   readonly #dataPath: string;
   readonly #hello: HelloMeta;
   #logLevel = 'info';
+  #maxRows = Number.POSITIVE_INFINITY;
   #context: ReplicaContext | undefined;
   #engine: Engine | undefined;
   #runner: Runner | undefined;
@@ -75,10 +76,14 @@ class Replica {
 
   async #take(frame: Frame): Promise<void> {
     switch (frame.type) {
-      case FRAME.SETTINGS:
-        this.#logLevel = (frame.meta as unknown as SettingsMeta).logLevel;
+      case FRAME.SETTINGS: {
+        const { logLevel, maxRows } = frame.meta as unknown as SettingsMeta;
+        this.#logLevel = logLevel;
+        this.#maxRows = maxRows ?? Number.POSITIVE_INFINITY;
         this.#context?.setLogLevel(this.#logLevel);
+        this.#engine?.limitRows?.(this.#maxRows);
         return;
+      }
       case FRAME.START:
         return this.#begin(frame.meta as unknown as StartMeta);
       case FRAME.RECONFIGURE:
@@ -129,6 +134,7 @@ class Replica {
     const engine =
       run.runs.kind === 'model' ? await startOnnx(run, runner) : await startModule(run, context, calls, runner, models);
     this.#engine = engine;
+    engine.limitRows?.(this.#maxRows);
     // One that is not healthy from the start must not get a single request.
     await engine.check();
     runner.serve(engine);

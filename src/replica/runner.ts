@@ -290,9 +290,8 @@ export class Runner implements Reply {
 
   // What the engine says.
 
-  result(calls: readonly IncomingCall[], value: WireValue, http?: HttpAnswerHead): void {
+  result(calls: readonly IncomingCall[], value: WireValue, http?: HttpAnswerHead, workMs = this.#workMs(calls)): void {
     const ids = this.#close(calls);
-    const workMs = this.#workMs(calls);
     // Nothing else will be said for now.
     const isLast = this.#calls.size === 0;
     if (ids.length === 1) {

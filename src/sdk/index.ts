@@ -77,6 +77,8 @@ export interface CallOptions {
   modelId?: string;
   /** Calls of one session go to the same replica, where the deployment has `request_router_config: {policy: session}`. */
   sessionId?: string;
+  /** 0, served first, to 7, served last; of its caller where it is not given, else 3. Counts where requests wait. */
+  priority?: number;
 }
 
 type Methods<T> = {

@@ -84,6 +84,8 @@ const MISTAKES: readonly (readonly [file: string, code: string, line: number, co
   ['batch-never-full', 'BATCH_NEVER_FULL', 7, 36],
   ['batch-never-full-by-default', 'BATCH_NEVER_FULL', 6, 31],
   ['method-of-a-model', 'NO_EFFECT', 5, 20],
+  ['window-and-target', 'NO_EFFECT', 6, 43],
+  ['pad-of-code', 'NO_EFFECT', 6, 20],
   ['number-and-autoscaling', 'EXCLUSIVE_KEYS', 6, 9],
   ['external-and-autoscaling', 'EXCLUSIVE_KEYS', 7, 9],
   ['external-and-auto', 'EXCLUSIVE_KEYS', 7, 9],

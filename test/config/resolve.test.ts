@@ -129,6 +129,20 @@ t.test('with batching and nothing said, a replica takes two batches of requests'
   t.equal(deployment('batching: {max_batch_size: 7}, max_ongoing_requests: 9').maxOngoingRequests, 9);
 });
 
+t.test('batching with nothing said: up to 64 rows of a model, 10 items of code, no wait and no target', async (t) => {
+  const none = { waitMs: 0, targetMs: null };
+  t.match(deployment('batching: {}').batching, { maxBatchSize: 10, ...none });
+  const ofModel = (batching: string) =>
+    compiled(`applications: [{deployments: [{name: M, model: m.onnx, batching: ${batching}}]}]`).desired?.applications[0]
+      ?.deployments[0];
+  t.match(ofModel('{}'), { batching: { maxBatchSize: 64, ...none }, maxOngoingRequests: 128 });
+  t.equal(ofModel('{}')?.batching?.pad, undefined);
+  t.match(ofModel('{max_batch_size: 8, latency_target_s: 0.05, pad: {ids: 0}}'), {
+    batching: { maxBatchSize: 8, targetMs: 50, pad: { ids: 0 } },
+    maxOngoingRequests: 16,
+  });
+});
+
 t.test('idempotent code is tried twice, unless the file says how often', async (t) => {
   t.match(deployment('retry: {idempotent: true}').retry, { maxAttempts: 2, idempotent: true });
   t.match(deployment('retry: {idempotent: true, max_attempts: 1}').retry, { maxAttempts: 1 });

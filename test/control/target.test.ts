@@ -40,7 +40,7 @@ const live: Readonly<Record<string, Partial<DeploymentSpec>>> = {
   max_queued_requests: { maxQueuedRequests: 0 },
   request_timeout_s: { requestTimeoutMs: 1 },
   retry: { retry: { maxAttempts: 3, backoffMs: 1, idempotent: true } },
-  batching: { batching: { maxBatchSize: 2, waitMs: 1, maxConcurrentBatches: 1, method: 'call' } },
+  batching: { batching: { maxBatchSize: 2, waitMs: 1, targetMs: null, maxConcurrentBatches: 1, method: 'call' } },
   health: { health: { periodMs: 1, timeoutMs: 1, failureThreshold: 1 } },
   graceful_shutdown_timeout_s: { gracefulShutdownTimeoutMs: 1 },
 };

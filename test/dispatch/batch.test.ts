@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { type BatchLimits, decideBatch, type Waiting } from '../../src/dispatch/batch.ts';
+import { decideBatch, type Waiting } from '../../src/dispatch/batch.ts';
+import { holdForWindow, NO_HOLD } from '../../src/dispatch/hold.ts';
 
 const one = (given: Partial<Waiting> = {}): Waiting => ({
   rows: 1,
@@ -11,10 +12,20 @@ const one = (given: Partial<Waiting> = {}): Waiting => ({
 });
 const many = (count: number, given: Partial<Waiting> = {}) => Array.from({ length: count }, () => one(given));
 
+interface Window {
+  readonly maxBatchSize: number;
+  readonly waitMs: number;
+}
+
+const decide = (waiting: readonly Waiting[], { maxBatchSize, waitMs }: Window, room: number, now: number) => {
+  const hold = waitMs === 0 ? NO_HOLD : holdForWindow(waitMs, undefined, now);
+  return decideBatch(waiting, { rows: maxBatchSize, whenFull: 'full', hold, runMs: () => undefined }, room, now);
+};
+
 interface Row {
   readonly what: string;
   readonly waiting: readonly Waiting[];
-  readonly limits?: Partial<BatchLimits>;
+  readonly limits?: Partial<Window>;
   readonly room?: number;
   readonly now?: number;
   readonly decision: object;
@@ -45,7 +56,7 @@ const table: readonly Row[] = [
     waiting: [one({ deadlineAt: 40 })],
     limits: { waitMs: 100 },
     now: 50,
-    decision: { take: 1, reason: 'window' },
+    decision: { take: 1, reason: 'deadline' },
   },
   {
     what: 'no more than there is room for',
@@ -69,27 +80,35 @@ const table: readonly Row[] = [
     what: 'one that must be alone is alone',
     waiting: [one({ maxCompany: 1 }), one()],
     limits: { waitMs: 100 },
-    decision: { take: 1, reason: 'full' },
+    decision: { take: 1, reason: 'alone' },
   },
   {
     what: 'one that must be alone joins nobody',
     waiting: [one(), one({ maxCompany: 1 })],
     limits: { waitMs: 100 },
-    decision: { take: 1, reason: 'full' },
+    decision: { take: 1, reason: 'alone' },
   },
   {
     what: 'company of two',
     waiting: [one({ maxCompany: 2 }), one({ maxCompany: 2 }), one()],
     limits: { waitMs: 100 },
-    decision: { take: 2, reason: 'full' },
+    decision: { take: 2, reason: 'alone' },
   },
 ];
 
 for (const { what, waiting, limits, room, now, decision } of table) {
   t.test(`a batch: ${what}`, async (t) => {
-    t.same(decideBatch(waiting, { maxBatchSize: 4, waitMs: 0, ...limits }, room ?? 100, now ?? 0), decision);
+    t.same(decide(waiting, { maxBatchSize: 4, waitMs: 0, ...limits }, room ?? 100, now ?? 0), decision);
   });
 }
+
+t.test('company that would make one of a batch late goes with the next', async (t) => {
+  const limits = { rows: 8, whenFull: 'best', hold: NO_HOLD, runMs: (rows: number) => 10 * rows } as const;
+  t.same(decideBatch([one({ deadlineAt: 25 }), ...many(5)], limits, 100, 0), { take: 2, reason: 'deadline' });
+  t.same(decideBatch([...many(3), one({ deadlineAt: 25 })], limits, 100, 0), { take: 3, reason: 'deadline' });
+  t.same(decideBatch([one({ deadlineAt: 5 }), ...many(2)], limits, 100, 0), { take: 1, reason: 'deadline' }, 'late in any case');
+  t.same(decideBatch(many(9), limits, 100, 0), { take: 8, reason: 'best' });
+});
 
 const waitingOf = fc.record({
   rows: fc.integer({ min: 0, max: 12 }),
@@ -107,7 +126,7 @@ const situations = fc.record({
 t.test('a batch is never over its size, its room or the company that a member bears, save a lone request', async (t) => {
   fc.assert(
     fc.property(situations, ({ waiting, limits, room, now }) => {
-      const decision = decideBatch(waiting, limits, room, now);
+      const decision = decide(waiting, limits, room, now);
       if ('until' in decision) return true;
       const taken = waiting.slice(0, decision.take);
       const rows = taken.reduce((sum, each) => sum + each.rows, 0);
@@ -126,7 +145,7 @@ t.test('a batch is never over its size, its room or the company that a member be
 t.test('nothing is held past the window of the oldest, past a deadline, or at all without a window', async (t) => {
   fc.assert(
     fc.property(situations, ({ waiting, limits, room, now }) => {
-      const decision = decideBatch(waiting, limits, room, now);
+      const decision = decide(waiting, limits, room, now);
       if ('take' in decision) return true;
       // What is held is everything that waits: a full batch would have left.
       const oldest = Math.min(...waiting.map(({ arrivedAt }) => arrivedAt));
@@ -142,7 +161,7 @@ t.test('looking again at the time that was said comes to an end before the deadl
     fc.property(situations, ({ waiting, limits, now }) => {
       let time = now;
       for (let looks = 0; looks < 30; looks++) {
-        const decision = decideBatch(waiting, limits, 100, time);
+        const decision = decide(waiting, limits, 100, time);
         if ('take' in decision) return true;
         time = decision.until;
       }

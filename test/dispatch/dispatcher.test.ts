@@ -82,6 +82,13 @@ t.test('a call that the graph does not declare is refused by name', async (t) =>
   ]);
 });
 
+t.test('a priority that is none is refused by name', async (t) => {
+  const { a } = await calling(t);
+  for (const [at, priority] of [8, -1, 0.5, '1', null].entries()) a.call(20 + at, 'b', null, { parent: a.lastId, priority });
+  await a.until(() => a.refusals.length === 5);
+  t.equal(a.refusals[0], 'expected `priority` to be a whole number from 0 to 7, got 8');
+});
+
 t.test('the cancel of a request cancels what was called in its work', async (t) => {
   const { a, b, call } = await calling(t);
   call.call?.abandon(undefined);
@@ -220,7 +227,7 @@ t.test('a generation is idle when its last request is answered, and only then', 
 });
 
 t.test('an edit that leaves the version as it is sends no request that waits twice', async (t) => {
-  const batching = { maxBatchSize: 4, waitMs: 0, maxConcurrentBatches: 1, method: 'call' };
+  const batching = { maxBatchSize: 4, waitMs: 0, targetMs: null, maxConcurrentBatches: 1, method: 'call' };
   const limits = { maxOngoingRequests: 16, batching };
   const plane = await DataPlane.start(t, wired(1, {}, limits));
   const calls = Array.from({ length: 3 }, () => plane.call(null, { movable: true }));

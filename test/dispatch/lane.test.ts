@@ -4,12 +4,13 @@ import { Lane } from '../../src/dispatch/lane.ts';
 import type { PendingCall } from '../../src/dispatch/pending.ts';
 
 /** All that a lane reads of a call. */
-const call = (name: number, arrivedAt = 0) => ({ name, arrivedAt, state: 'queued' }) as unknown as PendingCall & { name: number };
+const call = (name: number, arrivedAt = 0) =>
+  ({ name, arrivedAt, rows: 1 + (name % 3), state: 'queued' }) as unknown as PendingCall & { name: number };
 const lane = () => new Lane('lane', 'v1', 'one', false);
 const names = (calls: Iterable<PendingCall>) => [...calls].map((each) => (each as unknown as { name: number }).name);
 
 const cancel = (from: Lane, each: PendingCall) => {
-  from.forget();
+  from.forget(each);
   each.state = 'done';
 };
 const send = (calls: readonly PendingCall[]) => {
@@ -53,6 +54,40 @@ t.test('the oldest is the first that still waits', async (t) => {
   cancel(queue, first);
   t.equal(queue.oldest, 7);
   t.equal(lane().oldest, Number.POSITIVE_INFINITY);
+});
+
+t.test('the usual pause between arrivals is learned, and one long silence does not change it much', async (t) => {
+  const queue = lane();
+  queue.push(call(0, 0));
+  t.equal(queue.gapMs, undefined);
+  for (let name = 1; name <= 50; name++) queue.push(call(name, 2 * name));
+  t.ok(Math.abs((queue.gapMs ?? 0) - 2) < 0.01, `${queue.gapMs}`);
+  queue.push(call(51, 60_000));
+  t.ok((queue.gapMs ?? 0) < 5, `${queue.gapMs}`);
+});
+
+t.test('the more urgent goes first, until the other has waited so much longer', async (t) => {
+  const queue = lane();
+  const urgent = (name: number, priority: number, arrivedAt: number) => Object.assign(call(name, arrivedAt), { priority });
+  for (const each of [
+    urgent(0, 3, 0),
+    urgent(1, 5, 1),
+    urgent(2, 3, 2),
+    urgent(3, 0, 10),
+    urgent(4, 0, 5500),
+    urgent(5, 5, 5600),
+  ])
+    queue.push(each);
+  t.same(names(queue), [3, 0, 2, 1, 4, 5]);
+  t.equal(queue.oldest, 0);
+  const taken = send(queue.take(2));
+  t.same(names(taken), [3, 0]);
+  for (const each of taken) each.state = 'queued';
+  queue.unshift(taken.toReversed());
+  t.same(names(queue), [3, 0, 2, 1, 4, 5], 'what is handed back has its old place');
+  t.same(names(queue.takeThose(2, (each) => each.priority === 5)), [1, 5]);
+  t.same(names(queue), [3, 0, 2, 4]);
+  t.equal(queue.size, 4);
 });
 
 t.test('an empty lane gives nothing', async (t) => {
@@ -103,7 +138,8 @@ t.test('a lane does what a plain list does, whatever is pushed, taken, cancelled
         } else {
           for (const [index, each] of [...model].entries()) if (index % step.keep !== 0) drop(each);
         }
-        if (queue.size !== model.length || names(queue).join() !== names(model).join()) return false;
+        const rows = model.reduce((sum, each) => sum + each.rows, 0);
+        if (queue.size !== model.length || queue.rows !== rows || names(queue).join() !== names(model).join()) return false;
       }
       return true;
     }),

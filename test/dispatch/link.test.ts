@@ -16,7 +16,13 @@ const start = (t: Owner, deployment: Deployment = {}) =>
     }),
   );
 const idempotent = { maxAttempts: 2, backoffMs: 0, idempotent: true };
-const batching = (maxBatchSize: number, waitMs = 0) => ({ maxBatchSize, waitMs, maxConcurrentBatches: 1, method: 'call' });
+const batching = (maxBatchSize: number, waitMs = 0) => ({
+  maxBatchSize,
+  waitMs,
+  targetMs: null,
+  maxConcurrentBatches: 1,
+  method: 'call',
+});
 
 /** A replica that works on one request, and another that stands by. */
 const atWork = async (t: Owner, deployment: Deployment = {}) => {

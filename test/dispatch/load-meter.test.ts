@@ -16,7 +16,7 @@ const queueOf = (key: string, shown: Shown, autoscales = true, waitMs = 0): Depl
     key,
     routing: deploymentRouting({
       autoscales,
-      batching: waitMs === 0 ? null : { maxBatchSize: 4, waitMs, maxConcurrentBatches: 1, method: 'call' },
+      batching: waitMs === 0 ? null : { maxBatchSize: 4, waitMs, targetMs: null, maxConcurrentBatches: 1, method: 'call' },
     }),
   }) as unknown as DeploymentQueue;
 

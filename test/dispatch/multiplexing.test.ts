@@ -13,7 +13,13 @@ const snapshot = (deployment: Deployment, replicas: Readonly<Record<string, stri
   routingSnapshot([applicationRouting({ deployments: [deploymentRouting(deployment)] })], replicas);
 const multiplexing = (most = 2, target = 1) => ({ maxNumModelsPerReplica: most, targetReplicasPerModel: target });
 const outcomes = (calls: readonly RecordedCall[]) => calls.map(({ events }) => events.join(' '));
-const batching = (maxBatchSize: number, waitMs = 0) => ({ maxBatchSize, waitMs, maxConcurrentBatches: 1, method: 'call' });
+const batching = (maxBatchSize: number, waitMs = 0) => ({
+  maxBatchSize,
+  waitMs,
+  targetMs: null,
+  maxConcurrentBatches: 1,
+  method: 'call',
+});
 
 const start = async (t: Owner, deployment: Deployment, count = 2) => {
   const plane = await DataPlane.start(t, snapshot(deployment));

@@ -14,7 +14,13 @@ const snapshot = (deployment: Deployment, replicas: readonly string[] = ['a1', '
   );
 const start = (t: Owner, deployment: Deployment = {}) => DataPlane.start(t, snapshot(deployment));
 
-const batching = (maxBatchSize: number, waitMs = 0) => ({ maxBatchSize, waitMs, maxConcurrentBatches: 1, method: 'call' });
+const batching = (maxBatchSize: number, waitMs = 0) => ({
+  maxBatchSize,
+  waitMs,
+  targetMs: null,
+  maxConcurrentBatches: 1,
+  method: 'call',
+});
 const outcomes = (calls: readonly RecordedCall[]) => calls.map(({ events }) => events.join(' '));
 const row = (...values: number[]) => new Tensor('float32', [1, values.length], Float32Array.from(values));
 const times = <T>(count: number, make: (index: number) => T): T[] => Array.from({ length: count }, (_, index) => make(index));
@@ -60,6 +66,15 @@ t.test('a batched deployment admits what leaves in a batch and what its queue ta
   await replica.settled();
   const admitted = calls.filter(({ events }) => events.length === 0).length;
   t.ok(admitted - replica.requests.length <= 2, `${admitted - replica.requests.length} wait where 2 may`);
+});
+
+t.test('where the size is learned the queue admits what leaves in a batch of that size', async (t) => {
+  const plane = await start(t, { kind: 'model', batching: batching(64), maxOngoingRequests: 128, maxQueuedRequests: 2 });
+  const replica = await plane.replica('a1');
+  const calls = times(12, () => plane.call({ x: row(1, 2) }));
+  await replica.until(() => replica.batches.length === 1);
+  t.equal(replica.last.ids.length, 4, 'nothing is known yet');
+  t.equal(calls.filter(({ events }) => events.length === 0).length, 6);
 });
 
 t.test('fewer ongoing requests than are under way: the queue is still as long as it was', async (t) => {
@@ -333,6 +348,82 @@ t.test('a failed batch of what is not idempotent fails as a whole', async (t) =>
   t.same(outcomes(calls), ['error USER_ERROR', 'error USER_ERROR']);
 });
 
+t.test('the more urgent of those that wait is sent first, by its header or by what a caller says', async (t) => {
+  const plane = await start(t);
+  const replica = await plane.replica('a1');
+  const http = (priority: string) => ({ method: 'POST', path: '/', query: '', headers: ['x-priority', priority] });
+  plane.call(null, { id: 'first' });
+  plane.call(null, { id: 'usual' });
+  plane.call(null, { id: 'nonsense', http: http('now') });
+  plane.call(null, { id: 'last', http: http('7') });
+  plane.call(null, { id: 'soon', http: http('1') });
+  plane.call(null, { id: 'urgent', priority: 0 });
+  for (let count = 1; count <= 6; count++) {
+    await replica.until(() => replica.batches.length === count);
+    replica.result(null);
+  }
+  t.same(replica.requests, ['first', 'urgent', 'soon', 'usual', 'nonsense', 'last']);
+});
+
+t.test('a stream of urgent requests does not keep the least urgent from its turn', async (t) => {
+  const plane = await start(t);
+  const replica = await plane.replica('a1');
+  plane.call(null, { priority: 0 });
+  plane.call(null, { id: 'patient', priority: 7 });
+  await replica.until(() => replica.batches.length === 1);
+  let served = 0;
+  while (!replica.requests.includes('patient')) {
+    served += 1;
+    plane.call(null, { priority: 0 });
+    plane.clock.advance(100);
+    replica.result(null);
+    await replica.until(() => replica.batches.length > served);
+  }
+  t.ok(served > 60 && served <= 72, `${served} of 100 ms each before it`);
+});
+
+t.test('what cannot be answered in time any more is told so and not run, for the good of what can', async (t) => {
+  const plane = await start(t, { batching: batching(2), maxOngoingRequests: 8 });
+  const replica = await plane.replica('a1');
+  // A run takes 100 ms.
+  for (let run = 1; run <= 3; run++) {
+    plane.call();
+    await replica.until(() => replica.batches.length === run);
+    plane.clock.advance(100);
+    replica.result(null, replica.last.ids, { workMs: 100 });
+    await replica.settled();
+  }
+  plane.call(null, { id: 'running' });
+  await replica.until(() => replica.batches.length === 4);
+  const late = plane.call(null, { id: 'late', timeoutMs: 150 });
+  const patient = plane.call(null, { id: 'patient', timeoutMs: 10_000 });
+  plane.clock.advance(100);
+  replica.result(null, replica.last.ids, { workMs: 100 });
+  await replica.until(() => replica.batches.length === 5);
+  t.same(late.events, ['error DEADLINE_EXCEEDED']);
+  t.match(late.error?.message, /not run/);
+  t.same(replica.last.requests, ['patient']);
+  replica.result(null, replica.last.ids, { workMs: 100 });
+  await patient.over;
+  t.match(plane.dispatcher.metrics(), [{ dropped: 1, results: { DEADLINE_EXCEEDED: 1, OK: 5 } }]);
+});
+
+t.test('an idle replica with nothing else to do runs also what will be late', async (t) => {
+  const plane = await start(t, { batching: batching(2), maxOngoingRequests: 8 });
+  const replica = await plane.replica('a1');
+  for (let run = 1; run <= 3; run++) {
+    plane.call();
+    await replica.until(() => replica.batches.length === run);
+    replica.result(null, replica.last.ids, { workMs: 100 });
+    await replica.settled();
+  }
+  const call = plane.call(null, { timeoutMs: 50 });
+  await replica.until(() => replica.batches.length === 4);
+  replica.result('faster than it was', replica.last.ids, { workMs: 1 });
+  await call.over;
+  t.same(call.events, ['result']);
+});
+
 t.test('an item that fails alone fails alone', async (t) => {
   const plane = await start(t, { batching: batching(8), maxOngoingRequests: 16 });
   const replica = await plane.replica('a1');
@@ -365,7 +456,7 @@ t.test('a deployment that was given up refuses what waits and what comes, with t
 
 t.test('back to a version whose requests had moved on: each is sent once, and the lane counts right', async (t) => {
   const HTTP = { method: 'POST', path: '/', query: '', headers: [] };
-  const batching = { method: 'call', maxBatchSize: 8, waitMs: 0, maxConcurrentBatches: 8 };
+  const batching = { method: 'call', maxBatchSize: 8, waitMs: 0, targetMs: null, maxConcurrentBatches: 8 };
   const of = (generation: number, version: string) => {
     const deployments = [deploymentRouting({ version, maxOngoingRequests: 8, batching })];
     return routingSnapshot([applicationRouting({ generation, deployments })], { a1: 'app/A@v1' });

@@ -177,7 +177,10 @@ t.test('a replica that does not take bodies in pieces is not given one', async (
   t.equal((await next.over).value, 'served', 'its place is free');
 });
 
-const BATCHED = { batching: { maxBatchSize: 4, waitMs: 0, maxConcurrentBatches: 1, method: 'call' }, maxOngoingRequests: 4 };
+const BATCHED = {
+  batching: { maxBatchSize: 4, waitMs: 0, targetMs: null, maxConcurrentBatches: 1, method: 'call' },
+  maxOngoingRequests: 4,
+};
 
 t.test('a body in pieces may be in a batch behind one that is whole', async (t) => {
   const plane = await start(t, BATCHED);

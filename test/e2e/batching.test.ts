@@ -41,12 +41,12 @@ const together = (size: number, waitS: number, options: object = {}) => ({
   batching: { max_batch_size: size, batch_wait_timeout_s: waitS },
   ...options,
 });
-const stepOf = (name: string, model: string, maker: string, step: object) => ({
+const stepOf = (name: string, model: string, maker: string, step: object, more: object = {}) => ({
   name,
   route_prefix: `/${name}`,
   deployments: [
     { name: 'Maker', import_path: `./code.ts:${maker}` },
-    { name: 'Model', model, ...together(8, 0.2) },
+    { name: 'Model', model, batching: { max_batch_size: 8, batch_wait_timeout_s: 0.2, ...more } },
   ],
   graph: { steps: { made: { call: 'Maker', input: '$request.json' }, ran: { call: 'Model', ...step } }, output: '$ran' },
 });
@@ -57,8 +57,11 @@ const CONFIG = configOf([
   single('strict', '/strict', { import_path: './code.ts:Strict', ...together(4, 5) }),
   single('model', '/model', { model: 'add.onnx', ...together(8, 0.2) }),
   single('wide', '/wide', { model: 'wide.onnx', ...together(8, 0.2) }),
+  single('ragged', '/ragged', { model: 'wide.onnx', batching: { max_batch_size: 8, batch_wait_timeout_s: 0.2, pad: { x: 0 } } }),
+  single('few', '/few', { model: 'add.onnx', batching: { max_batch_size: 2 } }),
   single('fixed', '/fixed', { model: 'fixed.onnx', ...together(8, 0.05) }),
   stepOf('shapes', 'wide.onnx', 'tensors', { for_each: '$made', input: { x: '$item' } }),
+  stepOf('together', 'wide.onnx', 'tensors', { for_each: '$made', input: { x: '$item' } }, { pad: { x: 0 } }),
   stepOf('dtype', 'add.onnx', 'whole', { input: { x: '$made' } }),
 ]);
 
@@ -233,6 +236,33 @@ t.test('requests that come together', async (t) => {
     ]);
   });
 
+  await t.test(
+    'ragged inputs that are padded share batches, and their outputs have the lengths that they came with',
+    async (t) => {
+      const ids = idsOf('ragged', 12);
+      const answers = await Promise.all(
+        ids.map((id, n) => daemon.post('/ragged', { x: [new Array(4 + (n % 3)).fill(n)] }, { 'x-request-id': id })),
+      );
+      t.same(
+        jsonsOf(answers),
+        ids.map((_, n) => ({ y: [new Array(4 + (n % 3)).fill(n + 1)] })),
+      );
+      const widths = [3, 3, 2, 3, 2, 1, 3, 2, 1, 1];
+      const answer = await daemon.post('/together', { widths }, { 'x-request-id': 'together' });
+      t.same(
+        JSON.parse(answer.text),
+        widths.map((width, at) => ({ y: [new Array(width).fill(at + 1)] })),
+      );
+      const { deployments } = await daemon.access('together');
+      t.match(deployments, [{}, { deployment: 'together/Model', calls: 10, batch: 8 }], 'lengths do not part them');
+    },
+  );
+
+  await t.test('a request of more rows than a batch may have is run in pieces and answered whole', async (t) => {
+    const x = Array.from({ length: 7 }, (_, n) => [n, n]);
+    t.same(JSON.parse((await daemon.post('/few', { x })).text), { y: x.map(([n = 0]) => [n + 1, n + 2]) });
+  });
+
   await t.test('a model with a fixed first axis runs each alone, also when they come together', async (t) => {
     const answers = await Promise.all(Array.from({ length: 6 }, (_, n) => daemon.post('/fixed', { x: [[n, n]] })));
     t.same(
@@ -292,6 +322,14 @@ t.test('requests that come together', async (t) => {
         text: `expected POST with inputs, or GET for a description, got ${method}`,
         headers: { 'x-serve-error': 'METHOD_NOT_ALLOWED' },
       });
+  });
+
+  await t.test('padding an input that the model does not have is told at once, and what served goes on', async (t) => {
+    const wrong = { model: 'wide.onnx', batching: { pad: { ids: 0 } } };
+    await daemon.write('config.yaml', configOf([NEIGHBOUR, single('ragged', '/ragged', wrong)]));
+    const line = await daemon.waitForLog((line) => /names the input `ids`/.test(JSON.stringify(line)));
+    t.match(JSON.stringify(line), /which the model does not have; it has `x`/);
+    t.equal((await daemon.post('/ragged', { x: [[1, 2, 3, 4]] })).status, 200);
   });
 
   t.same(await daemon.stop(), { code: 0, signal: null });

@@ -176,7 +176,7 @@ class Rig {
   }
 }
 
-const BATCHING = { maxBatchSize: 4, waitMs: 0, maxConcurrentBatches: 1, method: 'call' };
+const BATCHING = { maxBatchSize: 4, waitMs: 0, targetMs: null, maxConcurrentBatches: 1, method: 'call' };
 
 t.test('it says hello on both links and is ready', async (t) => {
   const rig = await Rig.ready(t);

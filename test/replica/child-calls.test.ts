@@ -26,6 +26,21 @@ t.test('a call through a handle is sent at once, and its answer is its value', a
   t.equal(await call, 'ja');
 });
 
+t.test('a call with a priority goes in the long form, which has a place for it', async (t) => {
+  const sent: Frame[] = [];
+  const short: unknown[] = [];
+  const calls = new ChildCalls();
+  calls.connect({
+    write: (buffers) => sent.push(decodeFrame(Buffer.concat(buffers))),
+    call: (call) => short.push(call) > 0,
+  });
+  // biome-ignore lint/suspicious/noExplicitAny: a handle has the methods that are called on it.
+  const handle = makeHandle(calls, 'b') as any;
+  for (const call of [handle.options({ priority: 0 }).work(), handle.work()]) call.cancel();
+  t.match(sent[0]?.meta, { method: 'work', priority: 0 });
+  t.equal(short.length, 1);
+});
+
 t.test('an error comes back with its code', async (t) => {
   const { take, idOf, handle } = start();
   const call = handle.call(1);

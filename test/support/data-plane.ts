@@ -90,6 +90,7 @@ export interface CallOptions {
   readonly spread?: boolean;
   readonly modelId?: string;
   readonly sessionId?: string;
+  readonly priority?: number;
 }
 
 export class DataPlane {
@@ -152,6 +153,7 @@ export class DataPlane {
       spread,
       modelId: options.modelId,
       sessionId: options.sessionId,
+      priority: options.priority,
       sink: recorded.sink,
     });
     return recorded;

@@ -3,9 +3,10 @@ import { type ErrorShape, shapeOfError } from '../../domain/errors.ts';
 import { type RunReport, runHeader } from '../../protocol/run-report.ts';
 import { writeInference } from './infer-answer.ts';
 import { type Inference, readInference } from './infer-request.ts';
-import type { Job, JobAnswer } from './onnx-jobs.ts';
+import { type BatchRules, partsOf } from './onnx-batch.ts';
+import type { Job, JobResult } from './onnx-jobs.ts';
 import { type Feeds, isStackable, type Signature } from './onnx-signature.ts';
-import { concat, type Outputs, sliceOf } from './onnx-stack.ts';
+import { concat, type Outputs, sliceOf, WrongRows } from './onnx-stack.ts';
 
 interface Member {
   readonly index: number;
@@ -23,25 +24,30 @@ interface Told {
 }
 
 export const runInference = async (
-  signature: Signature,
+  { signature, maxRows }: Pick<BatchRules, 'signature' | 'maxRows'>,
   run: Run,
   job: InferJob,
-): Promise<{ answer: Extract<JobAnswer, { kind: 'http' }>; transfer: ArrayBuffer[] }> => {
+): Promise<Extract<JobResult, { kind: 'http' }>> => {
   const answers: (Told | ErrorShape)[] = new Array(job.requests.length);
-  for (const group of groupByShape(signature, job, answers)) {
-    try {
-      await runGroup(group, run, job, answers);
-    } catch (error) {
-      if (group.length === 1) answers[(group[0] as Member).index] = shapeOfError(error);
-      // One of them made the run of all fail: each is tried for itself.
-      else
-        for (const member of group)
-          await runGroup([member], run, job, answers).catch((own: unknown) => {
-            answers[member.index] = shapeOfError(own);
-          });
-    }
-  }
+  for (const group of groupByShape(signature, job, answers))
+    for (const part of partsOf(group, maxRows)) await runHalves(part, run, job, answers);
   return gathered(job.id, answers);
+};
+
+/** What fails together is run in halves, so that what is to blame fails alone. */
+const runHalves = async (group: readonly Member[], run: Run, job: InferJob, answers: (Told | ErrorShape)[]): Promise<void> => {
+  try {
+    await runGroup(group, run, job, answers);
+  } catch (error) {
+    // A model that gives another number of rows than it got does so in any company.
+    if (group.length === 1 || error instanceof WrongRows) {
+      for (const { index } of group) answers[index] = shapeOfError(error);
+      return;
+    }
+    const half = group.length >> 1;
+    await runHalves(group.slice(0, half), run, job, answers);
+    await runHalves(group.slice(half), run, job, answers);
+  }
 };
 
 const runGroup = async (group: readonly Member[], run: Run, job: InferJob, answers: (Told | ErrorShape)[]): Promise<void> => {
@@ -106,7 +112,7 @@ const groupByShape = (signature: Signature, job: InferJob, answers: (Told | Erro
 };
 
 /** All answers in one buffer, which goes to the replica's thread as it is. */
-const gathered = (id: number, answers: readonly (Told | ErrorShape)[]): Awaited<ReturnType<typeof runInference>> => {
+const gathered = (id: number, answers: readonly (Told | ErrorShape)[]): Extract<JobResult, { kind: 'http' }> => {
   const lengths = answers.map((each) => ('parts' in each ? each.parts.reduce((sum, part) => sum + part.byteLength, 0) : 0));
   const bytes = Buffer.allocUnsafeSlow(lengths.reduce((sum, length) => sum + length, 0));
   let at = 0;
@@ -118,5 +124,5 @@ const gathered = (id: number, answers: readonly (Told | ErrorShape)[]): Awaited<
     }
     return { length: lengths[index] as number, headers: each.headers };
   });
-  return { answer: { id, kind: 'http', bytes, answers: told }, transfer: [bytes.buffer as ArrayBuffer] };
+  return { id, kind: 'http', bytes, answers: told };
 };

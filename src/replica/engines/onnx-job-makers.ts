@@ -2,29 +2,39 @@
 import { headerOf, isJsonType } from '../../protocol/http-value.ts';
 import { type Segment, skeletonText } from '../../protocol/value.ts';
 import type { IncomingCall } from '../engine.ts';
-import type { Job } from './onnx-jobs.ts';
+import type { Job, TensorValue } from './onnx-jobs.ts';
 
 interface MadeJob {
   readonly job: Job;
   readonly transfer: readonly ArrayBuffer[];
 }
 
-export const tensorsJob = (id: number, calls: readonly IncomingCall[]): MadeJob => {
-  const [first] = calls as [IncomingCall];
+/** @param maxRows of one run */
+type MakeJob = (id: number, calls: readonly IncomingCall[], maxRows: number) => MadeJob;
+
+export const tensorsJob: MakeJob = (id, calls, maxRows) => {
   const transfer: ArrayBuffer[] = [];
-  const segments: Segment[] = first.value.segments.map((segment) => {
+  const value = tensorValueOf(calls[0] as IncomingCall, transfer);
+  return { job: { id, kind: 'tensors', value, rows: calls.map((call) => call.rows), maxRows }, transfer };
+};
+
+export const valuesJob: MakeJob = (id, calls, maxRows) => {
+  const transfer: ArrayBuffer[] = [];
+  return { job: { id, kind: 'each', values: calls.map((call) => tensorValueOf(call, transfer)), maxRows }, transfer };
+};
+
+/** @param transfer gets the buffers that go along */
+const tensorValueOf = ({ value }: IncomingCall, transfer: ArrayBuffer[]): TensorValue => {
+  const segments: Segment[] = value.segments.map((segment) => {
     const bytes = own(segment.bytes);
     transfer.push(bytes.buffer);
     return { ...segment, bytes };
   });
-  return {
-    job: { id, kind: 'tensors', skeleton: skeletonText(first.value), segments, rows: calls.map((call) => call.rows) },
-    transfer,
-  };
+  return { skeleton: skeletonText(value), segments };
 };
 
 /** All bodies in one buffer: a message of many small ones would cost more than the model's run. */
-export const bodiesJob = (id: number, calls: readonly IncomingCall[]): MadeJob => {
+export const bodiesJob: MakeJob = (id, calls, maxRows) => {
   const parts = calls.map(bodyOf);
   const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
   let at = 0;
@@ -38,7 +48,7 @@ export const bodiesJob = (id: number, calls: readonly IncomingCall[]): MadeJob =
       length: part.byteLength,
     };
   });
-  return { job: { id, kind: 'bodies', bytes, bodies }, transfer: [bytes.buffer] };
+  return { job: { id, kind: 'bodies', bytes, bodies, maxRows }, transfer: [bytes.buffer] };
 };
 
 export interface InferCall {
@@ -49,7 +59,7 @@ export interface InferCall {
 }
 
 /** Requests of the Open Inference Protocol: each is put where its first binary tensor stands at a multiple of 8, so that it is read in place. */
-export const inferJob = (id: number, version: string, calls: readonly InferCall[]): MadeJob => {
+export const inferJob = (id: number, version: string, calls: readonly InferCall[], maxRows: number): MadeJob => {
   let end = 0;
   const requests = calls.map(({ call, model, headerLength }) => {
     const { byteLength: length } = bodyOf(call);
@@ -60,7 +70,7 @@ export const inferJob = (id: number, version: string, calls: readonly InferCall[
   });
   const bytes = new Uint8Array(end);
   for (const [index, { call }] of calls.entries()) bytes.set(bodyOf(call), requests[index]?.from);
-  return { job: { id, kind: 'infer', bytes, requests }, transfer: [bytes.buffer] };
+  return { job: { id, kind: 'infer', bytes, requests, maxRows }, transfer: [bytes.buffer] };
 };
 
 const bodyOf = (call: IncomingCall): Uint8Array => call.value.segments[0]?.bytes ?? NO_BYTES;

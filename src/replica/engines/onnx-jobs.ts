@@ -8,10 +8,23 @@ export interface SessionOptions {
   readonly path: string;
   readonly threads: number;
   readonly model: ModelRun['options'];
+  /** Name of an input → what ragged ones are filled up with. */
+  readonly pad: Readonly<Record<string, number>>;
 }
 
-/** Requests of the Open Inference Protocol, or bodies as clients sent them, or tensors (one skeleton over stacked segments). */
-export type Job =
+/** Tensors as code sent them. */
+export interface TensorValue {
+  readonly skeleton: string;
+  readonly segments: readonly Segment[];
+}
+
+/** Requests of the Open Inference Protocol, or bodies as clients sent them, or tensors: one skeleton over stacked segments, or one for each call. */
+export type Job = JobWork & {
+  /** Rows of one run, at most. */
+  readonly maxRows: number;
+};
+
+type JobWork =
   | {
       readonly id: number;
       readonly kind: 'bodies';
@@ -38,12 +51,15 @@ export type Job =
   | {
       readonly id: number;
       readonly kind: 'tensors';
-      readonly skeleton: string;
-      readonly segments: readonly Segment[];
+      readonly value: TensorValue;
       readonly rows: readonly number[];
-    };
+    }
+  | { readonly id: number; readonly kind: 'each'; readonly values: readonly TensorValue[] };
 
-export type JobAnswer =
+/** `ms`: what the job took of the session thread, its wait for the one before it not counted. */
+export type JobAnswer = JobResult & { readonly ms: number };
+
+export type JobResult =
   /** JSON texts of all members, one after the other; a member that failed has its error in place of a length. */
   | { readonly id: number; readonly kind: 'json'; readonly bytes: Uint8Array; readonly answers: readonly (number | ErrorShape)[] }
   /** The same with the headers of each. */
@@ -53,7 +69,8 @@ export type JobAnswer =
       readonly bytes: Uint8Array;
       readonly answers: readonly ({ readonly length: number; readonly headers: readonly string[] } | ErrorShape)[];
     }
-  | { readonly id: number; readonly kind: 'tensors'; readonly skeleton: string; readonly segments: readonly Segment[] }
+  | { readonly id: number; readonly kind: 'tensors'; readonly value: TensorValue }
+  | { readonly id: number; readonly kind: 'each'; readonly answers: readonly (TensorValue | ErrorShape)[] }
   | { readonly id: number; readonly kind: 'error'; readonly error: ErrorShape };
 
 export type FromSession =

@@ -9,11 +9,13 @@ import { ServeError, shapeOfError } from '../../domain/errors.ts';
 import { decodeValue, encodeValue } from '../../protocol/codec.ts';
 import { Tensor, type TensorData } from '../../protocol/tensor.ts';
 import { DTYPES, type Dtype } from '../../protocol/value.ts';
+import { type BatchRules, runBatch } from './onnx-batch.ts';
 import { runBodies } from './onnx-bodies.ts';
 import { portsWithoutRank } from './onnx-file.ts';
 import { runInference } from './onnx-infer.ts';
-import type { FromSession, Job, SessionOptions } from './onnx-jobs.ts';
+import type { FromSession, Job, JobResult, SessionOptions, TensorValue } from './onnx-jobs.ts';
 import { loadSession } from './onnx-load.ts';
+import { checkPad } from './onnx-pad.ts';
 import { type Feeds, feedsOf, isStackable, type Port, type Signature } from './onnx-signature.ts';
 import { concat, type Outputs, rowsOf } from './onnx-stack.ts';
 import { warmupFeeds } from './onnx-warmup.ts';
@@ -68,15 +70,47 @@ const load = async () => {
 type Model = Awaited<ReturnType<typeof load>>;
 
 /** Runs tensors, which may be a stack of several requests; a model whose axis 0 is fixed runs them one by one. */
-const runTensors = async (model: Model, job: Extract<Job, { kind: 'tensors' }>): Promise<void> => {
-  const feeds = feedsOfStack(decodeValue({ skeleton: job.skeleton, segments: job.segments }), job.rows, model.signature);
-  const parts = await Promise.all(feeds.map((each) => model.run(each)));
-  const outputs = parts.length === 1 ? (parts[0] as Outputs) : concat(parts);
-  const value = encodeValue(outputs);
+const runTensors = async (rules: BatchRules, { id, value, rows }: Extract<Job, { kind: 'tensors' }>): Promise<JobResult> => {
+  const parts = await runBatch(feedsOfStack(decodeValue(value), rows, rules.signature), rules);
+  const failed = parts.find((part) => part instanceof Error);
+  if (failed !== undefined) throw failed;
+  return { id, kind: 'tensors', value: tensorValueOf(parts.length === 1 ? (parts[0] as Outputs) : concat(parts as Outputs[])) };
+};
+
+/** Runs tensors of several calls, ragged ones among them; each has an answer of its own. */
+const runValues = async (rules: BatchRules, { id, values }: Extract<Job, { kind: 'each' }>): Promise<JobResult> => {
+  const read = values.map((value): Feeds | Error => {
+    try {
+      return feedsOf(decodeValue(value), rules.signature);
+    } catch (error) {
+      return error as Error;
+    }
+  });
+  const ran = await runBatch(
+    read.filter((each): each is Feeds => !(each instanceof Error)),
+    rules,
+  );
+  let next = 0;
+  const answers = read.map((each) => {
+    const answer = each instanceof Error ? each : (ran[next++] as Outputs | Error);
+    return answer instanceof Error ? shapeOfError(answer) : tensorValueOf(answer);
+  });
+  return { id, kind: 'each', answers };
+};
+
+const tensorValueOf = (outputs: Outputs): TensorValue => {
+  const { skeleton, segments } = encodeValue(outputs);
+  return { skeleton: skeleton as string, segments };
+};
+
+/** Buffers that go along instead of being copied. */
+const buffersOf = (answer: JobResult): readonly ArrayBuffer[] => {
+  if (answer.kind === 'http') return [answer.bytes.buffer as ArrayBuffer];
+  const values = answer.kind === 'tensors' ? [answer.value] : answer.kind === 'each' ? answer.answers : [];
+  const segments = values.flatMap((value) => ('segments' in value ? value.segments : []));
   // Texts are written into memory that Node shares among small buffers: they are copied.
-  const own = value.segments.filter(({ dtype }) => dtype !== 'string');
-  const buffers = own.map((segment) => segment.bytes.buffer as ArrayBuffer);
-  post({ id: job.id, kind: 'tensors', skeleton: value.skeleton as string, segments: value.segments }, [...new Set(buffers)]);
+  const own = segments.filter(({ dtype }) => dtype !== 'string');
+  return [...new Set(own.map(({ bytes }) => bytes.buffer as ArrayBuffer))];
 };
 
 const feedsOfStack = (value: unknown, rows: readonly number[], signature: Signature): Feeds[] => {
@@ -93,24 +127,17 @@ const feedsOfStack = (value: unknown, rows: readonly number[], signature: Signat
   });
 };
 
-const answerBodies = async (model: Model, job: Extract<Job, { kind: 'bodies' }>): Promise<void> => {
-  const answer = await runBodies(model.signature, model.run, job);
-  post(answer);
-};
-
-const answerInference = async (model: Model, job: Extract<Job, { kind: 'infer' }>): Promise<void> => {
-  const { answer, transfer } = await runInference(model.signature, model.run, job);
-  post(answer, transfer);
-};
-
-const work = (model: Model, job: Job): Promise<void> => {
+const work = (model: Model, job: Job): Promise<JobResult> => {
+  const rules: BatchRules = { ...model, maxRows: job.maxRows, pad: options.pad };
   switch (job.kind) {
     case 'bodies':
-      return answerBodies(model, job);
+      return runBodies(rules, job);
     case 'infer':
-      return answerInference(model, job);
+      return runInference(rules, model.run, job);
     case 'tensors':
-      return runTensors(model, job);
+      return runTensors(rules, job);
+    case 'each':
+      return runValues(rules, job);
     default:
       return job satisfies never;
   }
@@ -118,8 +145,20 @@ const work = (model: Model, job: Job): Promise<void> => {
 
 try {
   const model = await load();
+  checkPad(options.pad, model.signature);
+  let freeAt = 0;
+  const answer = (result: JobResult, takenUpAt: number): void => {
+    const now = performance.now();
+    const ms = now - Math.max(takenUpAt, freeAt);
+    freeAt = now;
+    post({ ...result, ms }, buffersOf(result));
+  };
   port.on('message', (job: Job) => {
-    work(model, job).catch((error: unknown) => post({ id: job.id, kind: 'error', error: shapeOfError(error) }));
+    const takenUpAt = performance.now();
+    work(model, job).then(
+      (result) => answer(result, takenUpAt),
+      (error: unknown) => answer({ id: job.id, kind: 'error', error: shapeOfError(error) }, takenUpAt),
+    );
   });
   post({ kind: 'ready', signature: model.signature, provider: model.provider, instead: model.instead });
 } catch (error) {

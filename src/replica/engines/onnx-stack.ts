@@ -47,17 +47,21 @@ export const concat = (parts: readonly Outputs[]): Outputs => {
   return joined;
 };
 
-/** @throws ServeError USER_ERROR when the output does not have a row for each row of the batch */
+/** An output that does not have a row for each row of the inputs. */
+export class WrongRows extends ServeError {
+  constructor(message: string) {
+    super('USER_ERROR', message);
+  }
+}
+
+/** @throws WrongRows when the output does not have a row for each row of the batch */
 const rowsChecked = (name: string, tensor: Tensor, total: number, from: number, to: number): Tensor => {
   if (tensor.shape[0] !== total) {
-    throw new ServeError(
-      'USER_ERROR',
-      `expected ${total} rows in the output \`${name}\` of a batch, got shape [${tensor.shape.join(', ')}]`,
-    );
+    throw new WrongRows(`expected ${total} rows in the output \`${name}\` of a batch, got shape [${tensor.shape.join(', ')}]`);
   }
   return rowsOf(tensor, from, to);
 };
 
-/** Rows of every output of a stacked run. @throws ServeError USER_ERROR as `rowsChecked` */
+/** Rows of every output of a stacked run. @throws WrongRows */
 export const sliceOf = (outputs: Outputs, total: number, from: number, to: number): Outputs =>
   Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, rowsChecked(name, tensor, total, from, to)]));

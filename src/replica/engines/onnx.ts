@@ -8,7 +8,7 @@ import { modelPathOf } from '../../protocol/inference-path.ts';
 import type { HttpAnswerHead, HttpHead, MethodShape } from '../../protocol/messages.ts';
 import { type DeploymentRun, threadsOf } from '../../protocol/start.ts';
 import type { Engine, IncomingBatch, IncomingCall, Reply } from '../engine.ts';
-import { bodiesJob, type InferCall, inferJob, tensorsJob } from './onnx-job-makers.ts';
+import { bodiesJob, type InferCall, inferJob, tensorsJob, valuesJob } from './onnx-job-makers.ts';
 import type { JobAnswer } from './onnx-jobs.ts';
 import { describe } from './onnx-signature.ts';
 import { SessionThread, type ThreadListener } from './onnx-thread.ts';
@@ -29,7 +29,7 @@ export const startOnnx = async (run: DeploymentRun, reply: Reply): Promise<Engin
   const versions: SessionThread[] = [];
   // One after the other: loading takes memory of its own beside what the model takes in the end.
   for (const { version, path } of run.runs.versions)
-    versions.push(await SessionThread.start(version, { path, threads, model: run.runs.options }, listener));
+    versions.push(await SessionThread.start(version, { path, threads, model: run.runs.options, pad: run.pad ?? {} }, listener));
   return new OnnxEngine(versions, reply);
 };
 
@@ -42,6 +42,7 @@ class OnnxEngine implements Engine {
   readonly #versions: ReadonlyMap<string, SessionThread>;
   readonly #newest: SessionThread;
   readonly #reply: Reply;
+  #maxRows = Number.POSITIVE_INFINITY;
 
   constructor(versions: readonly SessionThread[], reply: Reply) {
     this.#versions = new Map(versions.map((each) => [each.version, each]));
@@ -68,7 +69,8 @@ class OnnxEngine implements Engine {
       else this.#describeTo(call, call.http.method);
     }
     if (posts.length === 0) return;
-    this.#newest.run(posts, (id) => (posts[0]?.http === undefined ? tensorsJob(id, posts) : bodiesJob(id, posts)));
+    const jobOf = posts[0]?.http !== undefined ? bodiesJob : batch.form === 'items' ? valuesJob : tensorsJob;
+    this.#newest.run(posts, (id) => jobOf(id, posts, this.#maxRows));
   }
 
   /** The versions that clients name have a thread each. */
@@ -87,7 +89,7 @@ class OnnxEngine implements Engine {
     for (const [thread, own] of asked) {
       thread.run(
         own.map(({ call }) => call),
-        (id) => inferJob(id, thread.version, own),
+        (id) => inferJob(id, thread.version, own, this.#maxRows),
       );
     }
   }
@@ -115,6 +117,10 @@ class OnnxEngine implements Engine {
 
   #bodyTo(call: IncomingCall, bytes: Uint8Array, head: HttpAnswerHead): void {
     this.#reply.result([call], { skeleton: '{"$seg":0}', segments: [{ dtype: 'bytes', shape: null, bytes }] }, head);
+  }
+
+  limitRows(maxRows: number): void {
+    this.#maxRows = maxRows;
   }
 
   async reconfigure(): Promise<void> {
@@ -146,7 +152,9 @@ const listenerOf = (reply: Reply): ThreadListener => ({
   answered: (calls, answer) => {
     switch (answer.kind) {
       case 'tensors':
-        return reply.result(calls, { skeleton: answer.skeleton, segments: answer.segments });
+        return reply.result(calls, answer.value, undefined, answer.ms);
+      case 'each':
+        return answerValues(reply, calls, answer);
       case 'error':
         return reply.error(calls, errorFromShape(answer.error));
       case 'json':
@@ -158,11 +166,15 @@ const listenerOf = (reply: Reply): ThreadListener => ({
   },
 });
 
-const answerEach = (
-  reply: Reply,
-  calls: readonly IncomingCall[],
-  answer: Extract<JobAnswer, { kind: 'json' | 'http' }>,
-): void => {
+const answerValues = (reply: Reply, calls: readonly IncomingCall[], answer: JobAnswer & { kind: 'each' }): void => {
+  for (const [index, call] of calls.entries()) {
+    const each = answer.answers[index];
+    if (each !== undefined && 'segments' in each) reply.result([call], each, undefined, answer.ms);
+    else reply.error([call], each === undefined ? new Error('no answer') : errorFromShape(each));
+  }
+};
+
+const answerEach = (reply: Reply, calls: readonly IncomingCall[], answer: JobAnswer & { kind: 'json' | 'http' }): void => {
   let at = 0;
   for (const [index, call] of calls.entries()) {
     const each = answer.answers[index];
@@ -174,6 +186,6 @@ const answerEach = (
     const bytes = answer.bytes.subarray(at, at + length);
     at += length;
     const head = typeof each === 'object' && 'headers' in each ? { status: 200, headers: each.headers } : JSON_HEAD;
-    reply.result([call], { skeleton: '{"$seg":0}', segments: [{ dtype: 'bytes', shape: null, bytes }] }, head);
+    reply.result([call], { skeleton: '{"$seg":0}', segments: [{ dtype: 'bytes', shape: null, bytes }] }, head, answer.ms);
   }
 };

@@ -1,0 +1,190 @@
+/** What batches cost: learned from the runs themselves, for each size that is worth telling apart. No clock, no I/O. */
+
+/** Runs remembered for each size: their median is what one slow run does not move, and what is older is forgotten. */
+const REMEMBERED = 32;
+/** So many runs of a size make its median worth believing. */
+const BELIEVED_FROM = 3;
+/** A run before so many others says nothing any more: the machine, the load or the inputs may have changed since. */
+const FORGOTTEN_AFTER = 2048;
+/** What is learned of the way to the replica and back, for each new run. */
+const OVERHEAD_WEIGHT = 0.05;
+
+/** One size, as it was measured. */
+export interface SizeCost {
+  /** The size that stands for all near it. */
+  readonly size: number;
+  /** Medians. */
+  readonly rows: number;
+  readonly ms: number;
+}
+
+/** A run of n rows takes `perRowMs` · n + `fixedMs`. The fixed part may come out below 0 where large batches are slow. */
+export interface Fit {
+  readonly perRowMs: number;
+  readonly fixedMs: number;
+}
+
+interface Run {
+  readonly rows: number;
+  readonly ms: number;
+  /** How many runs had been seen then. */
+  readonly at: number;
+}
+
+/** The last runs of one size. */
+class Runs {
+  readonly #size: number;
+  #runs: Run[] = [];
+  #cost: SizeCost | undefined;
+
+  constructor(size: number) {
+    this.#size = size;
+  }
+
+  /** Of all time. */
+  count = 0;
+
+  add(run: Run): void {
+    this.count += 1;
+    if (this.#runs.length === REMEMBERED) this.#runs.shift();
+    this.#runs.push(run);
+    this.#cost = undefined;
+  }
+
+  /** @param now runs seen; what is too old is forgotten first */
+  costAt(now: number): SizeCost | undefined {
+    while ((this.#runs[0]?.at ?? now) < now - FORGOTTEN_AFTER) {
+      this.#runs.shift();
+      this.#cost = undefined;
+    }
+    if (this.#runs.length < BELIEVED_FROM) return undefined;
+    this.#cost ??= {
+      size: this.#size,
+      rows: median(this.#runs.map(({ rows }) => rows)),
+      ms: median(this.#runs.map(({ ms }) => ms)),
+    };
+    return this.#cost;
+  }
+}
+
+export class CostModel {
+  /** Sizes told apart: the powers of two up to the largest batch, and that. */
+  readonly sizes: readonly number[];
+  readonly #runs: readonly Runs[];
+  #seen = 0;
+  #overheadMs = 0;
+  #known: readonly SizeCost[] | undefined;
+
+  constructor(maxRows: number) {
+    this.sizes = sizesUpTo(maxRows);
+    this.#runs = this.sizes.map((size) => new Runs(size));
+  }
+
+  /** Runs that it was told of. */
+  get seen(): number {
+    return this.#seen;
+  }
+
+  /** @param overheadMs of a batch that found its replica idle: what passed besides the run, from sending it to its answer */
+  observe(rows: number, ms: number, overheadMs?: number): void {
+    if (!(rows > 0 && ms >= 0 && ms < Number.POSITIVE_INFINITY)) return;
+    this.#seen += 1;
+    (this.#runs[this.#indexOf(rows)] as Runs).add({ rows, ms, at: this.#seen });
+    this.#known = undefined;
+    if (overheadMs === undefined || !(overheadMs >= 0)) return;
+    // One that was held up by something else counts as a little slower than usual, not as what it was.
+    const clipped = this.#overheadMs === 0 ? overheadMs : Math.min(overheadMs, 4 * this.#overheadMs);
+    this.#overheadMs += (this.#overheadMs === 0 ? 1 : OVERHEAD_WEIGHT) * (clipped - this.#overheadMs);
+  }
+
+  /** How long a replica that has nothing else waits between two batches, in milliseconds. */
+  get overheadMs(): number {
+    return this.#overheadMs;
+  }
+
+  /** Sizes of which enough is known, smallest first. */
+  get known(): readonly SizeCost[] {
+    this.#known ??= this.#runs.map((runs) => runs.costAt(this.#seen)).filter((cost) => cost !== undefined);
+    return this.#known;
+  }
+
+  isKnown(size: number): boolean {
+    return this.known.some((each) => each.size === size);
+  }
+
+  /** Runs of a size, those that are forgotten included. */
+  timesRun(size: number): number {
+    return this.#runs[this.sizes.indexOf(size)]?.count ?? 0;
+  }
+
+  /** The largest size that was ever run; 0: none. */
+  get largestTried(): number {
+    return this.sizes.findLast((_, index) => (this.#runs[index] as Runs).count > 0) ?? 0;
+  }
+
+  /** Least squares over the known sizes, each of equal weight in proportion to its time; undefined below two of them. */
+  fit(): Fit | undefined {
+    return fitOf(this.known);
+  }
+
+  /** Milliseconds that a run of so many rows takes, by the nearest that is known; undefined where nothing is. */
+  predict(rows: number): number | undefined {
+    const { known } = this;
+    const [first] = known;
+    if (first === undefined) return undefined;
+    let below = first;
+    for (const each of known) {
+      if (each.rows === rows) return each.ms;
+      if (each.rows > rows) {
+        // Fewer rows than were ever run cost no more than the fewest that were.
+        if (each === below) return each.ms;
+        const share = (rows - below.rows) / (each.rows - below.rows);
+        return below.ms + share * (each.ms - below.ms);
+      }
+      below = each;
+    }
+    const fit = fitOf(known);
+    return fit === undefined || fit.perRowMs <= 0
+      ? (below.ms * rows) / below.rows
+      : Math.max(below.ms, below.ms + fit.perRowMs * (rows - below.rows));
+  }
+
+  /** Of the size that is nearest in proportion. */
+  #indexOf(rows: number): number {
+    let best = 0;
+    for (let index = 1; index < this.sizes.length; index++)
+      if ((this.sizes[index] as number) * (this.sizes[index - 1] as number) <= rows * rows) best = index;
+    return best;
+  }
+}
+
+/** 1, 2, 4 … and the largest itself; a power of two that is nearly the largest is left out. */
+export const sizesUpTo = (maxRows: number): readonly number[] => {
+  const sizes: number[] = [];
+  for (let size = 1; size <= maxRows / 1.5; size *= 2) sizes.push(size);
+  if (sizes.at(-1) !== maxRows) sizes.push(maxRows);
+  return sizes;
+};
+
+export const fitOf = (points: readonly { readonly rows: number; readonly ms: number }[]): Fit | undefined => {
+  let [weights, sumX, sumY, sumXX, sumXY] = [0, 0, 0, 0, 0];
+  for (const { rows, ms } of points) {
+    // Long runs are as wrong in proportion as short ones are.
+    const weight = 1 / Math.max(ms, 1e-3) ** 2;
+    weights += weight;
+    sumX += weight * rows;
+    sumY += weight * ms;
+    sumXX += weight * rows * rows;
+    sumXY += weight * rows * ms;
+  }
+  const spread = weights * sumXX - sumX * sumX;
+  if (points.length < 2 || spread <= 1e-12 * weights * sumXX) return undefined;
+  const perRowMs = (weights * sumXY - sumX * sumY) / spread;
+  return { perRowMs, fixedMs: (sumY - perRowMs * sumX) / weights };
+};
+
+const median = (values: readonly number[]): number => {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
+};
