@@ -38,8 +38,8 @@ export const build = ({ to }) => deployment(Told).bind({ to });
 export const other = build;
 `,
   'scaler.ts': 'export const one = () => 1;\nexport const other = () => 1;\n',
-  'add.onnx': addModel([1, 2]),
-  'more.onnx': addModel([3, 4]),
+  'add.onnx': addModel([1], ['rows', 'columns']),
+  'more.onnx': addModel([3], ['rows', 'columns']),
   'sub/empty.txt': '',
   'own/empty.txt': '',
 };
@@ -66,7 +66,7 @@ const base = (): Config => ({
           multiplexing: { max_num_models_per_replica: 2 },
         },
         { name: 'Callee', import_path: './echo.ts:echo' },
-        { name: 'Model', model: './add.onnx' },
+        { name: 'Model', model: './add.onnx', batching: {} },
         {
           name: 'Batched',
           import_path: './code.ts:Code',
@@ -173,6 +173,7 @@ const VALUES: Readonly<Record<string, () => Json | Promise<Json>>> = {
   'applications[].deployments[].num_replicas': () => 2,
   'applications[].deployments[].max_ongoing_requests': () => 50,
   'applications[].deployments[].batching.method': () => 'other',
+  'applications[].deployments[].batching.pad': () => ({ x: 1 }),
 };
 
 /** From what the schema says; undefined where that is not enough. */
@@ -240,7 +241,7 @@ const placeOf = (field: string): readonly (string | number)[] => {
   const isScaled = field.includes('.autoscaling_policy');
   const deployment = /\.replica_options|rolling_update_percentage/.test(field)
     ? 1
-    : field.includes('].model')
+    : /\]\.model|\.pad$|latency_target_s$/.test(field)
       ? 2
       : field.includes('.batching') || field.includes('.autoscaling_config')
         ? 3

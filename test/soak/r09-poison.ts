@@ -74,15 +74,15 @@ export const poison: Promised = {
     {
       what: 'a poison is tried as often as any request',
       patches: [
-        { file: 'dispatch/queue.js', from: 'call.deathsAlone < MAX_DEATHS_ALONE', to: 'true' },
-        { file: 'dispatch/queue.js', from: 'call.attempts < maxAttempts', to: 'call.attempts < 6' },
+        { file: 'dispatch/again.js', from: 'call.deathsAlone < MAX_DEATHS_ALONE', to: 'true' },
+        { file: 'dispatch/again.js', from: 'call.attempts < maxAttempts', to: 'call.attempts < 6' },
       ],
       shows: /one poison killed [3-9]/,
     },
     {
       what: 'its company is not repeated',
       patches: [
-        { file: 'dispatch/queue.js', from: '(idempotent && call.attempts < maxAttempts)', to: '(idempotent && call.suspect)' },
+        { file: 'dispatch/again.js', from: '(idempotent && call.attempts < maxAttempts)', to: '(idempotent && call.suspect)' },
       ],
       shows: /others failed/,
     },

@@ -75,7 +75,7 @@ export const wastedWork: Promised = {
       what: 'a client that leaves is not noticed',
       patches: [
         {
-          file: 'proxy/ingress.js',
+          file: 'proxy/ingress-request.js',
           from: "this.#goesOn = mayGoOn && this.#exchange.header('x-request-disconnect-disabled') === '?1';",
           to: 'this.#goesOn = mayGoOn;',
         },

@@ -198,7 +198,7 @@ export const noLeaks: Promised = {
       what: 'each request keeps a piece of memory',
       patches: [
         {
-          file: 'proxy/ingress.js',
+          file: 'proxy/ingress-request.js',
           from: 'this.#finished = true;\n',
           to: 'this.#finished = true;\n        (globalThis.kept ??= []).push(Buffer.alloc(100_000, 1));\n',
         },
@@ -220,7 +220,7 @@ export const noLeaks: Promised = {
       what: 'clients that leave are not counted',
       patches: [
         {
-          file: 'proxy/ingress.js',
+          file: 'proxy/ingress-request.js',
           from: "if (refusal === undefined)\n            this.#finish(499, 'CLIENT_CLOSED');",
           to: 'if (refusal === undefined) { this.#finished = true; this.#over(); }',
         },

@@ -103,7 +103,7 @@ export const slowClients: Promised = {
       what: 'a stream takes no notice of its reader',
       patches: [
         {
-          file: 'proxy/ingress.js',
+          file: 'proxy/ingress-request.js',
           from: 'if (!this.#stalled)\n            this.#giveCredit(CREDIT_PORTION);',
           to: 'this.#giveCredit(1);',
         },

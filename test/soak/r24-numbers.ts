@@ -78,7 +78,7 @@ export const truthfulNumbers: Promised = {
       what: 'clients that leave are not counted',
       patches: [
         {
-          file: 'proxy/ingress.js',
+          file: 'proxy/ingress-request.js',
           from: "if (refusal === undefined)\n            this.#finish(499, 'CLIENT_CLOSED');",
           to: 'if (refusal === undefined) { this.#finished = true; this.#over(); }',
         },
