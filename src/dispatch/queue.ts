@@ -186,6 +186,8 @@ export class DeploymentQueue {
     for (let index = calls.length - 1; index >= 0; index--) {
       const call = calls[index] as PendingCall;
       call.state = 'queued';
+      // One that was sent at once has waited for nobody yet.
+      call.priority ??= priorityOf(call);
       call.link = undefined;
       call.begun = false;
       call.body?.detach();
@@ -281,12 +283,12 @@ export class DeploymentQueue {
   /** Gives up what cannot be answered in time any more, before it takes the place of what can. @returns whether there was any */
   #dropLate(lane: Lane, batching: BatchingSpec, now: number): boolean {
     const late = this.#batcher.late(lane, this.#routing, batching, now);
-    for (const call of late) {
-      this.remove(call);
-      call.queueMs += now - call.queuedAt;
-      call.fail(new ServeError('DEADLINE_EXCEEDED', 'The request could not be answered in time any more; it was not run.'));
-    }
+    for (const call of late) if (call.state === 'queued') call.queueMs += now - call.queuedAt;
     this.counts.dropped(late.length);
+    this.#giveUp(
+      late,
+      () => new ServeError('DEADLINE_EXCEEDED', 'The request could not be answered in time any more; it was not run.'),
+    );
     return late.length > 0;
   }
 
@@ -414,10 +416,7 @@ export class DeploymentQueue {
     this.#destroyed = error;
     for (const lane of this.#lanes) {
       clearTimeout(lane.timer);
-      for (const call of [...lane]) {
-        this.remove(call);
-        call.fail(error);
-      }
+      this.#giveUp([...lane], () => error);
     }
     this.#lanes.clear();
   }
@@ -440,10 +439,16 @@ export class DeploymentQueue {
   refuseAll(version: string, message: string): void {
     for (const lane of this.#lanes) {
       if (lane.version !== version) continue;
-      for (const call of [...lane]) {
-        this.remove(call);
-        call.fail(new ServeError('UNAVAILABLE', message, { retryAfterS: 1 }));
-      }
+      this.#giveUp([...lane], () => new ServeError('UNAVAILABLE', message, { retryAfterS: 1 }));
+    }
+  }
+
+  /** Whose error ends a request with several of these in work takes the others along: they wait no longer when their turn comes. */
+  #giveUp(calls: readonly PendingCall[], error: () => ServeError): void {
+    for (const call of calls) {
+      if (call.state !== 'queued') continue;
+      this.remove(call);
+      call.fail(error());
     }
   }
 

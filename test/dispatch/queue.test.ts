@@ -408,6 +408,36 @@ t.test('what cannot be answered in time any more is told so and not run, for the
   t.match(plane.dispatcher.metrics(), [{ dropped: 1, results: { DEADLINE_EXCEEDED: 1, OK: 5 } }]);
 });
 
+t.test('an error that takes its siblings along is counted once for each, and the queue goes on', async (t) => {
+  const plane = await start(t, { batching: batching(2), maxOngoingRequests: 8 });
+  const replica = await plane.replica('a1');
+  for (let run = 1; run <= 3; run++) {
+    plane.call();
+    await replica.until(() => replica.batches.length === run);
+    plane.clock.advance(100);
+    replica.result(null, replica.last.ids, { workMs: 100 });
+    await replica.settled();
+  }
+  plane.call(null, { id: 'running' });
+  await replica.until(() => replica.batches.length === 4);
+  // Items of one request: the first that fails ends it, and with it the others.
+  const items = times(4, () => plane.call(null, { id: 'item', timeoutMs: 150 }));
+  const abandonAll = () => {
+    for (const each of items) each.call?.abandon(undefined);
+  };
+  for (const item of items) item.onError = abandonAll;
+  plane.call(null, { id: 'patient' });
+  plane.clock.advance(100);
+  replica.result(null, replica.last.ids, { workMs: 100 });
+  await replica.until(() => replica.batches.length === 5);
+  t.same(replica.last.requests, ['patient']);
+  t.match(plane.dispatcher.metrics(), [{ queued: 0 }]);
+  plane.call(null, { id: 'next' });
+  replica.result(null, replica.last.ids, { workMs: 100 });
+  await replica.until(() => replica.batches.length === 6);
+  t.same(replica.last.requests, ['next']);
+});
+
 t.test('an idle replica with nothing else to do runs also what will be late', async (t) => {
   const plane = await start(t, { batching: batching(2), maxOngoingRequests: 8 });
   const replica = await plane.replica('a1');

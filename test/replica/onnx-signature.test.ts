@@ -8,6 +8,7 @@ import {
   feedsOfBytes,
   feedsOfJson,
   isStackable,
+  needsTrial,
   type Signature,
 } from '../../src/replica/engines/onnx-signature.ts';
 
@@ -165,10 +166,16 @@ t.test('tensors of texts with NUL are refused: the runtime would cut them off', 
   t.throws(() => feedsOf(new Tensor('string', [1, 1], ['a\0']), signature('string', ['n', 1])), { message: /without NUL/ });
 });
 
-t.test('requests may be stacked where every input and output has a free axis 0', async (t) => {
+t.test('requests may be stacked where every input and output has a free axis 0, and it is the same one', async (t) => {
   t.equal(isStackable(signature()), true);
   t.equal(isStackable({ ...signature(), outputs: [{ name: 'y', dtype: 'float32', shape: [] }] }), false);
-  t.equal(isStackable({ ...signature(), outputs: [{ name: 'y', dtype: 'float32', shape: ['n'] }] }), true);
+  const others: Signature = { ...signature(), outputs: [{ name: 'y', dtype: 'float32', shape: ['detections', 7] }] };
+  t.equal(isStackable(others), false, 'boxes of a detector are nobody’s rows');
+  t.equal(needsTrial(others), true);
+  t.equal(isStackable({ ...others, rowsAgree: true }), true);
+  t.equal(isStackable({ ...others, rowsAgree: false }), false);
+  t.equal(needsTrial({ ...others, rowsAgree: false }), false);
+  t.equal(needsTrial(signature()), false);
   t.equal(isStackable(signature('float32', [1, 2])), false);
   t.equal(isStackable(signature('float32', [])), false);
 });

@@ -37,6 +37,9 @@ export class RecordedCall {
   readonly over: Promise<this>;
   readonly #over: () => void;
 
+  /** What its caller does about it, there and then. */
+  onError: (() => void) | undefined;
+
   constructor() {
     let over = () => {};
     this.over = new Promise((resolve, reject) => {
@@ -61,6 +64,7 @@ export class RecordedCall {
     error: (error: ServeError) => {
       this.events.push(`error ${error.code}`);
       this.error = error;
+      this.onError?.();
       this.#over();
     },
     open: (http: HttpAnswerHead | undefined) => {

@@ -99,8 +99,17 @@ const runTogether = async (members: readonly Member[], rules: BatchRules): Promi
 };
 
 /** One request: in pieces where it has more rows than a run may. */
-const runWhole = async ({ feeds, rows }: Member, { run, maxRows, signature }: BatchRules): Promise<Outputs> => {
-  if (rows <= maxRows || rowsIn(feeds, signature) === undefined) return run(feeds);
+const runWhole = ({ feeds, rows }: Member, { run, maxRows, signature }: BatchRules): Promise<Outputs> =>
+  rowsIn(feeds, signature) === undefined ? run(feeds) : runPieces(feeds, rows, maxRows, run);
+
+/** Runs what has so many rows, no more of them at once than allowed. @throws WrongRows where it is in pieces */
+export const runPieces = async (
+  feeds: Feeds,
+  rows: number,
+  maxRows: number,
+  run: (feeds: Feeds) => Promise<Outputs>,
+): Promise<Outputs> => {
+  if (rows <= maxRows) return run(feeds);
   const pieces: Outputs[] = [];
   for (let from = 0; from < rows; from += maxRows) {
     const to = Math.min(rows, from + maxRows);

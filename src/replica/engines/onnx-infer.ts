@@ -1,9 +1,10 @@
 /** Requests of the Open Inference Protocol to one version of a model: each read for itself, those of one shape run together, each answered. */
 import { type ErrorShape, shapeOfError } from '../../domain/errors.ts';
 import { type RunReport, runHeader } from '../../protocol/run-report.ts';
+import type { Tensor } from '../../protocol/tensor.ts';
 import { writeInference } from './infer-answer.ts';
 import { type Inference, readInference } from './infer-request.ts';
-import { type BatchRules, partsOf } from './onnx-batch.ts';
+import { type BatchRules, partsOf, runPieces } from './onnx-batch.ts';
 import type { Job, JobResult } from './onnx-jobs.ts';
 import { type Feeds, isStackable, type Signature } from './onnx-signature.ts';
 import { concat, type Outputs, sliceOf, WrongRows } from './onnx-stack.ts';
@@ -30,36 +31,49 @@ export const runInference = async (
 ): Promise<Extract<JobResult, { kind: 'http' }>> => {
   const answers: (Told | ErrorShape)[] = new Array(job.requests.length);
   for (const group of groupByShape(signature, job, answers))
-    for (const part of partsOf(group, maxRows)) await runHalves(part, run, job, answers);
+    for (const part of partsOf(group, maxRows)) await runHalves(part, maxRows, run, job, answers);
   return gathered(job.id, answers);
 };
 
 /** What fails together is run in halves, so that what is to blame fails alone. */
-const runHalves = async (group: readonly Member[], run: Run, job: InferJob, answers: (Told | ErrorShape)[]): Promise<void> => {
+const runHalves = async (
+  group: readonly Member[],
+  maxRows: number,
+  run: Run,
+  job: InferJob,
+  answers: (Told | ErrorShape)[],
+): Promise<void> => {
   try {
-    await runGroup(group, run, job, answers);
+    await runGroup(group, maxRows, run, job, answers);
   } catch (error) {
-    // A model that gives another number of rows than it got does so in any company.
-    if (group.length === 1 || error instanceof WrongRows) {
-      for (const { index } of group) answers[index] = shapeOfError(error);
+    const [first] = group as [Member];
+    if (group.length === 1) {
+      answers[first.index] = shapeOfError(error);
       return;
     }
-    const half = group.length >> 1;
-    await runHalves(group.slice(0, half), run, job, answers);
-    await runHalves(group.slice(half), run, job, answers);
+    // An output that has no row for each of theirs cannot be divided among them: each gets one of its own.
+    const half = error instanceof WrongRows ? 1 : group.length >> 1;
+    for (let from = 0; from < group.length; from += half)
+      await runHalves(group.slice(from, from + half), maxRows, run, job, answers);
   }
 };
 
-const runGroup = async (group: readonly Member[], run: Run, job: InferJob, answers: (Told | ErrorShape)[]): Promise<void> => {
+const runGroup = async (
+  group: readonly Member[],
+  maxRows: number,
+  run: Run,
+  job: InferJob,
+  answers: (Told | ErrorShape)[],
+): Promise<void> => {
   const [first] = group as [Member];
   const feeds = group.length === 1 ? first.inference.feeds : concat(group.map(({ inference }) => inference.feeds));
   const begun = performance.now();
-  const outputs = await run(feeds, namesOf(group));
-  const inferMs = performance.now() - begun;
   const runRows = group.reduce((sum, { rows }) => sum + rows, 0);
+  const outputs = await runPieces(feeds, runRows, maxRows, (piece) => run(piece, namesOf(group)));
+  const inferMs = performance.now() - begun;
   let from = 0;
   for (const { index, inference, rows, inputMs } of group) {
-    const own = group.length === 1 ? outputs : sliceOf(outputs, runRows, from, from + rows);
+    const own = group.length === 1 ? outputs : sliceOf(wanted(outputs, inference), runRows, from, from + rows);
     from += rows;
     const request = job.requests[index] as InferJob['requests'][number];
     const start = performance.now();
@@ -79,6 +93,9 @@ const runGroup = async (group: readonly Member[], run: Run, job: InferJob, answe
     }
   }
 };
+
+const wanted = (outputs: Outputs, { outputs: asked }: Inference): Outputs =>
+  Object.fromEntries(asked.map(({ name }) => [name, outputs[name] as Tensor]));
 
 /** Outputs that any of them wants. */
 const namesOf = (group: readonly Member[]): readonly string[] => [

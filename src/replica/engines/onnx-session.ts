@@ -5,7 +5,7 @@
 import { createRequire } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { InferenceSession, Tensor as OrtTensor, TypedTensor } from 'onnxruntime-node';
-import { ServeError, shapeOfError } from '../../domain/errors.ts';
+import { type ErrorShape, ServeError, shapeOfError } from '../../domain/errors.ts';
 import { decodeValue, encodeValue } from '../../protocol/codec.ts';
 import { Tensor, type TensorData } from '../../protocol/tensor.ts';
 import { DTYPES, type Dtype } from '../../protocol/value.ts';
@@ -16,8 +16,9 @@ import { runInference } from './onnx-infer.ts';
 import type { FromSession, Job, JobResult, SessionOptions, TensorValue } from './onnx-jobs.ts';
 import { loadSession } from './onnx-load.ts';
 import { checkPad } from './onnx-pad.ts';
-import { type Feeds, feedsOf, isStackable, type Port, type Signature } from './onnx-signature.ts';
-import { concat, type Outputs, rowsOf } from './onnx-stack.ts';
+import { tried } from './onnx-rows.ts';
+import { type Feeds, feedsOf, isStackable, needsTrial, type Port, type Signature } from './onnx-signature.ts';
+import { type Outputs, rowsOf } from './onnx-stack.ts';
 import { warmupFeeds } from './onnx-warmup.ts';
 
 if (parentPort === null) throw new Error('onnx-session runs on a worker thread');
@@ -72,9 +73,11 @@ type Model = Awaited<ReturnType<typeof load>>;
 /** Runs tensors, which may be a stack of several requests; a model whose axis 0 is fixed runs them one by one. */
 const runTensors = async (rules: BatchRules, { id, value, rows }: Extract<Job, { kind: 'tensors' }>): Promise<JobResult> => {
   const parts = await runBatch(feedsOfStack(decodeValue(value), rows, rules.signature), rules);
-  const failed = parts.find((part) => part instanceof Error);
-  if (failed !== undefined) throw failed;
-  return { id, kind: 'tensors', value: tensorValueOf(parts.length === 1 ? (parts[0] as Outputs) : concat(parts as Outputs[])) };
+  // What did not run together is not put together: how many rows each has is for it alone to say.
+  if (parts.length > 1) return { id, kind: 'each', answers: parts.map(answerOf) };
+  const [part] = parts;
+  if (part instanceof Error) throw part;
+  return { id, kind: 'tensors', value: tensorValueOf(part as Outputs) };
 };
 
 /** Runs tensors of several calls, ragged ones among them; each has an answer of its own. */
@@ -91,12 +94,15 @@ const runValues = async (rules: BatchRules, { id, values }: Extract<Job, { kind:
     rules,
   );
   let next = 0;
-  const answers = read.map((each) => {
-    const answer = each instanceof Error ? each : (ran[next++] as Outputs | Error);
-    return answer instanceof Error ? shapeOfError(answer) : tensorValueOf(answer);
-  });
-  return { id, kind: 'each', answers };
+  return {
+    id,
+    kind: 'each',
+    answers: read.map((each) => answerOf(each instanceof Error ? each : (ran[next++] as Outputs | Error))),
+  };
 };
+
+const answerOf = (answer: Outputs | Error): TensorValue | ErrorShape =>
+  answer instanceof Error ? shapeOfError(answer) : tensorValueOf(answer);
 
 const tensorValueOf = (outputs: Outputs): TensorValue => {
   const { skeleton, segments } = encodeValue(outputs);
@@ -127,8 +133,32 @@ const feedsOfStack = (value: unknown, rows: readonly number[], signature: Signat
   });
 };
 
-const work = (model: Model, job: Job): Promise<JobResult> => {
-  const rules: BatchRules = { ...model, maxRows: job.maxRows, pad: options.pad };
+let trial: Promise<Signature> | undefined;
+
+/** Before the first job of several requests it is tried whether they may be stacked, where the model does not say so. */
+const signatureFor = async ({ signature, run }: Model, job: Job): Promise<Signature> => {
+  if (membersOf(job) < 2 || !needsTrial(signature)) return signature;
+  trial ??= tried(signature, run, Math.random);
+  return trial;
+};
+
+const membersOf = (job: Job): number => {
+  switch (job.kind) {
+    case 'bodies':
+      return job.bodies.length;
+    case 'infer':
+      return job.requests.length;
+    case 'tensors':
+      return job.rows.length;
+    case 'each':
+      return job.values.length;
+    default:
+      return job satisfies never;
+  }
+};
+
+const work = async (model: Model, job: Job): Promise<JobResult> => {
+  const rules: BatchRules = { ...model, signature: await signatureFor(model, job), maxRows: job.maxRows, pad: options.pad };
   switch (job.kind) {
     case 'bodies':
       return runBodies(rules, job);

@@ -15,6 +15,8 @@ export interface Port {
 export interface Signature {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
+  /** What a trial said of a model that names its axes 0 differently: whether every output has a row for each row of the inputs. */
+  readonly rowsAgree?: boolean;
 }
 
 export type Feeds = Readonly<Record<string, Tensor>>;
@@ -29,9 +31,20 @@ export const describe = (signature: Signature): ModelPorts => {
   return { inputs: signature.inputs.map(port), outputs: signature.outputs.map(port) };
 };
 
-/** Whether requests may be stacked: every input and every output has a free axis 0. */
-export const isStackable = ({ inputs, outputs }: Signature): boolean =>
+const hasFreeRows = ({ inputs, outputs }: Signature): boolean =>
   [...inputs, ...outputs].every(({ shape }) => shape !== null && shape.length > 0 && typeof shape[0] !== 'number');
+
+/** One name for all: the rows that go in are those that come out. */
+const namesAgree = ({ inputs, outputs }: Signature): boolean =>
+  new Set([...inputs, ...outputs].map(({ shape }) => shape?.[0])).size === 1;
+
+/** Whether only a trial can tell if requests may be stacked: a detector's boxes have a free axis 0 too. */
+export const needsTrial = (signature: Signature): boolean =>
+  hasFreeRows(signature) && !namesAgree(signature) && signature.rowsAgree === undefined;
+
+/** Whether requests may be stacked: every input and every output has a free axis 0, which is the same for all. */
+export const isStackable = (signature: Signature): boolean =>
+  hasFreeRows(signature) && (namesAgree(signature) || signature.rowsAgree === true);
 
 const invalid = (message: string): ServeError => new ServeError('INVALID_INPUT', message);
 
