@@ -1,4 +1,6 @@
 /** The Open Inference Protocol over REST, on both HTTP drivers, as its clients use it. */
+
+import { connect } from 'node:net';
 import { deflateSync, gunzipSync, gzipSync, inflateSync } from 'node:zlib';
 import t, { type Test } from 'tap';
 import { type DaemonRig, startDaemon, until } from '../support/daemon-rig.ts';
@@ -320,6 +322,15 @@ const repository = async (t: Test, daemon: DaemonRig): Promise<void> => {
   t.equal((await post('index', '{"ready": 1}')).status, 400);
 };
 
+/** @returns all that comes until the daemon closes */
+const headOnly = async ({ url }: DaemonRig, head: string): Promise<string> => {
+  const socket = connect({ port: Number(new URL(url).port), host: '127.0.0.1' });
+  socket.write(head);
+  let text = '';
+  for await (const chunk of socket) text += chunk;
+  return text;
+};
+
 const missing = async (t: Test, daemon: DaemonRig): Promise<void> => {
   const rows: readonly (readonly [string, string, number, RegExp])[] = [
     ['GET', '/v2/models/none', 404, /Model 'none' not found. There is add, half/],
@@ -344,9 +355,10 @@ const missing = async (t: Test, daemon: DaemonRig): Promise<void> => {
     t.match(JSON.parse(answer.text), { error }, `${method} ${path}: ${answer.text}`);
     t.equal(answer.headers['content-type'], 'application/json');
   }
-  const long = await daemon.ask('/v2/models/add/infer', { method: 'POST', body: Buffer.alloc(1_100_000) });
-  t.equal(long.status, 413);
-  t.match(JSON.parse(long.text), { error: /at most 1048576 bytes/ });
+  // The head alone: whoever still sends when the connection is closed may lose the answer.
+  const long = await headOnly(daemon, `POST /v2/models/add/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 1100000\r\n\r\n`);
+  t.match(long, /^HTTP\/1\.1 413 /);
+  t.match(JSON.parse(long.slice(long.indexOf('\r\n\r\n'))), { error: /at most 1048576 bytes/ });
   t.equal((await daemon.ask('/v2x')).status, 200, 'other paths are those of the applications');
 };
 
