@@ -79,11 +79,15 @@ export class Batcher {
     return this.#inForce ?? (batching.targetMs === null ? coldRows(routing.kind, batching.maxBatchSize) : 1);
   }
 
-  /** Those at the head of a lane that would be answered too late. */
-  late(lane: Lane, routing: DeploymentRouting, batching: BatchingSpec, now: number): readonly PendingCall[] {
+  /**
+   * Those at the head of a lane that would be answered too late.
+   * @param free replicas that could begin at once
+   */
+  late(lane: Lane, routing: DeploymentRouting, batching: BatchingSpec, now: number, free: () => number): readonly PendingCall[] {
     const { cost } = this.learnedOf(lane, batching);
-    if (cost.known.length === 0) return [];
-    return tooLate(lane, this.sizeOf(lane, routing, batching), (rows) => cost.predict(rows), now);
+    // A body from HTTP counts as one row, whatever is in it.
+    const leastMs = ({ http, rows }: PendingCall) => cost.leastMs(http === undefined ? Math.max(1, rows) : undefined);
+    return tooLate(lane, this.sizeOf(lane, routing, batching), leastMs, now, free);
   }
 
   /**
@@ -101,7 +105,7 @@ export class Batcher {
   ): BatchDecision {
     const learned = this.learnedOf(lane, batching);
     const best = this.sizeOf(lane, routing, batching);
-    const limits = this.#limits(lane, learned, best, routing, batching, replicas.idle, now);
+    const limits = this.#limits(lane, learned, best, routing, batching, replicas, now);
     const decision = decideBatch(waiting, limits, replicas.room, now);
     if ('take' in decision && (decision.reason === 'best' || decision.reason === 'full' || decision.reason === 'trial'))
       learned.trials = afterBatch(learned.trials, best, decision.reason === 'trial');
@@ -114,7 +118,7 @@ export class Batcher {
     best: number,
     routing: DeploymentRouting,
     batching: BatchingSpec,
-    idle: number,
+    { room, idle }: { readonly room: number; readonly idle: number },
     now: number,
   ): BatchLimits {
     const hold = holdOf(lane, cost, batching, now);
@@ -126,7 +130,7 @@ export class Batcher {
     }
     // What failed together is taken apart first: that is no time to learn.
     if (lane.rows >= best && lane.first?.maxCompany === Number.POSITIVE_INFINITY) {
-      const tried = sizeToTry(cost, best, lane.rows, trials, limitsOf(routing, batching));
+      const tried = sizeToTry(cost, best, fillable(lane, room, cost), trials, limitsOf(routing, batching));
       if (tried !== best) return { rows: tried, whenFull: 'trial', hold, runMs };
     }
     return { rows: best, whenFull: best < batching.maxBatchSize ? 'best' : 'full', hold, runMs };
@@ -134,6 +138,23 @@ export class Batcher {
 }
 
 const hasWindow = ({ waitMs, targetMs }: BatchingSpec): boolean => waitMs > 0 && targetMs === null;
+
+/** Sizes that a batch of what waits would be of: cut neither by the room of the replica, in requests, nor where a request has many rows. */
+const fillable = (lane: Lane, room: number, cost: CostModel): ((size: number) => boolean) => {
+  if (lane.rows === lane.size) return (size) => size <= Math.min(lane.size, room);
+  const sizes = new Set<number>();
+  let requests = 0;
+  let rows = 0;
+  for (const call of lane) {
+    if (requests === room || rows >= (cost.sizes.at(-1) as number)) break;
+    requests += 1;
+    rows += call.rows;
+    const size = cost.sizeOf(rows);
+    // Only a lone request may be larger than the batch.
+    if (requests === 1 || rows <= size) sizes.add(size);
+  }
+  return (size) => size <= lane.rows && sizes.has(size);
+};
 
 const limitsOf = ({ kind }: DeploymentRouting, { maxBatchSize, targetMs }: BatchingSpec): SizeLimits => ({
   maxRows: maxBatchSize,
@@ -143,6 +164,6 @@ const limitsOf = ({ kind }: DeploymentRouting, { maxBatchSize, targetMs }: Batch
 });
 
 const holdOf = (lane: Lane, cost: CostModel, { waitMs, targetMs }: BatchingSpec, now: number): Hold => {
-  if (targetMs !== null) return holdForTarget(targetMs, cost, lane.gapMs, now);
+  if (targetMs !== null) return holdForTarget(targetMs, cost, lane.gapMs, lane.lastAt ?? now, now);
   return waitMs > 0 ? holdForWindow(waitMs, lane.gapMs, now) : NO_HOLD;
 };

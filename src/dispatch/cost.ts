@@ -24,6 +24,13 @@ export interface Fit {
   readonly fixedMs: number;
 }
 
+/** The best that was seen of one size. */
+interface Fastest {
+  readonly fewestRows: number;
+  readonly ms: number;
+  readonly runs: number;
+}
+
 interface Run {
   readonly rows: number;
   readonly ms: number;
@@ -52,11 +59,16 @@ class Runs {
   }
 
   /** @param now runs seen; what is too old is forgotten first */
-  costAt(now: number): SizeCost | undefined {
+  at(now: number): readonly Run[] {
     while ((this.#runs[0]?.at ?? now) < now - FORGOTTEN_AFTER) {
       this.#runs.shift();
       this.#cost = undefined;
     }
+    return this.#runs;
+  }
+
+  costAt(now: number): SizeCost | undefined {
+    this.at(now);
     if (this.#runs.length < BELIEVED_FROM) return undefined;
     this.#cost ??= {
       size: this.#size,
@@ -74,6 +86,7 @@ export class CostModel {
   #seen = 0;
   #overheadMs = 0;
   #known: readonly SizeCost[] | undefined;
+  #fastest: readonly Fastest[] | undefined;
 
   constructor(maxRows: number) {
     this.sizes = sizesUpTo(maxRows);
@@ -91,6 +104,7 @@ export class CostModel {
     this.#seen += 1;
     (this.#runs[this.#indexOf(rows)] as Runs).add({ rows, ms, at: this.#seen });
     this.#known = undefined;
+    this.#fastest = undefined;
     if (overheadMs === undefined || !(overheadMs >= 0)) return;
     // One that was held up by something else counts as a little slower than usual, not as what it was.
     const clipped = this.#overheadMs === 0 ? overheadMs : Math.min(overheadMs, 4 * this.#overheadMs);
@@ -149,6 +163,29 @@ export class CostModel {
       : Math.max(below.ms, below.ms + fit.perRowMs * (rows - below.rows));
   }
 
+  /**
+   * Milliseconds that a run of so many rows takes at least: as long as the fastest that was seen of no more rows. A prediction says what
+   * is usual; whoever is to be refused for it must be told what cannot be done.
+   * @param rows undefined: not known, as of a body that nobody has read; then all runs count
+   * @returns undefined where too little is known of so few rows
+   */
+  leastMs(rows: number | undefined): number | undefined {
+    this.#fastest ??= this.#runs.map((runs) => fastestOf(runs.at(this.#seen)));
+    let runs = 0;
+    let ms = Number.POSITIVE_INFINITY;
+    for (const each of this.#fastest) {
+      if (rows !== undefined && each.fewestRows > rows) break;
+      runs += each.runs;
+      ms = Math.min(ms, each.ms);
+    }
+    return runs < BELIEVED_FROM ? undefined : ms;
+  }
+
+  /** The size that stands for so many rows. */
+  sizeOf(rows: number): number {
+    return this.sizes[this.#indexOf(rows)] as number;
+  }
+
   /** Of the size that is nearest in proportion. */
   #indexOf(rows: number): number {
     let best = 0;
@@ -157,6 +194,12 @@ export class CostModel {
     return best;
   }
 }
+
+const fastestOf = (runs: readonly Run[]): Fastest => ({
+  fewestRows: runs.length === 0 ? 0 : Math.min(...runs.map(({ rows }) => rows)),
+  ms: runs.reduce((least, { ms }) => Math.min(least, ms), Number.POSITIVE_INFINITY),
+  runs: runs.length,
+});
 
 /** 1, 2, 4 … and the largest itself; a power of two that is nearly the largest is left out. */
 export const sizesUpTo = (maxRows: number): readonly number[] => {

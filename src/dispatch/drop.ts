@@ -7,27 +7,35 @@ interface WithDeadline {
 }
 
 /**
- * Requests at the head of a lane that would be late even if they ran alone and now. Where all that waits would be, the one with the most
- * time left is kept: a replica that is free has nothing better to do, and its run tells whether the prediction still holds.
+ * Requests at the head of a lane that would be late even if they ran alone, now and as fast as was ever seen. Where what is in time leaves
+ * replicas free, those with the most time left are kept, one for each: such a replica has nothing better to do, and the run tells whether
+ * it is still as slow.
  * @param waiting the next one first
- * @param rows    looks no further than a batch of so many rows that are in time
- * @param runMs   what a run of so many rows takes; undefined: not known, nothing is given up
+ * @param rows    of a batch; looks no further than what is in time takes up all free replicas
+ * @param leastMs what a run of the request takes at least; undefined: not known, it is not given up
+ * @param free    replicas that could begin at once, asked only where one is late; the one that asks for work counts in any case
  */
 export const tooLate = <T extends WithDeadline>(
   waiting: Iterable<T>,
   rows: number,
-  runMs: (rows: number) => number | undefined,
+  leastMs: (request: T) => number | undefined,
   now: number,
+  free: () => number,
 ): readonly T[] => {
   const late: T[] = [];
+  let replicas = 1;
   let inTime = 0;
   for (const request of waiting) {
-    const ms = request.deadlineAt === Number.POSITIVE_INFINITY ? 0 : runMs(Math.max(1, request.rows));
+    const ms = request.deadlineAt === Number.POSITIVE_INFINITY ? undefined : leastMs(request);
     if (ms === undefined || now + ms <= request.deadlineAt) inTime += Math.max(1, request.rows);
-    else late.push(request);
-    if (inTime >= rows) break;
+    else {
+      if (late.length === 0) replicas = Math.max(1, free());
+      late.push(request);
+    }
+    if (inTime >= rows * replicas) break;
   }
-  if (inTime > 0 || late.length === 0) return late;
-  const kept = late.reduce((best, each) => (each.deadlineAt > best.deadlineAt ? each : best));
-  return late.filter((each) => each !== kept);
+  const spare = replicas - Math.ceil(inTime / rows);
+  if (spare <= 0 || late.length === 0) return late;
+  const tried = new Set([...late].sort((one, other) => other.deadlineAt - one.deadlineAt).slice(0, spare));
+  return late.filter((each) => !tried.has(each));
 };

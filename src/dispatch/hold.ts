@@ -25,13 +25,14 @@ export const holdForWindow =
 /**
  * `latency_target_s`: as long as it pays. One more request saves a replica the fixed cost of a batch, and each that waits pays the pause
  * until it comes.
+ * @param lastAt when the last request came: who is late by now is waited for no longer at each look
  */
 export const holdForTarget =
-  (targetMs: number, cost: CostModel, gapMs: number | undefined, now: number): Hold =>
+  (targetMs: number, cost: CostModel, gapMs: number | undefined, lastAt: number, now: number): Hold =>
   ({ requests, rows, oldest }) => {
     const fixedMs = cost.fit()?.fixedMs ?? 0;
     const runMs = cost.predict(rows + 1);
     if (gapMs === undefined || runMs === undefined || fixedMs <= requests * gapMs) return Number.NEGATIVE_INFINITY;
-    const end = Math.min(now + PATIENCE * gapMs, oldest + targetMs * SHARE_OF_TARGET - runMs);
+    const end = Math.min(lastAt + PATIENCE * gapMs, oldest + targetMs * SHARE_OF_TARGET - runMs);
     return end - now < SHORTEST_MS ? Number.NEGATIVE_INFINITY : end;
   };

@@ -57,6 +57,11 @@ export class Lane {
     return this.#gaps < GAPS_BELIEVED ? undefined : this.#gapMs;
   }
 
+  /** When the last request came, whether it still waits or not; undefined: none came. */
+  get lastAt(): number | undefined {
+    return this.#lastAt;
+  }
+
   push(call: PendingCall): void {
     this.#enter(call);
     this.#classOf(call).push(call);

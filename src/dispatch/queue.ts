@@ -257,7 +257,7 @@ export class DeploymentQueue {
       if (chosen === undefined) return;
       const link = this.#links[chosen] as Link;
       const now = this.#now();
-      if (batched && this.#dropLate(lane, batching, now)) continue;
+      if (batched && this.#dropLate(lane, batching, now, () => this.#idle(takes, batching))) continue;
       if (lane.alone) link.exclusive = true;
       if (!batched) this.#send(lane, lane.take(1), link, now);
       else {
@@ -281,8 +281,8 @@ export class DeploymentQueue {
   }
 
   /** Gives up what cannot be answered in time any more, before it takes the place of what can. @returns whether there was any */
-  #dropLate(lane: Lane, batching: BatchingSpec, now: number): boolean {
-    const late = this.#batcher.late(lane, this.#routing, batching, now);
+  #dropLate(lane: Lane, batching: BatchingSpec, now: number, free: () => number): boolean {
+    const late = this.#batcher.late(lane, this.#routing, batching, now, free);
     for (const call of late) if (call.state === 'queued') call.queueMs += now - call.queuedAt;
     this.counts.dropped(late.length);
     this.#giveUp(

@@ -83,11 +83,17 @@ export const afterBatch = ({ rows, done }: Trials, size: number, wasTrial: boole
  * Another size for once, so that it is known what it would cost: new ones first, those that ran least before others, then what is forgotten,
  * from the nearest on, then all in turn. Not the neighbours
  * alone: what a batch costs has steps, and the best size may lie behind one.
- * @param best    of `bestSize`
- * @param waiting rows that wait; a size that cannot be filled is not tried
+ * @param best  of `bestSize`
+ * @param fills whether a batch of what waits would be of that size; others are not tried: nothing would be learned of them
  */
-export const sizeToTry = (cost: CostModel, best: number, waiting: number, trials: Trials, limits: SizeLimits): number => {
-  const others = cost.sizes.filter((size) => size !== best && size <= waiting && isAffordable(cost, size, limits));
+export const sizeToTry = (
+  cost: CostModel,
+  best: number,
+  fills: (size: number) => boolean,
+  trials: Trials,
+  limits: SizeLimits,
+): number => {
+  const others = cost.sizes.filter((size) => size !== best && fills(size) && isAffordable(cost, size, limits));
   const isNew = (size: number): boolean => cost.timesRun(size) < NEW_BELOW_RUNS;
   const distance = (size: number): number => Math.max(size / best, best / size);
   const tried =

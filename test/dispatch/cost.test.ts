@@ -76,6 +76,29 @@ t.test('no prediction without a run, and none below what less was seen to cost',
   t.same([only.predict(1), only.predict(4)], [6, 12]);
 });
 
+t.test('a run takes at least what the fastest of no more rows took', async (t) => {
+  const cost = told(new CostModel(32), () => 100, [32]);
+  t.equal(cost.leastMs(1), undefined, 'of so few nothing is known');
+  t.equal(cost.leastMs(32), 100);
+  for (const ms of [50, 20, 50, 50]) cost.observe(4, ms);
+  t.same([cost.leastMs(1), cost.leastMs(4), cost.leastMs(32)], [undefined, 20, 20]);
+  for (const ms of [9, 30]) cost.observe(1, ms);
+  t.equal(cost.leastMs(1), undefined, 'two runs say little');
+  t.equal(cost.leastMs(8), 9, 'but that it can be done');
+  cost.observe(1, 30);
+  t.equal(cost.leastMs(1), 9);
+  told(cost, () => 50, [32], 5000);
+  t.same([cost.leastMs(1), cost.leastMs(32)], [undefined, 50], 'what is long ago is forgotten');
+});
+
+t.test('of how many rows nobody knows, the fastest of all counts', async (t) => {
+  const cost = new CostModel(8);
+  t.equal(cost.leastMs(undefined), undefined);
+  for (const ms of [2000, 2000, 2000]) cost.observe(1, ms);
+  for (const ms of [40, 60, 60]) cost.observe(8, ms);
+  t.equal(cost.leastMs(undefined), 40);
+});
+
 t.test('what is no run is not learned', async (t) => {
   const cost = new CostModel(8);
   for (const [rows, ms] of [

@@ -76,7 +76,7 @@ t.test('other sizes are tried for a small share of the rows, never more rows tha
     let trials = NO_TRIALS;
     let all = 0;
     while (all < 100_000) {
-      const size = sizeToTry(cost, best, waiting, trials, given);
+      const size = sizeToTry(cost, best, (each) => each <= waiting, trials, given);
       rows[size] = (rows[size] ?? 0) + size;
       trials = afterBatch(trials, best, size !== best);
       all += size;

@@ -63,8 +63,8 @@ export const simulate = (given: Simulated, cost = new CostModel(given.maxRows)):
       latencies.length = 0;
     }
     const best = fixed ?? bestSize(cost, limits);
-    const rows = fixed ?? (queue.length >= best ? sizeToTry(cost, best, queue.length, trials, limits) : best);
-    const hold = targetMs === null ? NO_HOLD : holdForTarget(targetMs, cost, gapMs, now);
+    const rows = fixed ?? (queue.length >= best ? sizeToTry(cost, best, (size) => size <= queue.length, trials, limits) : best);
+    const hold = targetMs === null ? NO_HOLD : holdForTarget(targetMs, cost, gapMs, queue.at(-1)?.arrivedAt ?? now, now);
     const decision = decideBatch(queue, { rows, whenFull: 'best', hold, runMs: () => undefined }, maxRows * 2, now);
     // All clients of a closed loop wait already: nobody is expected.
     const take = 'take' in decision ? decision.take : queue.length;
