@@ -34,3 +34,26 @@ t.test('what is no JSON says where, in the text as it came', async (t) => {
   });
   t.throws(() => parseExactly('[012345678901234567]'), { code: 'INVALID_INPUT' });
 });
+
+t.test('texts of any length, also of escapes alone, stand beside long whole numbers', async (t) => {
+  const most = '9223372036854775807';
+  const rows: readonly (readonly [string, string])[] = [
+    ['plain', 'a'.repeat(60_000_000)],
+    ['digits', '1'.repeat(60_000_000)],
+    ['line ends', '\\n'.repeat(30_000_000)],
+    ['quotes', '\\"'.repeat(10_000_000)],
+    ['backslashes', '\\\\'.repeat(30_000_000)],
+  ];
+  for (const [what, written] of rows) {
+    const [before, text, after, ...rest] = parseExactly(`[${most},"${written}",-${most}]`) as readonly unknown[];
+    t.equal(exactDigits(before), most, what);
+    t.ok(text === JSON.parse(`"${written}"`), `${what}: the text is as it was`);
+    t.equal(exactDigits(after), `-${most}`, what);
+    t.equal(rest.length, 0);
+  }
+});
+
+t.test('escapes at the end of a text do not hide where it ends', async (t) => {
+  const [text, number, other] = parseExactly('["\\\\",12345678901234567,"\\\\\\"12345678901234567"]') as readonly unknown[];
+  t.same([text, exactDigits(number), other], ['\\', '12345678901234567', '\\"12345678901234567']);
+});
