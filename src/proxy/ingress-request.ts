@@ -12,13 +12,14 @@ import type { HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
 import { priorityOfHeaders, sessionIdOf } from '../protocol/routing-headers.ts';
 import type { WireValue } from '../protocol/value.ts';
 import type { AccessRecord } from './access-log.ts';
-import { codingFor, codingOf, decode, encode } from './content-coding.ts';
+import { codingFor, codingOf, type Decodes, encode } from './content-coding.ts';
 import { errorAnswer } from './error-answer.ts';
 import { GraphRun } from './graph-run.ts';
 import type { HttpCounts } from './http-counts.ts';
 import { type Refusal, statusOf } from './http-framing.ts';
 import type { HttpExchange } from './http-server.ts';
 import type { Inference, InferenceOutcome } from './inference.ts';
+import type { ServedModel } from './inference-models.ts';
 import { newRequestId } from './request-id.ts';
 import { requestScope } from './request-scope.ts';
 import type { RetryBudgets } from './retry-budget.ts';
@@ -63,6 +64,8 @@ export class IngressRequest implements Sink {
   /** Of a request of the Open Inference Protocol: what becomes of its answer. */
   #answered: ((http: HttpAnswerHead, body: Uint8Array) => void) | undefined;
   #failed: (() => void) | undefined;
+  /** Where its body is compressed, and not yet out. */
+  #stopDecoding: (() => void) | undefined;
 
   constructor(exchange: HttpExchange, options: IngressOptions, over: () => void, errorForm = errorAnswer) {
     this.#exchange = exchange;
@@ -121,40 +124,51 @@ export class IngressRequest implements Sink {
   }
 
   /** Sends an inference to its model as it came, save for its compression. */
-  async infer(
-    { model, version }: Extract<InferenceOutcome, { kind: 'infer' }>,
+  infer(
+    outcome: Extract<InferenceOutcome, { kind: 'infer' }>,
     path: string,
     sent: Uint8Array,
     { timeoutMs, maxBodyBytes }: { timeoutMs: number | null; maxBodyBytes: number },
-    inference: Inference,
-  ): Promise<void> {
-    const { application, deployment } = model;
-    const totalMs = () => this.#options.now() - this.#startedAt;
-    this.#failed = () => inference.failed(model, version, totalMs());
+    { inference, decodes }: { inference: Inference; decodes: Decodes },
+  ): void {
+    this.#failed = () => inference.failed(outcome.model, outcome.version, this.#totalMs());
     try {
       const coding = codingOf(this.#exchange.header('content-encoding'));
-      const body = coding === undefined ? sent : await decode(sent, coding, maxBodyBytes);
-      const generation = this.#finished ? undefined : this.#enter(application);
-      if (generation === undefined) return;
-      this.#answered = (http, bytes) => {
-        const times = { queueMs: this.#call?.queueMs ?? 0, totalMs: totalMs() };
-        void this.#respondCoded(inference.answered(model, http, times), bytes);
-      };
-      const { query, headers, isSecure } = this.#exchange;
-      this.#call = this.#options.dispatcher.call({
-        generation,
-        target: { application: application.name, deployment, method: 'infer' },
-        requestId: this.#id,
-        value: { skeleton: SEGMENT_0, segments: [{ dtype: 'bytes', shape: null, bytes: body }] },
-        http: { method: 'POST', path, query, headers, secure: isSecure || undefined },
-        deadlineAt: this.#deadlineAt(timeoutMs),
-        movable: true,
-        traces: this.#traces,
-        sink: this,
+      if (coding === undefined) return this.#inferPlain(outcome.model, path, sent, timeoutMs, inference);
+      this.#stopDecoding = decodes.decode(sent, coding, maxBodyBytes, (body) => {
+        this.#stopDecoding = undefined;
+        if (body instanceof ServeError) return this.error(body);
+        try {
+          this.#inferPlain(outcome.model, path, body, timeoutMs, inference);
+        } catch (error) {
+          this.error(thrown(error));
+        }
       });
     } catch (error) {
       this.error(thrown(error));
     }
+  }
+
+  #inferPlain(model: ServedModel, path: string, body: Uint8Array, timeoutMs: number | null, inference: Inference): void {
+    const { application, deployment } = model;
+    const generation = this.#finished ? undefined : this.#enter(application);
+    if (generation === undefined) return;
+    this.#answered = (http, bytes) => {
+      const times = { queueMs: this.#call?.queueMs ?? 0, totalMs: this.#totalMs() };
+      void this.#respondCoded(inference.answered(model, http, times), bytes);
+    };
+    const { query, headers, isSecure } = this.#exchange;
+    this.#call = this.#options.dispatcher.call({
+      generation,
+      target: { application: application.name, deployment, method: 'infer' },
+      requestId: this.#id,
+      value: { skeleton: SEGMENT_0, segments: [{ dtype: 'bytes', shape: null, bytes: body }] },
+      http: { method: 'POST', path, query, headers, secure: isSecure || undefined },
+      deadlineAt: this.#deadlineAt(timeoutMs),
+      movable: true,
+      traces: this.#traces,
+      sink: this,
+    });
   }
 
   /** Compressed where the client takes that. */
@@ -179,6 +193,10 @@ export class IngressRequest implements Sink {
     const why = unavailable ?? `Application ${name} is not in the config any more.`;
     this.error(new ServeError('UNAVAILABLE', why, { retryAfterS: 1 }));
     return undefined;
+  }
+
+  #totalMs(): number {
+    return this.#options.now() - this.#startedAt;
   }
 
   #deadlineAt(proxyTimeoutMs: number | null): number {
@@ -314,6 +332,7 @@ export class IngressRequest implements Sink {
     else this.#finish(statusOf(refusal.code), refusal.code);
     if (this.#goesOn) return this.#body?.fail();
     this.#body?.drop();
+    this.#stopDecoding?.();
     this.#call?.abandon(undefined);
     this.#run?.cancel();
   }
@@ -329,7 +348,7 @@ export class IngressRequest implements Sink {
     this.#finished = true;
     if (!this.#goesOn) this.#over();
     const application = this.#application;
-    const totalMs = this.#options.now() - this.#startedAt;
+    const totalMs = this.#totalMs();
     this.#options.counts.finished(application?.name, status, totalMs);
     if (application === undefined || !application.accessLog) return;
     this.#options.logged({

@@ -1,6 +1,7 @@
 /** HTTP requests in: finds whose each is, and hands it to an application, to a WebSocket, to the Open Inference Protocol, or answers it here. */
 import { ServeError } from '../domain/errors.ts';
 import type { ApplicationRouting, RoutingSnapshot } from '../domain/snapshot.ts';
+import { Decodes } from './content-coding.ts';
 import { inferenceErrorAnswer } from './error-answer.ts';
 import type { HttpExchange, HttpUpgrade } from './http-server.ts';
 import { Inference } from './inference.ts';
@@ -21,6 +22,7 @@ export class Ingress {
   #onQuiet: (() => void) | undefined;
   readonly #webSockets: WebSockets;
   readonly #inference: Inference;
+  readonly #decodes = new Decodes();
 
   constructor(options: IngressOptions) {
     this.#options = options;
@@ -31,6 +33,7 @@ export class Ingress {
   apply(snapshot: RoutingSnapshot): void {
     this.#snapshot = snapshot;
     this.#inference.apply(snapshot);
+    this.#decodes.maxHeldBytes = snapshot.proxy.maxBufferedBytes;
     this.#options.counts.follow(new Map(snapshot.applications.map(({ name, routePrefix }) => [name, routePrefix ?? ''])));
     this.#routes = new RouteTable(
       snapshot.applications.flatMap((application) =>
@@ -113,7 +116,7 @@ export class Ingress {
         if (outcome.kind === 'answer') request.json(outcome.json);
         else {
           const limits = { timeoutMs: proxy?.requestTimeoutMs ?? null, maxBodyBytes: proxy?.maxRequestBodyBytes ?? 0 };
-          void request.infer(outcome, path, body, limits, this.#inference);
+          request.infer(outcome, path, body, limits, { inference: this.#inference, decodes: this.#decodes });
         }
       } catch (error) {
         request.error(thrown(error));

@@ -329,3 +329,20 @@ t.test('quiet comes when the last answer is out', async (t) => {
   dispatcher.calls[0]?.answer(null, head);
   await waits;
 });
+
+t.test('compressed bodies hold no more than max_buffered_bytes, and nothing for clients that have gone', async (t) => {
+  const { request, ingress } = start({ models: ['A'] }, { maxBufferedBytes: 8 });
+  const infer = () => request('/v2/models/A/infer', { 'content-encoding': 'gzip' });
+  const first = infer();
+  infer();
+  const third = infer();
+  t.same(third.events, ['respond 503']);
+  t.equal(third.told('retry-after'), '1');
+  t.match(JSON.parse(third.body_), { error: /max_buffered_bytes/ });
+  first.aborted();
+  const fourth = infer();
+  t.same(fourth.events, [], 'there is room for it');
+  await ingress.quiet();
+  t.same(fourth.events, ['respond 400'], 'what came was no gzip');
+  t.same(first.events, []);
+});
