@@ -53,7 +53,7 @@ export interface AskOptions {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array;
-  readonly agent?: Agent;
+  readonly agent?: Agent | false;
   readonly signal?: AbortSignal;
 }
 
