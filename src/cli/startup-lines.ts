@@ -30,7 +30,7 @@ export const startupLines = (startup: Startup, { columns, rows }: ScreenSize, co
     const head = `${GAP}${name}${' '.repeat(nameWidth - widthOf(name))}${GAP}`;
     const tail = [countOf(each).padStart(countWidth), timeOf(each), plain(each.reason)].filter((part) => part !== '').join(GAP);
     const rest = fit(`${each.stage.padEnd(STAGE_WIDTH)}${GAP}${tail}`.trimEnd(), Math.max(1, width - widthOf(head)));
-    return fit(head, width) === head ? head + coloured(rest, each.stage, colours) : fit(head + rest, width);
+    return widthOf(head) < width ? head + coloured(rest, each.stage, colours) : fit(head + rest, width);
   });
   const left = startup.deployments.filter((each) => !shown.includes(each));
   if (left.length > 0) lines.push(fit(`${GAP}… and ${left.length} more: ${counted(left)}`, width));

@@ -111,5 +111,27 @@ t.test('whatever is shown wherever: no line is wider than the terminal, and all 
         return lines.length < rows && lines.every((line) => !line.includes('\n') && widthOf(line) <= Math.max(1, columns - 1));
       },
     ),
+    // A name that takes the whole width leaves no room for a stage.
+    {
+      examples: [
+        [
+          [
+            {
+              application: 'a'.repeat(9),
+              deployment: undefined,
+              stage: 'waiting',
+              ready: 0,
+              wanted: 0,
+              ms: undefined,
+              reason: '',
+            },
+          ],
+          14,
+          4,
+          false,
+          false,
+        ],
+      ],
+    },
   );
 });

@@ -21,6 +21,7 @@ t.test('the example answers in both forms', async (t) => {
   const request = binaryRequest([{ name: 'pixels', datatype: 'UINT8', shape: [1, 48, 192, 3], bytes: body }]);
   const { json } = await infer(daemon, 'Turned/infer', request.body, request.headers);
   t.match(json, { model_name: 'Turned', outputs: [{ name: 'turned', datatype: 'FP32', shape: [1], data: [turned] }] });
+  await daemon.running();
   const [replica] = await daemon.replicas('models', 'Turned');
   t.match(replica?.model_versions, { 1: { execution_provider: /^(cpu|cuda)$/ } });
 });
