@@ -284,11 +284,11 @@ export class DeploymentQueue {
   #dropLate(lane: Lane, batching: BatchingSpec, now: number, free: () => number): boolean {
     const late = this.#batcher.late(lane, this.#routing, batching, now, free);
     for (const call of late) if (call.state === 'queued') call.queueMs += now - call.queuedAt;
-    this.counts.dropped(late.length);
-    this.#giveUp(
+    const dropped = this.#giveUp(
       late,
       () => new ServeError('DEADLINE_EXCEEDED', 'The request could not be answered in time any more; it was not run.'),
     );
+    this.counts.dropped(dropped);
     return late.length > 0;
   }
 
@@ -443,13 +443,19 @@ export class DeploymentQueue {
     }
   }
 
-  /** Whose error ends a request with several of these in work takes the others along: they wait no longer when their turn comes. */
-  #giveUp(calls: readonly PendingCall[], error: () => ServeError): void {
+  /**
+   * Whose error ends a request with several of these in work takes the others along: they wait no longer when their turn comes.
+   * @returns how many it failed
+   */
+  #giveUp(calls: readonly PendingCall[], error: () => ServeError): number {
+    let failed = 0;
     for (const call of calls) {
       if (call.state !== 'queued') continue;
       this.remove(call);
       call.fail(error());
+      failed += 1;
     }
+    return failed;
   }
 
   /** How many more requests of a version, and for a model, the replicas could take at this moment. */

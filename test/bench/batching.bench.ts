@@ -2,6 +2,7 @@
  * (c) Batching as it comes (`batching: {}`) against none and against every fixed size, one replica each, in turns; and four replicas
  * against two on the same cores. CPU time a row is of daemon and replica together: on a shared machine it says more than rows a second.
  */
+import { until } from '../support/daemon-rig.ts';
 import { convolutionModel, ENCODER, encoderModel, IMAGE, mlpModel } from './onnx-models.ts';
 import { type BenchDaemon, cpuMs, LOAD_TOOL, load, median, startDaemon, versionsText } from './support.ts';
 
@@ -40,7 +41,7 @@ class Rig {
   static async start(applications: readonly string[], model: Uint8Array): Promise<Rig & AsyncDisposable> {
     const daemon = await startDaemon(HEAD + applications.join(''), { 'm.onnx': model });
     const health = async () => (await fetch(`http://127.0.0.1:${daemon.port}/-/healthz`)).text();
-    while ((await health()) !== 'success') await new Promise((resolve) => setTimeout(resolve, 100));
+    await until('every application serves', async () => (await health()) === 'success');
     const rig = new Rig(daemon, [daemon.pid, ...(await daemon.pids())]);
     return Object.assign(rig, { [Symbol.asyncDispose]: () => daemon[Symbol.asyncDispose]() });
   }

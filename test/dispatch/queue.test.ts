@@ -382,10 +382,10 @@ t.test('a stream of urgent requests does not keep the least urgent from its turn
   t.ok(served > 60 && served <= 72, `${served} of 100 ms each before it`);
 });
 
-t.test('what cannot be answered in time any more is told so and not run, for the good of what can', async (t) => {
+/** A replica of which three runs were seen: each took 100 ms. */
+const knownToTake100Ms = async (t: Owner) => {
   const plane = await start(t, { batching: batching(2), maxOngoingRequests: 8 });
   const replica = await plane.replica('a1');
-  // A run takes 100 ms.
   for (let run = 1; run <= 3; run++) {
     plane.call();
     await replica.until(() => replica.batches.length === run);
@@ -393,6 +393,11 @@ t.test('what cannot be answered in time any more is told so and not run, for the
     replica.result(null, replica.last.ids, { workMs: 100 });
     await replica.settled();
   }
+  return { plane, replica };
+};
+
+t.test('what cannot be answered in time any more is told so and not run, for the good of what can', async (t) => {
+  const { plane, replica } = await knownToTake100Ms(t);
   plane.call(null, { id: 'running' });
   await replica.until(() => replica.batches.length === 4);
   const late = plane.call(null, { id: 'late', timeoutMs: 150 });
@@ -409,15 +414,7 @@ t.test('what cannot be answered in time any more is told so and not run, for the
 });
 
 t.test('an error that takes its siblings along is counted once for each, and the queue goes on', async (t) => {
-  const plane = await start(t, { batching: batching(2), maxOngoingRequests: 8 });
-  const replica = await plane.replica('a1');
-  for (let run = 1; run <= 3; run++) {
-    plane.call();
-    await replica.until(() => replica.batches.length === run);
-    plane.clock.advance(100);
-    replica.result(null, replica.last.ids, { workMs: 100 });
-    await replica.settled();
-  }
+  const { plane, replica } = await knownToTake100Ms(t);
   plane.call(null, { id: 'running' });
   await replica.until(() => replica.batches.length === 4);
   // Items of one request: the first that fails ends it, and with it the others.
@@ -439,14 +436,7 @@ t.test('an error that takes its siblings along is counted once for each, and the
 });
 
 t.test('an idle replica with nothing else to do runs also what will be late', async (t) => {
-  const plane = await start(t, { batching: batching(2), maxOngoingRequests: 8 });
-  const replica = await plane.replica('a1');
-  for (let run = 1; run <= 3; run++) {
-    plane.call();
-    await replica.until(() => replica.batches.length === run);
-    replica.result(null, replica.last.ids, { workMs: 100 });
-    await replica.settled();
-  }
+  const { plane, replica } = await knownToTake100Ms(t);
   const call = plane.call(null, { timeoutMs: 50 });
   await replica.until(() => replica.batches.length === 4);
   replica.result('faster than it was', replica.last.ids, { workMs: 1 });

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type Answer, type DaemonRig, pidsOf } from '../support/daemon-rig.ts';
 import type { Stream } from './open-loop.ts';
-import { pause } from './soak.ts';
+import { type Patch, pause } from './soak.ts';
 
 /** One line for each request would be most of what a long run writes. */
 export const QUIET = `http_options: {host: 127.0.0.1, port: 0}
@@ -170,4 +170,11 @@ export const listenerOf = (port: number): string | undefined => {
     if (fields[1]?.endsWith(`:${hex}`) && fields[3] === '0A') return fields[9];
   }
   return undefined;
+};
+
+/** Sabotage: a stream goes on whether its reader takes anything or not. */
+export const READERS_IGNORED: Patch = {
+  file: 'proxy/ingress-request.js',
+  from: 'if (!this.#stalled)\n            this.#giveCredit(CREDIT_PORTION);',
+  to: 'this.#giveCredit(1);',
 };

@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { configOf, single } from '../e2e/configs.ts';
 import { startDaemon } from '../support/daemon-rig.ts';
 import { OpenLoop } from './open-loop.ts';
-import { code, echoes, residentMb } from './parts.ts';
+import { code, echoes, READERS_IGNORED, residentMb } from './parts.ts';
 import { Findings, type Promised, pause, type World } from './soak.ts';
 
 const CODE = `const PIECE = Buffer.alloc(65536, 1);
@@ -101,13 +101,7 @@ export const slowClients: Promised = {
   sabotages: [
     {
       what: 'a stream takes no notice of its reader',
-      patches: [
-        {
-          file: 'proxy/ingress-request.js',
-          from: 'if (!this.#stalled)\n            this.#giveCredit(CREDIT_PORTION);',
-          to: 'this.#giveCredit(1);',
-        },
-      ],
+      patches: [READERS_IGNORED],
       shows: /slow clients cost/,
     },
   ],

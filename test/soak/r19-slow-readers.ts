@@ -6,7 +6,7 @@ import { connect, type Socket } from 'node:net';
 import { configOf, single } from '../e2e/configs.ts';
 import { type DaemonRig, startDaemon, until } from '../support/daemon-rig.ts';
 import { OpenLoop } from './open-loop.ts';
-import { code, echoes, holdings, residentMb } from './parts.ts';
+import { code, echoes, holdings, READERS_IGNORED, residentMb } from './parts.ts';
 import { Findings, type Promised, pause, type World } from './soak.ts';
 
 const CODE = `const PIECE = Buffer.alloc(16_384, 'x');
@@ -179,13 +179,7 @@ export const slowReaders: Promised = {
   sabotages: [
     {
       what: 'a stream takes no notice of its reader',
-      patches: [
-        {
-          file: 'proxy/ingress-request.js',
-          from: 'if (!this.#stalled)\n            this.#giveCredit(CREDIT_PORTION);',
-          to: 'this.#giveCredit(1);',
-        },
-      ],
+      patches: [READERS_IGNORED],
       shows: /slow readers cost the daemon|are not held|ahead/,
     },
     {

@@ -24,6 +24,14 @@ interface Told {
   readonly parts: readonly Uint8Array[];
 }
 
+/** What all groups of one job share. */
+interface Work {
+  readonly job: InferJob;
+  readonly run: Run;
+  readonly maxRows: number;
+  readonly answers: (Told | ErrorShape)[];
+}
+
 export const runInference = async (
   { signature, maxRows }: Pick<BatchRules, 'signature' | 'maxRows'>,
   run: Run,
@@ -31,40 +39,27 @@ export const runInference = async (
 ): Promise<Extract<JobResult, { kind: 'http' }>> => {
   const answers: (Told | ErrorShape)[] = new Array(job.requests.length);
   for (const group of groupByShape(signature, job, answers))
-    for (const part of partsOf(group, maxRows)) await runHalves(part, maxRows, run, job, answers);
+    for (const part of partsOf(group, maxRows)) await runHalves(part, { job, run, maxRows, answers });
   return gathered(job.id, answers);
 };
 
 /** What fails together is run in halves, so that what is to blame fails alone. */
-const runHalves = async (
-  group: readonly Member[],
-  maxRows: number,
-  run: Run,
-  job: InferJob,
-  answers: (Told | ErrorShape)[],
-): Promise<void> => {
+const runHalves = async (group: readonly Member[], work: Work): Promise<void> => {
   try {
-    await runGroup(group, maxRows, run, job, answers);
+    await runGroup(group, work);
   } catch (error) {
     const [first] = group as [Member];
     if (group.length === 1) {
-      answers[first.index] = shapeOfError(error);
+      work.answers[first.index] = shapeOfError(error);
       return;
     }
     // An output that has no row for each of theirs cannot be divided among them: each gets one of its own.
-    const half = error instanceof WrongRows ? 1 : group.length >> 1;
-    for (let from = 0; from < group.length; from += half)
-      await runHalves(group.slice(from, from + half), maxRows, run, job, answers);
+    const part = error instanceof WrongRows ? 1 : Math.ceil(group.length / 2);
+    for (let from = 0; from < group.length; from += part) await runHalves(group.slice(from, from + part), work);
   }
 };
 
-const runGroup = async (
-  group: readonly Member[],
-  maxRows: number,
-  run: Run,
-  job: InferJob,
-  answers: (Told | ErrorShape)[],
-): Promise<void> => {
+const runGroup = async (group: readonly Member[], { job, run, maxRows, answers }: Work): Promise<void> => {
   const [first] = group as [Member];
   const feeds = group.length === 1 ? first.inference.feeds : concat(group.map(({ inference }) => inference.feeds));
   const begun = performance.now();
