@@ -132,6 +132,7 @@ class Daemon implements RunningDaemon {
         folders: this.#folders,
         env: this.#options.env,
         key: this.#key,
+        cpus: this.#machine.cpus,
         logLevel,
         terminal,
         http: this.#http,

@@ -19,6 +19,8 @@ export interface OpenOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Replicas prove with it who they are. */
   readonly key: string;
+  /** What this process may use; fractions where a quota says so. */
+  readonly cpus: number;
   readonly logLevel: DesiredState['logging']['level'] | undefined;
   readonly terminal: Terminal | undefined;
   readonly http: HttpListening;
@@ -78,7 +80,7 @@ export const open = async ({ logging, proxy, resources, applications }: DesiredS
         return controller()?.observe(message);
     }
   };
-  const settings = { socket: folders.dataSocket, key, accessLog: log.encoding };
+  const settings = { socket: folders.dataSocket, key, accessLog: log.encoding, cpus: options.cpus };
   const plane = await DataPlane.start(DATA_PLANE, settings, observe, (error) => options.onEnd(log, error)).catch((error) => {
     control.close();
     enforcer.close();

@@ -1,14 +1,8 @@
 /** The main thread's end of the data plane: starts the worker thread, speaks to it, and gets it closed before the process may end. */
 import { Worker } from 'node:worker_threads';
 import type { DataPlaneMetrics } from '../domain/metrics.ts';
-import type { DataPlaneLoad, FromDataPlane, RoutingSnapshot, ToDataPlane } from '../domain/snapshot.ts';
+import type { DataPlaneLoad, DataPlaneSettings, FromDataPlane, RoutingSnapshot, ToDataPlane } from '../domain/snapshot.ts';
 import { giveDataPlaneSpace, keepYoungSpaces } from '../young-space.ts';
-
-export interface DataPlaneSettings {
-  readonly socket: string;
-  readonly key: string;
-  readonly accessLog: 'TEXT' | 'JSON';
-}
 
 /** How long the worker may take to close before the process is ended without it. */
 const CLOSE_WITHIN_MS = 1000;

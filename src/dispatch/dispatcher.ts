@@ -18,6 +18,7 @@ import { modelIdOf, sessionIdOf } from '../protocol/routing-headers.ts';
 import { PeerSlotTable } from '../protocol/slots.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { CLOSE_CODE } from '../protocol/websocket.ts';
+import type { BusyPoll } from './busy-poll.ts';
 import { hashOf } from './choose-session.ts';
 import { Generation } from './generation.ts';
 import { Link, type LinkOwner } from './link.ts';
@@ -90,7 +91,11 @@ export class Dispatcher implements LinkOwner {
   #maxBufferedBytes = Number.POSITIVE_INFINITY;
   #bufferedBytes = 0;
 
-  constructor(now: () => number, post: (message: FromDataPlane) => void) {
+  readonly #busyPoll: BusyPoll | undefined;
+
+  /** @param busyPoll undefined: the thread sleeps whenever it waits */
+  constructor(now: () => number, post: (message: FromDataPlane) => void, busyPoll?: BusyPoll) {
+    this.#busyPoll = busyPoll;
     this.#now = now;
     this.#checkedAt = now();
     this.#post = post;
@@ -321,6 +326,14 @@ export class Dispatcher implements LinkOwner {
   }
 
   // What links tell.
+
+  awaits(calls: number): void {
+    this.#busyPoll?.awaits(calls);
+  }
+
+  heard(): void {
+    this.#busyPoll?.heard();
+  }
 
   childCall(link: Link, id: number, meta: CallMeta, value: WireValue): void {
     const children = this.#children.get(link) ?? new PeerSlotTable<PendingCall>();

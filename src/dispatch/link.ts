@@ -40,6 +40,10 @@ export interface LinkOwner {
   childCredit(link: Link, id: number, bytes: number): void;
   /** A slot became free. */
   freed(link: Link): void;
+  /** It has so many calls under way, and may soon say something. */
+  awaits(calls: number): void;
+  /** It has said something. */
+  heard(): void;
   down(link: Link, reason: string): void;
 }
 
@@ -132,12 +136,14 @@ export class Link {
     this.#now = now;
     const take = (frame: Frame) => this.#take(frame);
     socket.on('data', (chunk: Buffer) => {
+      owner.heard();
       try {
         reader.push(chunk, take);
       } catch (error) {
         // Whatever it is: what a replica sends must not end the daemon.
         this.close(`it broke the replica protocol: ${(error as Error).message}`);
       }
+      owner.awaits(this.#outgoing.size);
     });
     socket.on('close', () => this.close('its connection closed'));
     socket.on('error', (error) => this.close(`its connection failed: ${error.message}`));
@@ -256,6 +262,7 @@ export class Link {
     }
     if (this.#withBody > 0) this.#begun?.read();
     else this.#begun?.expect(calls.length);
+    this.#owner.awaits(this.#outgoing.size);
     if (this.#brief && form !== 'rows' && !first.spread && calls.every(isWholeFromHttp)) {
       const members: BriefCall[] = [];
       for (let index = 0; index < calls.length; index++) members.push(briefOf(calls[index] as HttpCall, now));
@@ -317,6 +324,7 @@ export class Link {
    * @param isLast it waits for no other
    */
   answer(id: number, value: WireValue, isLast: boolean): void {
+    this.#owner.awaits(this.#outgoing.size);
     if (this.#briefValues && this.#writer.valueResult(id, Number.NaN, value, isLast)) return;
     this.#writer.write(encodeFrame(FRAME.RESULT, { ids: [id] }, [value.skeleton], value.segments.map(outgoing)));
   }

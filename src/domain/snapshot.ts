@@ -70,6 +70,16 @@ export interface DeploymentRouting {
   readonly refuse: string | null;
 }
 
+/** What the data plane is started with. */
+export interface DataPlaneSettings {
+  /** Path of the Unix socket that replicas connect to. */
+  readonly socket: string;
+  readonly key: string;
+  readonly accessLog: 'TEXT' | 'JSON';
+  /** What this process may use; fractions where a quota says so. */
+  readonly cpus: number;
+}
+
 /** Main thread → data plane. */
 export type ToDataPlane =
   | { readonly type: 'snapshot'; readonly snapshot: RoutingSnapshot }

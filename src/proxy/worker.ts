@@ -1,8 +1,9 @@
 /** The data plane: entry of the worker thread. Listens for clients and replicas, and follows the snapshots that the control plane publishes. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { BusyPoll } from '../dispatch/busy-poll.ts';
 import { Dispatcher } from '../dispatch/dispatcher.ts';
 import { ServeError } from '../domain/errors.ts';
-import type { ApplicationRouting, FromDataPlane, RoutingSnapshot, ToDataPlane } from '../domain/snapshot.ts';
+import type { ApplicationRouting, DataPlaneSettings, FromDataPlane, RoutingSnapshot, ToDataPlane } from '../domain/snapshot.ts';
 import { LoopWatch } from '../loop-watch.ts';
 import { listenForReplicas } from '../protocol/accept.ts';
 import { AccessLines } from './access-lines.ts';
@@ -14,16 +15,12 @@ import { Listener } from './listener.ts';
 import { RetryBudgets } from './retry-budget.ts';
 import { Shadows } from './shadow.ts';
 
-export interface DataPlaneOptions {
-  /** Path of the Unix socket that replicas connect to. */
-  readonly socket: string;
-  readonly key: string;
-  readonly accessLog: 'TEXT' | 'JSON';
-}
+/** With fewer, a replica would have to wait for the CPU on which we look whether it has answered. */
+const CPUS_TO_POLL = 2;
 
 if (parentPort === null) throw new Error('proxy/worker runs on a worker thread');
 const port = parentPort;
-const options = workerData as DataPlaneOptions;
+const options = workerData as DataPlaneSettings;
 const post = (message: FromDataPlane): void => port.postMessage(message);
 const now = (): number => performance.now();
 
@@ -33,7 +30,7 @@ const accessLines = new AccessLines(options.accessLog, (lines, application) =>
 const log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, unknown>> = {}): void =>
   post({ type: 'log', level, message, fields });
 
-const dispatcher = new Dispatcher(now, post);
+const dispatcher = new Dispatcher(now, post, options.cpus < CPUS_TO_POLL ? undefined : new BusyPoll(now));
 const shadows = new Shadows();
 const retries = new RetryBudgets();
 const counts = new HttpCounts();

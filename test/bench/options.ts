@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 export const BENCHES = {
   echo: 'a JSON echo over 64 connections, against Fastify and bare uWebSockets.js',
   ocr: 'pages through the OCR example',
+  model: 'what serving adds to the run of a model',
   batching: 'a model with batching and without',
   footprint: 'the time to start, and what it costs to be there',
   config: 'how long configs take to be read',

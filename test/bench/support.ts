@@ -120,6 +120,8 @@ const has = (program: string): boolean => spawnSync('sh', ['-c', `command -v ${p
 /** `wrk` costs the machine the least; where it is not installed a small generator of our own does it. */
 export const LOAD_TOOL = has('wrk') ? 'wrk' : 'built-in generator';
 
+type Headers = Readonly<Record<string, string>>;
+
 /** Posts one body over keep-alive connections for some seconds. */
 export const load = async (
   port: number,
@@ -128,12 +130,14 @@ export const load = async (
   body: Uint8Array | string,
   contentType: string,
   path = '/',
+  more: Headers = {},
 ): Promise<LoadResult> => {
+  const headers = { 'content-type': contentType, ...more };
   const folder = mkdtempSync(join(tmpdir(), 'serve-load-'));
   try {
     return LOAD_TOOL === 'wrk'
-      ? await wrk(folder, port, connections, seconds, body, contentType, path)
-      : await own(folder, port, connections, seconds, body, contentType, path);
+      ? await wrk(folder, port, connections, seconds, body, headers, path)
+      : await own(folder, port, connections, seconds, body, headers, path);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -152,14 +156,16 @@ const wrk = async (
   connections: number,
   seconds: number,
   body: Uint8Array | string,
-  contentType: string,
-  path = '/',
+  headers: Headers,
+  path: string,
 ): Promise<LoadResult> => {
   writeFileSync(join(folder, 'body'), body);
+  const lines = Object.entries(headers).map(([name, value]) => `wrk.headers["${name}"] = "${value}"`);
   writeFileSync(
     join(folder, 'post.lua'),
     `local f = io.open("${join(folder, 'body')}", "rb"); wrk.body = f:read("*all"); f:close()
-wrk.method = "POST"; wrk.headers["content-type"] = "${contentType}"
+wrk.method = "POST"
+${lines.join('\n')}
 done = function(s, l) local e = s.errors; print(string.format("RESULT %d %d %f %f", s.requests, e.connect + e.read + e.write + e.status + e.timeout, l:percentile(50) / 1000, l:percentile(99) / 1000)) end`,
   );
   const text = await output('wrk', [
@@ -181,11 +187,12 @@ const own = async (
   connections: number,
   seconds: number,
   body: Uint8Array | string,
-  contentType: string,
-  path = '/',
+  headers: Headers,
+  path: string,
 ): Promise<LoadResult> => {
   const bytes = typeof body === 'string' ? Buffer.from(body) : body;
-  const head = `POST ${path} HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\ncontent-type: ${contentType}\r\ncontent-length: ${bytes.byteLength}\r\n\r\n`;
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  const head = `POST ${path} HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\n${lines.join('')}content-length: ${bytes.byteLength}\r\n\r\n`;
   writeFileSync(join(folder, 'request'), Buffer.concat([Buffer.from(head), bytes]));
   const text = await output(process.execPath, [
     join(ROOT, 'test', 'bench', 'loadgen.mjs'),
