@@ -381,6 +381,7 @@ export class Controller {
       attempt: this.#attempt,
       logging: this.#logging,
       ready: this.#everReady || this.settled,
+      cpus: this.#options.machine.cpus,
       targets: this.#targets,
       broken: this.#broken,
       actual: this.actual,

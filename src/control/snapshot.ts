@@ -1,7 +1,8 @@
 /** What the data plane is told: built from what serves, what is wanted and what runs. Pure. */
-import type { ApplicationSpec, ProxySpec } from '../domain/desired.ts';
+import type { ApplicationSpec, DeploymentSpec, ProxySpec } from '../domain/desired.ts';
 import type { LogRules } from '../domain/logging.ts';
 import type { ApplicationRouting, DeploymentRouting, ReplicaRouting, RoutingSnapshot } from '../domain/snapshot.ts';
+import { threadsOf } from '../protocol/start.ts';
 import type { ActualReplica, ActualState, Serving } from './plan.ts';
 import { restartKey, rolloutSteps } from './plan.ts';
 import { hasFailed, isUnhealthy, type RestartMemory } from './restart.ts';
@@ -21,6 +22,8 @@ export interface SnapshotInput {
   readonly attempt: number;
   readonly logging: LogRules;
   readonly ready: boolean;
+  /** What this process may use; fractions where a quota says so. */
+  readonly cpus: number;
   readonly targets: readonly TargetApplication[];
   readonly broken: readonly BrokenApplication[];
   readonly actual: ActualState;
@@ -179,6 +182,7 @@ const limitsOf = (
     requestTimeoutMs: spec.requestTimeoutMs,
     retry: spec.retry,
     batching: spec.batching,
+    ...mostAtWorkOf(spec, input.cpus),
     multiplexing: spec.multiplexing,
     router: spec.requestRouterConfig,
     unresponsiveTimeoutMs: spec.unresponsiveTimeoutMs,
@@ -189,6 +193,14 @@ const limitsOf = (
     ...(model === undefined ? {} : { model }),
     refuse: failing === undefined ? (stuck ?? closed) : `${name} is ${failing}.`,
   };
+};
+
+/** A model on the CPU keeps its threads busy from the start of a run to its end; of code and of other devices nothing is known. */
+const mostAtWorkOf = ({ runs, numCpus }: DeploymentSpec, cpus: number): Pick<DeploymentRouting, 'mostAtWork'> => {
+  if (runs.kind !== 'model' || runs.options?.providers.some((provider) => provider !== 'cpu') !== false) return {};
+  // 0 says that the runtime takes what there is.
+  const threads = (runs.options.session.intraOpThreads ?? threadsOf(numCpus)) || cpus;
+  return { mostAtWork: Math.max(1, Math.floor(cpus / threads)) };
 };
 
 /** A deployment that begins without replicas serves before it is known whether one can start. */

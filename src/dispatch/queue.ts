@@ -145,13 +145,38 @@ export class DeploymentQueue {
     else this.#pumpLane(lane, undefined);
   }
 
+  /** Its replicas could take up more CPUs than there are. Where sessions stick, it is for them to say who works. */
+  get #isCrowded(): boolean {
+    const { mostAtWork, router } = this.#routing;
+    return mostAtWork !== undefined && this.#links.length > mostAtWork && router.policy !== 'session';
+  }
+
+  /** How many more replicas may begin to work before they take CPUs from each other. */
+  #freeCpus(): number {
+    if (!this.#isCrowded) return Number.POSITIVE_INFINITY;
+    let atWork = 0;
+    for (const { ongoing } of this.#links) if (ongoing > 0) atWork += 1;
+    return (this.#routing.mostAtWork ?? 0) - atWork;
+  }
+
+  /** Which replicas may be given work, as far as CPUs go. */
+  #mayWork(): (link: Link) => boolean {
+    return this.#freeCpus() > 0 ? always : isAtWork;
+  }
+
+  /** Behind whom the next one is looked for: each takes its turn; where not all can work, those go on whose model is in the CPUs' caches. */
+  get #after(): number {
+    return this.#isCrowded ? -1 : this.#lastChosen;
+  }
+
   /** The usual case: nothing waits before it, nothing is batched or sticks anywhere, and a replica has room. @returns false: it is not */
   #sendAtOnce(call: PendingCall): boolean {
     const { batching, multiplexing, router } = this.#routing;
     if (batching !== null || router.policy === 'session' || call.suspect || call.socketSink !== undefined) return false;
     if (multiplexing !== null && call.modelId !== undefined) return false;
-    const room = (link: Link) => (link.serves(call.version) ? link.room(this.#routing, false) : 0);
-    const chosen = chooseLeastLoaded(this.#links, room, this.#lastChosen);
+    const mayWork = this.#mayWork();
+    const room = (link: Link) => (link.serves(call.version) && mayWork(link) ? link.room(this.#routing, false) : 0);
+    const chosen = chooseLeastLoaded(this.#links, room, this.#after);
     if (chosen === undefined) return false;
     this.#lastChosen = chosen;
     call.state = 'sent';
@@ -252,7 +277,8 @@ export class DeploymentQueue {
       link.serves(lane.version) && link !== reserved && !(lane.alone && link.ongoing > 0) && !(lane.sockets && !link.websockets);
     while (lane.size > 0) {
       const fills = batched && lane.rows >= this.#batcher.sizeOf(lane, this.#routing, batching);
-      const room = (link: Link) => (takes(link) ? link.room(this.#routing, lane.form !== 'one', fills) : 0);
+      const mayWork = lane.alone ? always : this.#mayWork();
+      const room = (link: Link) => (takes(link) && mayWork(link) ? link.room(this.#routing, lane.form !== 'one', fills) : 0);
       const chosen = this.#choose(lane, room);
       if (chosen === undefined) return;
       const link = this.#links[chosen] as Link;
@@ -295,9 +321,10 @@ export class DeploymentQueue {
   /** Replicas that would begin a batch at once. */
   #idle(takes: (link: Link) => boolean, batching: BatchingSpec): number {
     if (this.#links.length === 1) return 1;
-    return this.#links.filter(
+    const idle = this.#links.filter(
       (link) => takes(link) && link.freeBatches(batching) > 0 && link.ongoing === 0 && link.room(this.#routing, true) > 0,
     ).length;
+    return Math.min(idle, Math.max(0, this.#freeCpus()));
   }
 
   /** @returns rows that went */
@@ -333,7 +360,7 @@ export class DeploymentQueue {
       const session = lane.first?.sessionHash;
       if (session !== undefined) return chooseForSession(this.#links, session, (link) => room(link) > 0);
     }
-    return (lane.sockets ? chooseForSocket : chooseLeastLoaded)(this.#links, room, this.#lastChosen);
+    return (lane.sockets ? chooseForSocket : chooseLeastLoaded)(this.#links, room, this.#after);
   }
 
   /** Where sessions stick, those that may share a batch with the head of a lane: whose replica is the same. undefined: all. */
@@ -519,3 +546,6 @@ export class DeploymentQueue {
 function* filtered(lane: Lane, fits: (call: PendingCall) => boolean): Generator<PendingCall> {
   for (const call of lane) if (fits(call)) yield call;
 }
+
+const always = (): boolean => true;
+const isAtWork = ({ ongoing }: Link): boolean => ongoing > 0;

@@ -54,6 +54,8 @@ export interface DeploymentRouting {
   readonly requestTimeoutMs: number | null;
   readonly retry: { readonly maxAttempts: number; readonly backoffMs: number; readonly idempotent: boolean };
   readonly batching: BatchingSpec | null;
+  /** So many of its replicas take up all CPUs: more at work would only take them from each other. Absent: not known. */
+  readonly mostAtWork?: number;
   readonly multiplexing: MultiplexingSpec | null;
   readonly router: RouterSpec;
   readonly unresponsiveTimeoutMs: number;

@@ -5,7 +5,7 @@ import { NO_FAILURES } from '../../src/control/restart.ts';
 import { buildSnapshot, type SnapshotInput } from '../../src/control/snapshot.ts';
 import { LogRules } from '../../src/domain/logging.ts';
 import { proxySpec } from '../support/routing.ts';
-import { applicationSpec, target } from '../support/targets.ts';
+import { applicationSpec, deploymentSpec, target } from '../support/targets.ts';
 
 const [old, next] = [target(undefined, 'old'), target(undefined, 'new')];
 const versionOf = (of: typeof old) => of.deployments[0]?.version ?? '';
@@ -36,6 +36,7 @@ const build = (
     attempt: 1,
     logging: new LogRules({ encoding: null, level: 'info', directory: null, accessLog: true }, [next.spec]),
     ready: true,
+    cpus: 2,
     targets: [next],
     broken: [],
     retiring: [],
@@ -118,4 +119,32 @@ t.test('a replica stands in for older generations whose own replicas have gone',
     )?.also;
   t.same(alsoOf([replica('b', next, 'RUNNING')]), [versionOf(old)]);
   t.equal(alsoOf([replica('a', old, 'DRAINING'), replica('b', next, 'RUNNING')]), undefined);
+});
+
+t.test('a model on the CPU has as many replicas at work as there are CPUs for their threads', async (t) => {
+  const session = {
+    intraOpThreads: null,
+    interOpThreads: 1,
+    executionMode: 'sequential',
+    optimization: 'all',
+    memoryArena: true,
+    memoryPattern: true,
+    entries: {},
+  } as const;
+  const mostAtWork = (
+    providers: readonly string[],
+    { numCpus = null, threads = null, cpus = 4 }: { numCpus?: number | null; threads?: number | null; cpus?: number } = {},
+  ) => {
+    const options = { versions: 'all', providers, warmup: [], session: { ...session, intraOpThreads: threads } } as const;
+    const spec = deploymentSpec({ runs: { kind: 'model', path: '/m.onnx', options }, numCpus });
+    const serving = target(applicationSpec({ deployments: [spec] }));
+    return build({ targets: [serving], serving, cpus }).applications[0]?.deployments[0]?.mostAtWork;
+  };
+  t.equal(mostAtWork(['cpu']), 4, 'one thread where nothing is said');
+  t.equal(mostAtWork(['cpu'], { numCpus: 2 }), 2);
+  t.equal(mostAtWork(['cpu'], { threads: 3 }), 1);
+  t.equal(mostAtWork(['cpu'], { threads: 0 }), 1, 'all there are');
+  t.equal(mostAtWork(['cpu'], { cpus: 0.5 }), 1);
+  t.equal(mostAtWork(['cuda', 'cpu']), undefined, 'what another device takes is not known');
+  t.equal(build({ serving: next }).applications[0]?.deployments[0]?.mostAtWork, undefined, 'nor what code does');
 });

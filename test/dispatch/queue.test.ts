@@ -495,3 +495,39 @@ t.test('back to a version whose requests had moved on: each is sent once, and th
   plane.call(Buffer.from('next'), { http: HTTP, id: 'next' });
   await one.until(() => one.requests.includes('next'));
 });
+
+t.test('of replicas that could take up more CPUs than there are so many work at a time, and the same ones', async (t) => {
+  const plane = await start(t, { kind: 'model', maxOngoingRequests: 2, maxQueuedRequests: 1, mostAtWork: 1 });
+  const [one, two] = [await plane.replica('a1'), await plane.replica('a2')];
+  const calls = times(6, () => plane.call());
+  await one.until(() => one.requests.length === 2);
+  t.equal(calls.filter(({ events }) => events.length === 0).length, 5, 'as many are taken as both have slots for, and one waits');
+  for (let answered = 1; answered <= 5; answered++) {
+    await one.until(() => one.batches.length >= answered);
+    one.result('answer', one.batches[answered - 1]?.ids);
+  }
+  await Promise.all(calls.map(({ over }) => over));
+  t.same([one.requests.length, two.requests.length], [5, 0]);
+});
+
+t.test('a replica that is not at work takes over from one that is gone', async (t) => {
+  const plane = await start(t, { kind: 'model', maxOngoingRequests: 1, mostAtWork: 1 });
+  const [one, two] = [await plane.replica('a1'), await plane.replica('a2')];
+  const calls = times(2, () => plane.call());
+  await one.until(() => one.requests.length === 1);
+  t.equal(two.requests.length, 0);
+  await one.die();
+  await two.until(() => two.requests.length === 1);
+  two.result('answer');
+  await two.until(() => two.requests.length === 2);
+  two.result('answer');
+  await Promise.all(calls.map(({ over }) => over));
+});
+
+t.test('where sessions stick, a replica works for its own whoever else works', async (t) => {
+  const plane = await start(t, { kind: 'model', maxOngoingRequests: 4, mostAtWork: 1, router: { policy: 'session' } });
+  const [one, two] = [await plane.replica('a1'), await plane.replica('a2')];
+  for (let session = 0; session < 16; session++) plane.call('', { sessionId: `s${session}` });
+  await one.until(() => one.requests.length > 0);
+  await two.until(() => two.requests.length > 0);
+});
