@@ -7,17 +7,7 @@ import { tooLate } from './drop.ts';
 import { holdForTarget, holdForWindow, NO_HOLD } from './hold.ts';
 import type { Lane } from './lane.ts';
 import type { PendingCall } from './pending.ts';
-import {
-  AHEAD_BELOW_MS,
-  afterBatch,
-  bestSize,
-  coldRows,
-  NO_TRIALS,
-  partsOf,
-  type SizeLimits,
-  sizeToTry,
-  type Trials,
-} from './size.ts';
+import { afterBatch, bestSize, coldRows, NO_TRIALS, partsOf, type SizeLimits, sizeToTry, type Trials } from './size.ts';
 
 /** Shapes come from clients: what is known of those that were seen last is kept. */
 const MAX_LEARNED = 64;
@@ -159,7 +149,6 @@ const fillable = (lane: Lane, room: number, cost: CostModel): ((size: number) =>
 const limitsOf = ({ kind }: DeploymentRouting, { maxBatchSize, targetMs }: BatchingSpec): SizeLimits => ({
   maxRows: maxBatchSize,
   targetMs,
-  aheadBelowMs: kind === 'model' ? AHEAD_BELOW_MS : 0,
   coldRows: coldRows(kind, maxBatchSize),
 });
 

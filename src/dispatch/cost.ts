@@ -6,9 +6,6 @@ const REMEMBERED = 32;
 const BELIEVED_FROM = 3;
 /** A run before so many others says nothing any more: the machine, the load or the inputs may have changed since. */
 const FORGOTTEN_AFTER = 2048;
-/** What is learned of the way to the replica and back, for each new run. */
-const OVERHEAD_WEIGHT = 0.05;
-
 /** One size, as it was measured. */
 export interface SizeCost {
   /** The size that stands for all near it. */
@@ -16,6 +13,8 @@ export interface SizeCost {
   /** Medians. */
   readonly rows: number;
   readonly ms: number;
+  /** How long its replica is taken up by it: what passes besides the run counts where nothing else is done meanwhile. */
+  readonly periodMs: number;
 }
 
 /** A run of n rows takes `perRowMs` · n + `fixedMs`. The fixed part may come out below 0 where large batches are slow. */
@@ -34,6 +33,7 @@ interface Fastest {
 interface Run {
   readonly rows: number;
   readonly ms: number;
+  readonly periodMs: number;
   /** How many runs had been seen then. */
   readonly at: number;
 }
@@ -74,6 +74,7 @@ class Runs {
       size: this.#size,
       rows: median(this.#runs.map(({ rows }) => rows)),
       ms: median(this.#runs.map(({ ms }) => ms)),
+      periodMs: median(this.#runs.map(({ periodMs }) => periodMs)),
     };
     return this.#cost;
   }
@@ -84,7 +85,6 @@ export class CostModel {
   readonly sizes: readonly number[];
   readonly #runs: readonly Runs[];
   #seen = 0;
-  #overheadMs = 0;
   #known: readonly SizeCost[] | undefined;
   #fastest: readonly Fastest[] | undefined;
 
@@ -98,22 +98,13 @@ export class CostModel {
     return this.#seen;
   }
 
-  /** @param overheadMs of a batch that found its replica idle: what passed besides the run, from sending it to its answer */
-  observe(rows: number, ms: number, overheadMs?: number): void {
-    if (!(rows > 0 && ms >= 0 && ms < Number.POSITIVE_INFINITY)) return;
+  /** @param periodMs how long its replica was taken up by it, which a run alone does not say */
+  observe(rows: number, ms: number, periodMs = ms): void {
+    if (!(rows > 0 && ms >= 0 && ms < Number.POSITIVE_INFINITY && periodMs >= 0)) return;
     this.#seen += 1;
-    (this.#runs[this.#indexOf(rows)] as Runs).add({ rows, ms, at: this.#seen });
+    (this.#runs[this.#indexOf(rows)] as Runs).add({ rows, ms, periodMs, at: this.#seen });
     this.#known = undefined;
     this.#fastest = undefined;
-    if (overheadMs === undefined || !(overheadMs >= 0)) return;
-    // One that was held up by something else counts as a little slower than usual, not as what it was.
-    const clipped = this.#overheadMs === 0 ? overheadMs : Math.min(overheadMs, 4 * this.#overheadMs);
-    this.#overheadMs += (this.#overheadMs === 0 ? 1 : OVERHEAD_WEIGHT) * (clipped - this.#overheadMs);
-  }
-
-  /** How long a replica that has nothing else waits between two batches, in milliseconds. */
-  get overheadMs(): number {
-    return this.#overheadMs;
   }
 
   /** Sizes of which enough is known, smallest first. */
@@ -194,6 +185,27 @@ export class CostModel {
     return best;
   }
 }
+
+/** Times of one batch, in monotonic milliseconds. */
+export interface Passage {
+  /** Its run. */
+  readonly ms: number;
+  readonly sentAt: number;
+  readonly endedAt: number;
+  /** When the batch before it on the same replica was answered. */
+  readonly before: number;
+}
+
+/**
+ * How long a replica was taken up by a batch: from the answer to the one before it on, or from when it was sent where that was later.
+ * @param isSentAhead the next one goes while it runs: one that came alone then says what it would take with another behind it, as the
+ *   way there and back passes while that runs
+ */
+export const periodOf = ({ ms, sentAt, endedAt, before }: Passage, isSentAhead: boolean): number => {
+  if (sentAt < before) return endedAt - before;
+  const elapsedMs = endedAt - sentAt;
+  return isSentAhead ? Math.max(ms, elapsedMs / 2) : elapsedMs;
+};
 
 const fastestOf = (runs: readonly Run[]): Fastest => ({
   fewestRows: runs.length === 0 ? 0 : Math.min(...runs.map(({ rows }) => rows)),

@@ -22,12 +22,12 @@ import type { Segment, WireValue } from '../protocol/value.ts';
 import { FrameWriter } from '../protocol/writer.ts';
 import { BegunSocket } from './begun.ts';
 import { hashOf } from './choose-session.ts';
-import type { CostModel } from './cost.ts';
+import { type CostModel, periodOf } from './cost.ts';
 import { HeldModels } from './held-models.ts';
 import type { LaneForm } from './lane.ts';
 import { type PendingCall, timedOut } from './pending.ts';
 import type { RequestBody } from './request-body.ts';
-import { AHEAD_BELOW_MS } from './size.ts';
+import { isSentAhead } from './size.ts';
 import { Socket as ClientSocket } from './socket.ts';
 import { stack } from './stack.ts';
 
@@ -53,8 +53,7 @@ interface Batch {
   readonly form: LaneForm;
   /** What learns how long it took; undefined where nothing is batched. */
   readonly cost: CostModel | undefined;
-  /** When it was sent to a replica that had nothing else; undefined to any other. */
-  readonly begunAt: number | undefined;
+  readonly sentAt: number;
   open: number;
   /** A member was answered well: a batch that failed as a whole says nothing of what one costs. */
   ran: boolean;
@@ -102,6 +101,8 @@ export class Link {
   /** WebSockets that it has taken, by the id of their call. */
   readonly #sockets = new Map<number, ClientSocket>();
   #batches = 0;
+  /** When the last of those of which something is learned was answered. */
+  #endedAt = Number.NEGATIVE_INFINITY;
   #load = 0;
   /** How long its batches take of late. */
   #runMs = Number.POSITIVE_INFINITY;
@@ -230,7 +231,7 @@ export class Link {
   room(routing: DeploymentRouting, batched: boolean, fills = false): number {
     if (!this.accepting || this.#closed || this.exclusive || this.lateMs > LATE_MS) return 0;
     if (batched && routing.batching !== null) {
-      const ahead = fills && routing.kind === 'model' && this.#runMs < AHEAD_BELOW_MS ? 1 : 0;
+      const ahead = fills && isSentAhead(routing.kind, this.#runMs) ? 1 : 0;
       if (this.#batches >= routing.batching.maxConcurrentBatches + ahead) return 0;
     }
     return routing.maxOngoingRequests - this.#outgoing.size;
@@ -249,7 +250,7 @@ export class Link {
     const first = calls[0] as PendingCall;
     if (!this.#bodies && calls.some(comesInPieces)) return this.#sendWhole(calls, form, now);
     const idle = this.#outgoing.size === 0;
-    const batch: Batch = { calls, form, cost, begunAt: idle ? now : undefined, open: calls.length, ran: false };
+    const batch: Batch = { calls, form, cost, sentAt: now, open: calls.length, ran: false };
     this.#batches += 1;
     for (let index = 0; index < calls.length; index++) {
       const call = calls[index] as PendingCall;
@@ -610,9 +611,12 @@ export class Link {
     return call;
   }
 
-  #learn({ calls, begunAt }: Batch, cost: CostModel, ms: number): void {
+  #learn({ calls, sentAt }: Batch, cost: CostModel, ms: number): void {
     const rows = calls.reduce((sum, call) => sum + call.rows, 0);
-    cost.observe(rows, ms, begunAt === undefined ? undefined : this.#now() - begunAt - ms);
+    const now = this.#now();
+    const { kind } = (calls[0] as PendingCall).queue.routing;
+    cost.observe(rows, ms, periodOf({ ms, sentAt, endedAt: now, before: this.#endedAt }, isSentAhead(kind, ms)));
+    this.#endedAt = now;
   }
 }
 

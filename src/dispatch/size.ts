@@ -17,15 +17,16 @@ const ROWS_FOR_WORSE = 160;
 const SHARE_OF_TARGET = 0.45;
 
 /** Runs at least this long are not worth a batch sent ahead: it would only wait there instead of going to whoever is free first. */
-export const AHEAD_BELOW_MS = 20;
+const AHEAD_BELOW_MS = 20;
+
+/** Whether a batch goes to a replica of such runs while another is under way there. */
+export const isSentAhead = (kind: 'module' | 'model', runMs: number): boolean => kind === 'model' && runMs < AHEAD_BELOW_MS;
 
 export interface SizeLimits {
   /** `max_batch_size`. */
   readonly maxRows: number;
   /** The latency that the file asks for; null: none. */
   readonly targetMs: number | null;
-  /** Batches that a model is done with below this are sent ahead, so that the way there and back is hidden behind the run before. */
-  readonly aheadBelowMs: number;
   /** A model that nothing is known of begins with small batches; code that takes an array gets what the file says. */
   readonly coldRows: number;
 }
@@ -38,15 +39,13 @@ export const bestSize = (cost: CostModel, limits: SizeLimits): number => {
   const { known } = cost;
   const affordable = limits.targetMs === null ? limits.maxRows : withinTarget(cost, limits.targetMs, limits.maxRows);
   if (known.length < 2) return Math.min(affordable, Math.max(limits.coldRows, 1));
-  const costs = known.map((each) => ({ size: each.size, perRow: perRowMs(each, cost, limits) }));
+  const costs = known.map((each) => ({ size: each.size, perRow: perRowMs(each) }));
   const best = Math.min(...costs.map(({ perRow }) => perRow));
   const smallest = costs.find(({ perRow }) => perRow <= best * AS_GOOD) as { readonly size: number };
   return Math.max(1, Math.min(smallest.size, affordable));
 };
 
-/** How long a replica is taken up by a row. With the next batch sent ahead, the way there and back passes while it works. */
-const perRowMs = ({ rows, ms }: SizeCost, { overheadMs }: CostModel, { aheadBelowMs }: SizeLimits): number =>
-  (ms < aheadBelowMs ? Math.max(ms, (ms + overheadMs) / 2) : ms + overheadMs) / rows;
+const perRowMs = ({ rows, periodMs }: SizeCost): number => periodMs / rows;
 
 /** The most rows whose run takes no more than its share of the target; doubled at most from one try to the next. */
 const withinTarget = (cost: CostModel, targetMs: number, maxRows: number): number => {
@@ -103,7 +102,7 @@ export const sizeToTry = (
   if (tried === undefined) return best;
   const costOf = (size: number): number => {
     const known = cost.known.find((each) => each.size === size);
-    return known === undefined ? 0 : perRowMs(known, cost, limits);
+    return known === undefined ? 0 : perRowMs(known);
   };
   const share = isNew(tried) ? ROWS_FOR_NEW : costOf(tried) > WORSE * costOf(best) ? ROWS_FOR_WORSE : ROWS_FOR_OTHER;
   return trials.rows >= share * tried ? tried : best;

@@ -14,8 +14,14 @@ import { COPY_BELOW, type WireValue } from './value.ts';
 const FLUSH_FRAMES = 8;
 /** Up to this many bytes are joined into one buffer: cheaper than a vector of small ones. */
 const JOIN_BELOW = 65_536;
-/** Memory in which frames are laid one behind the other; used anew as soon as the kernel has all of it. */
+/** Memory in which frames are laid one behind the other; given back as soon as the kernel has all of it. */
 const SLAB_BYTES = 65_536;
+/**
+ * Slabs that no writer of this thread needs. Most of the time one is enough for all of them, and it stays in the CPU's caches; memory of a slab for each
+ * replica that there ever was would be given back by the garbage collector alone, which does not hurry.
+ */
+const SPARE: Buffer[] = [];
+const MOST_SPARE = 16;
 const ZEROS = Buffer.alloc(8);
 const NO_SLAB = Buffer.alloc(0);
 
@@ -82,12 +88,13 @@ export class FrameWriter implements Room {
     }
     this.#pending = [];
     this.#pendingBytes = 0;
-    // What the kernel has not taken yet is still read from there.
-    if (socket.writableLength === 0) this.#to = 0;
     this.#from = this.#to;
-    // One very large head must not cost its memory for ever.
-    if (this.#slab.length > SLAB_BYTES) this.#slab = NO_SLAB;
-    if (this.#slab === NO_SLAB) this.#from = this.#to = 0;
+    // What the kernel has not taken yet is still read from there; and one very large head must not cost its memory for ever.
+    const isTaken = socket.writableLength === 0;
+    if (!isTaken && this.#slab.length === SLAB_BYTES) return;
+    if (isTaken && this.#slab.length === SLAB_BYTES && SPARE.length < MOST_SPARE) SPARE.push(this.#slab);
+    this.#slab = NO_SLAB;
+    this.#from = this.#to = 0;
   }
 
   /** Bytes that the peer has not yet taken. */
@@ -98,7 +105,8 @@ export class FrameWriter implements Room {
   reserve(bytes: number): { readonly bytes: Buffer; readonly at: number } {
     if (this.#slab.length - this.#to < bytes) {
       this.#closePart();
-      this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, pad8(bytes)));
+      const spare = bytes <= SLAB_BYTES ? SPARE.pop() : undefined;
+      this.#slab = spare ?? Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, pad8(bytes)));
       this.#from = 0;
       this.#to = 0;
     }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { CostModel, fitOf, sizesUpTo } from '../../src/dispatch/cost.ts';
+import { CostModel, fitOf, periodOf, sizesUpTo } from '../../src/dispatch/cost.ts';
 
 const told = (cost: CostModel, curve: (rows: number) => number, runs: readonly number[], times = 8): CostModel => {
   for (let time = 0; time < times; time++) for (const rows of runs) cost.observe(rows, curve(rows));
@@ -65,7 +65,7 @@ t.test('a size is known after three runs, each counts for the size that is neare
   cost.observe(4, 4);
   t.notOk(cost.isKnown(4));
   cost.observe(5, 5);
-  t.same(cost.known, [{ size: 4, rows: 4, ms: 4 }]);
+  t.same(cost.known, [{ size: 4, rows: 4, ms: 4, periodMs: 4 }]);
 });
 
 t.test('no prediction without a run, and none below what less was seen to cost', async (t) => {
@@ -111,9 +111,21 @@ t.test('what is no run is not learned', async (t) => {
   t.equal(cost.seen, 0);
 });
 
-t.test('the way to a replica and back is learned, and one that was held up counts little', async (t) => {
+t.test('how long a replica is taken up is learned beside the run, and one that was held up counts little', async (t) => {
   const cost = new CostModel(8);
-  for (let run = 0; run < 50; run++) cost.observe(1, 1, 0.2);
+  for (let run = 0; run < 50; run++) cost.observe(1, 1, 1.2);
   cost.observe(1, 1, 500);
-  t.ok(cost.overheadMs > 0.19 && cost.overheadMs < 0.3, `${cost.overheadMs}`);
+  t.match(cost.known, [{ size: 1, ms: 1, periodMs: 1.2 }]);
+  t.equal(cost.predict(1), 1, 'what a request waits for is the run');
+});
+
+t.test('a batch takes its replica up from the answer to the one before it on, or from when it came', async (t) => {
+  t.equal(periodOf({ ms: 10, sentAt: 90, endedAt: 112, before: 100 }, true), 12, 'it was there when the one before was done');
+  t.equal(
+    periodOf({ ms: 10, sentAt: 105, endedAt: 119, before: 100 }, false),
+    14,
+    'it came later: the way there and back counts',
+  );
+  t.equal(periodOf({ ms: 10, sentAt: 105, endedAt: 119, before: 100 }, true), 10, 'which the next run would hide');
+  t.equal(periodOf({ ms: 1, sentAt: 105, endedAt: 119, before: 100 }, true), 7, 'but for what is longer than both runs');
 });

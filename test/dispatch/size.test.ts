@@ -6,13 +6,12 @@ import { curveOf, simulate } from '../support/batch-simulator.ts';
 const limits = (given: Partial<SizeLimits> = {}): SizeLimits => ({
   maxRows: 32,
   targetMs: null,
-  aheadBelowMs: 5,
   coldRows: 4,
   ...given,
 });
 const learned = (curve: (rows: number) => number, runs: readonly number[], maxRows = 32): CostModel => {
   const cost = new CostModel(maxRows);
-  for (let time = 0; time < 10; time++) for (const rows of runs) cost.observe(rows, curve(rows), 0.2);
+  for (let time = 0; time < 10; time++) for (const rows of runs) cost.observe(rows, curve(rows), curve(rows) + 0.2);
   return cost;
 };
 /** From a printed seed, so that a run can be told again. */

@@ -2,15 +2,7 @@
 import { decideBatch, type Waiting } from '../../src/dispatch/batch.ts';
 import { CostModel } from '../../src/dispatch/cost.ts';
 import { holdForTarget, NO_HOLD } from '../../src/dispatch/hold.ts';
-import {
-  AHEAD_BELOW_MS,
-  afterBatch,
-  bestSize,
-  coldRows,
-  NO_TRIALS,
-  type SizeLimits,
-  sizeToTry,
-} from '../../src/dispatch/size.ts';
+import { afterBatch, bestSize, coldRows, isSentAhead, NO_TRIALS, type SizeLimits, sizeToTry } from '../../src/dispatch/size.ts';
 
 export interface Simulated {
   /** Milliseconds of a run of so many rows. */
@@ -47,7 +39,7 @@ export const curveOf = (points: readonly (readonly [rows: number, ms: number])[]
 
 export const simulate = (given: Simulated, cost = new CostModel(given.maxRows)): Outcome => {
   const { maxRows, fixed, targetMs = null, random } = given;
-  const limits: SizeLimits = { maxRows, targetMs, aheadBelowMs: AHEAD_BELOW_MS, coldRows: coldRows('model', maxRows) };
+  const limits: SizeLimits = { maxRows, targetMs, coldRows: coldRows('model', maxRows) };
   let now = 0;
   let trials = NO_TRIALS;
   let gapMs: number | undefined;
@@ -72,9 +64,10 @@ export const simulate = (given: Simulated, cost = new CostModel(given.maxRows)):
     const taken = queue.slice(0, take);
     queue = queue.slice(take);
     const ms = given.curve(take) * (1 + given.noise * (2 * random() - 1)) * (random() < 0.02 ? 3 : 1);
-    cost.observe(take, ms, given.overheadMs);
-    const ahead = ms < AHEAD_BELOW_MS && queue.length >= best;
-    now += ahead ? Math.max(ms, (ms + given.overheadMs) / 2) : ms + given.overheadMs;
+    const ahead = isSentAhead('model', ms) && queue.length >= best;
+    const periodMs = ahead ? Math.max(ms, (ms + given.overheadMs) / 2) : ms + given.overheadMs;
+    cost.observe(take, ms, periodMs);
+    now += periodMs;
     for (const { arrivedAt } of taken) {
       latencies.push(now - arrivedAt);
       queue.push(arrival(now));
