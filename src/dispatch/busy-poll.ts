@@ -4,8 +4,8 @@
  * long as it mostly pays. What is looked for: the answer of a replica; and behind an answer, the next request.
  */
 
-/** A small call is answered within that; what takes longer would gain little. */
-const LOOK_MS = 0.1;
+/** A small call, or a small model, is answered within that; what takes longer would gain little. */
+const LOOK_MS = 0.25;
 /** With more calls under way on a link there is something to do without waiting, and the CPUs have better to do than to look. */
 const MOST_CALLS = 8;
 /** Between two looks is one turn of the loop. One that took so long was not ours: others want this CPU. */
@@ -13,7 +13,7 @@ const HELD_UP_MS = 0.5;
 /** A look in vain takes back what so many good ones gave. */
 const MISS_COSTS = 2;
 const MOST_CREDIT = 16;
-/** A few looks in vain after each such while are all that calls cost which take long: a five-hundredth of a CPU. */
+/** A few looks in vain after each such while are all that calls cost which take long: a hundredth of a CPU. */
 const REST_MS = 250;
 
 /** Whether looking pays, from what came of it. Pure: time is an argument. */

@@ -43,7 +43,7 @@ t.test('a call keeps the thread awake for a moment, and no longer', async (t) =>
   it.poll.awaits(1);
   t.notOk(it.sleeps());
   const turns = looked(it);
-  t.ok(turns > 5 && turns < 20, `a tenth of a millisecond, in turns of a hundredth: ${turns}`);
+  t.ok(turns > 20 && turns < 30, `a quarter of a millisecond, in turns of a hundredth: ${turns}`);
 });
 
 t.test('nothing under way, or much: it sleeps as ever', async (t) => {
@@ -67,7 +67,7 @@ t.test('behind an answer it looks for the next request, for as long', async (t) 
   it.turn();
   t.notOk(it.sleeps(), 'the answer has come: another request may');
   const turns = looked(it);
-  t.ok(turns > 5 && turns < 20, String(turns));
+  t.ok(turns > 20 && turns < 30, String(turns));
 });
 
 t.test('an answer that brings the next call is followed by the answer to that', async (t) => {
@@ -92,7 +92,7 @@ t.test('answers that take long are soon slept through, with a few looks now and 
     it.poll.heard();
   }
   // 5 s of calls of 5 ms each.
-  t.ok(turns * 0.01 < 0.005 * it.now, `${(turns * 0.01).toFixed(1)} ms of ${it.now.toFixed(0)} ms`);
+  t.ok(turns * 0.01 < 0.01 * it.now, `${(turns * 0.01).toFixed(1)} ms of ${it.now.toFixed(0)} ms`);
   t.ok(turns > 200, 'it tries again');
 });
 
@@ -108,7 +108,7 @@ t.test('requests that do not follow each other stop the looking for requests, no
     afterAnswers += looked(it);
     it.pass(1);
   }
-  t.ok(afterAnswers < 150, `a few looks: ${afterAnswers}`);
+  t.ok(afterAnswers < 300, `a few looks: ${afterAnswers}`);
 });
 
 t.test('where others want the CPU it gives way', async (t) => {
