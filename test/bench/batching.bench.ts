@@ -4,7 +4,17 @@
  */
 import { until } from '../support/daemon-rig.ts';
 import { convolutionModel, ENCODER, encoderModel, IMAGE, mlpModel } from './onnx-models.ts';
-import { type BenchDaemon, cpuMs, LOAD_TOOL, load, median, startDaemon, versionsText } from './support.ts';
+import {
+  type BenchDaemon,
+  cpuMs,
+  LOAD_TOOL,
+  type LoadResult,
+  load,
+  loadAt,
+  median,
+  startDaemon,
+  versionsText,
+} from './support.ts';
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
 const SECONDS = 4;
@@ -61,6 +71,13 @@ class Rig {
     const seen = this.#seen.get(name) ?? [];
     seen.push({ rowsPerSecond: result.rps, p50Ms: result.p50Ms, p99Ms: result.p99Ms, cpuMsPerRow });
     this.#seen.set(name, seen);
+  }
+
+  async measureAt(path: string, perSecond: number, row: Float32Array, seconds: number): Promise<LoadResult> {
+    const body = new Uint8Array(row.buffer);
+    const result = await loadAt(this.#daemon.port, perSecond, seconds, body, 'application/octet-stream', `/${path}`);
+    if (result.errors > 0) throw new Error(`${path}: ${result.errors} of ${result.requests} requests failed`);
+    return result;
   }
 
   /** Rows a batch, on average over all that left. */
@@ -158,21 +175,36 @@ const replicas = async (): Promise<void> => {
   );
 };
 
-/** A model whose weights take longer to read than its rows to compute: the load goes up in steps, the target stays. */
-const target = async (): Promise<void> => {
-  const widths = [784, 3072, 3072, 10];
-  const targetMs = 100;
-  const row = rowOf(widths[0] as number);
+/**
+ * The best that a search over batch sizes and connections finds with its p99 within the target; then four fifths of that at chance times, with
+ * nothing but the target in the file.
+ */
+const target = async (title: string, model: Uint8Array, row: Float32Array, targetMs: number): Promise<void> => {
+  const sizes = [...FIXED, 32, 64];
   await using rig = await Rig.start(
-    [application('target', `model: m.onnx, batching: {latency_target_s: ${targetMs / 1000}}`)],
-    mlpModel(widths),
+    [
+      ...sizes.map((size) => application(`fixed${size}`, `model: m.onnx, ${fixed(size)}`)),
+      application('target', `model: m.onnx, batching: {latency_target_s: ${targetMs / 1000}}`),
+    ],
+    model,
   );
-  console.log(`(c) MLP ${widths.join('-')}, latency_target_s ${targetMs / 1000}, one replica, load in steps`);
-  for (const connections of [1, 8, 32, 64, 8]) {
-    const name = `${connections}`;
-    await rig.measure(name, 'target', connections, row);
-    console.log(`    ${name} connections: ${text(rig.of(name))}, p99 ${rig.of(name).p99Ms.toFixed(1)} ms`);
-    rig.forget();
+  let best = { rowsPerSecond: 0, name: 'nothing' };
+  for (const size of sizes) {
+    await rig.measure('warm', `fixed${size}`, 16, row, 1);
+    for (const connections of [2, 8, 16, 32, 64]) {
+      const name = `size ${size}, ${connections} connections`;
+      await rig.measure(name, `fixed${size}`, connections, row, 2);
+      const { rowsPerSecond, p99Ms } = rig.of(name);
+      if (p99Ms <= targetMs && rowsPerSecond > best.rowsPerSecond) best = { rowsPerSecond, name };
+    }
+  }
+  console.log(`(c) ${title}, latency_target_s ${targetMs / 1000}, one replica`);
+  console.log(`    the best within it of a search: ${best.rowsPerSecond.toFixed(0)}/s (${best.name})`);
+  for (const share of [0.2, 0.8, 0.4, 0.8]) {
+    const { rps, p50Ms, p99Ms } = await rig.measureAt('target', share * best.rowsPerSecond, row, 3 * SECONDS);
+    console.log(
+      `    ${share} of that at chance times: ${rps.toFixed(0)}/s, p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms, wanted ≤ ${targetMs}`,
+    );
   }
   console.log(`    batches of ${await rig.batchOf('target')}`);
 };
@@ -186,7 +218,11 @@ export const run = async (): Promise<void> => {
     encoder: () => computeBound(`encoder of ${layers} layers, 64 KB a row`, encoderModel(), rowOf(length * width)),
     convolution: () => computeBound('4 convolutions, 602 KB a row', convolutionModel(), rowOf(pixels)),
     replicas,
-    target,
+    target: async () => {
+      const widths = [784, 3072, 3072, 10];
+      await target(`MLP ${widths.join('-')}`, mlpModel(widths), rowOf(widths[0] as number), 20);
+      await target(`encoder of ${layers} layers`, encoderModel(), rowOf(length * width), 50);
+    },
   };
   const wanted = process.env['BENCH_PARTS']?.split(',');
   for (const [name, part] of Object.entries(parts)) if (wanted?.includes(name) ?? true) await part();

@@ -189,6 +189,7 @@ const own = async (
   body: Uint8Array | string,
   headers: Headers,
   path: string,
+  perSecond?: number,
 ): Promise<LoadResult> => {
   const bytes = typeof body === 'string' ? Buffer.from(body) : body;
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
@@ -200,9 +201,27 @@ const own = async (
     String(connections),
     String(seconds),
     join(folder, 'request'),
+    ...(perSecond === undefined ? [] : [String(perSecond)]),
   ]);
   const result = JSON.parse(text) as { requests: number; seconds: number; errors: number; p50Ms: number; p99Ms: number };
   return { ...result, rps: result.requests / result.seconds };
+};
+
+/** So many requests a second at chance times, whatever has been answered: latencies count from when each was due. */
+export const loadAt = async (
+  port: number,
+  perSecond: number,
+  seconds: number,
+  body: Uint8Array,
+  contentType: string,
+  path: string,
+): Promise<LoadResult> => {
+  const folder = mkdtempSync(join(tmpdir(), 'serve-load-'));
+  try {
+    return await own(folder, port, 256, seconds, body, { 'content-type': contentType }, path, perSecond);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 };
 
 export const versionsText = (names: readonly string[]): string =>
