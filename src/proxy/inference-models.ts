@@ -1,4 +1,5 @@
 /** The models of a snapshot under the names that clients of the Open Inference Protocol have for them, and what is told of each. Pure. */
+import { DEFAULT_PRIORITY, LEAST_URGENT, MOST_URGENT } from '../dispatch/priority.ts';
 import { ServeError } from '../domain/errors.ts';
 import type { Json } from '../domain/json.ts';
 import type { ModelPort, ModelVersion } from '../domain/model.ts';
@@ -18,6 +19,11 @@ export interface ServedModel {
 const PREFIX = '/v2';
 const ON_GPU: ReadonlySet<string> = new Set(['cuda', 'tensorrt']);
 const PLATFORM = 'onnxruntime_onnx';
+/** Triton counts from 1, the most urgent. */
+const PRIORITIES = {
+  priority_levels: LEAST_URGENT - MOST_URGENT + 1,
+  default_priority_level: DEFAULT_PRIORITY - MOST_URGENT + 1,
+};
 
 export class InferenceModels {
   readonly #byName: ReadonlyMap<string, ServedModel>;
@@ -119,7 +125,9 @@ export const configOf = (model: ServedModel, version: ModelVersion, replicas: nu
       { name: model.deployment, kind: ON_GPU.has(version.provider ?? '') ? 'KIND_GPU' : 'KIND_CPU', count: replicas },
     ],
     version_policy: { specific: { versions: (model.routing?.model?.versions ?? []).map((each) => Number(each.version)) } },
-    ...(isBatched ? { dynamic_batching: { max_queue_delay_microseconds: Math.round(batching.waitMs * 1000) } } : {}),
+    ...(isBatched
+      ? { dynamic_batching: { max_queue_delay_microseconds: Math.round(batching.waitMs * 1000), ...PRIORITIES } }
+      : {}),
     model_transaction_policy: { decoupled: false },
     parameters: {},
   };

@@ -14,7 +14,14 @@ import { inferenceAsk } from './inference-route.ts';
 import { InferenceStats } from './inference-stats.ts';
 
 /** What is really served, by the names that the protocol has. */
-const EXTENSIONS = ['binary_tensor_data', 'parameters', 'statistics', 'model_configuration', 'model_repository'];
+const EXTENSIONS = [
+  'binary_tensor_data',
+  'parameters',
+  'statistics',
+  'model_configuration',
+  'model_repository',
+  'schedule_policy',
+];
 /** Of a body that is read here; bodies of inferences are not. */
 const MAX_BODY_BYTES = 65_536;
 

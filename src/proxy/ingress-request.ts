@@ -20,6 +20,7 @@ import { type Refusal, statusOf } from './http-framing.ts';
 import type { HttpExchange } from './http-server.ts';
 import type { Inference, InferenceOutcome } from './inference.ts';
 import type { ServedModel } from './inference-models.ts';
+import { readParameters } from './inference-parameters.ts';
 import { newRequestId } from './request-id.ts';
 import { requestScope } from './request-scope.ts';
 import type { RetryBudgets } from './retry-budget.ts';
@@ -158,13 +159,17 @@ export class IngressRequest implements Sink {
       void this.#respondCoded(inference.answered(model, http, times), bytes);
     };
     const { query, headers, isSecure } = this.#exchange;
+    const said = readParameters(body, this.#exchange.header('inference-header-content-length'));
+    const leftMs = said?.timeoutMs ?? Number.POSITIVE_INFINITY;
     this.#call = this.#options.dispatcher.call({
       generation,
       target: { application: application.name, deployment, method: 'infer' },
       requestId: this.#id,
       value: { skeleton: SEGMENT_0, segments: [{ dtype: 'bytes', shape: null, bytes: body }] },
       http: { method: 'POST', path, query, headers, secure: isSecure || undefined },
-      deadlineAt: this.#deadlineAt(timeoutMs),
+      deadlineAt: Math.min(this.#deadlineAt(timeoutMs), this.#startedAt + leftMs),
+      // The header wins: a proxy that knows its clients sets it.
+      priority: said?.priority === undefined || priorityOfHeaders(headers) !== undefined ? undefined : said.priority,
       movable: true,
       traces: this.#traces,
       sink: this,

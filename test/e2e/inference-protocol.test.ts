@@ -99,15 +99,20 @@ const inJson = async (t: Test, daemon: DaemonRig): Promise<void> => {
     outputs: [{ name: 'y', datatype: 'FP32', shape: [1, 2], data: [10, 20] }],
   });
   const custom = {
-    parameters: { mine: 'a', also: 5, flag: true, sequence_id: 3, priority: 1, timeout: 1000 },
+    parameters: { mine: 'a', also: 5, flag: true, sequence_id: 3, priority: 1, timeout: 60_000_000 },
     outputs: [],
     id: null,
   };
   t.same(
     (await infer(daemon, 'add/infer', x([0, 0], custom))).json.outputs[0]?.data,
     [10, 20],
-    'parameters that mean nothing here',
+    'parameters that change no answer',
   );
+  for (const body of [x([0, 0], { parameters: { timeout: 1 } }), gzipSync(x([0, 0], { parameters: { timeout: 1 } }))]) {
+    const late = await infer(daemon, 'add/infer', body, typeof body === 'string' ? {} : { 'content-encoding': 'gzip' });
+    t.equal(late.status, 408, 'a microsecond is over');
+    t.equal(late.answer.headers['x-serve-error'], 'DEADLINE_EXCEEDED');
+  }
   const pair = {
     inputs: [
       { name: 'b', shape: [2], datatype: 'BYTES', data: ['p', 'é😀'] },

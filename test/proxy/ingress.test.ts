@@ -19,6 +19,8 @@ class FakeExchange implements HttpExchange {
   /** `respond 200`, `begin 200`, `end`, `abort`. */
   readonly events: string[] = [];
   body_ = '';
+  /** Of the request. */
+  readonly content: string;
   answerHeaders: readonly string[] = [];
   aborted: (refusal?: Refusal) => void = () => {};
   drained: (() => void) | undefined;
@@ -27,8 +29,9 @@ class FakeExchange implements HttpExchange {
   late = false;
   arrive = () => {};
 
-  constructor(path: string, headers: Readonly<Record<string, string>>) {
+  constructor(path: string, headers: Readonly<Record<string, string>>, content = 'null') {
     this.path = path;
+    this.content = content;
     this.headers = Object.entries(headers).flat();
   }
 
@@ -43,7 +46,7 @@ class FakeExchange implements HttpExchange {
   }
   readOn(): void {}
   body(done: (bytes: Uint8Array) => void): void {
-    this.arrive = () => done(Buffer.from('null'));
+    this.arrive = () => done(Buffer.from(this.content));
     if (!this.late) this.arrive();
   }
   onAborted(listener: (refusal?: Refusal) => void): void {
@@ -94,8 +97,8 @@ const start = (given: Parameters<typeof applicationRouting>[0] = {}, proxy: Para
   dispatcher.add(application);
   const snapshot = routingSnapshot([application], {}, proxy);
   ingress.apply(snapshot);
-  const request = (path = '/', headers: Record<string, string> = {}) => {
-    const exchange = new FakeExchange(path, { host: 'h', ...headers });
+  const request = (path = '/', headers: Record<string, string> = {}, content = 'null') => {
+    const exchange = new FakeExchange(path, { host: 'h', ...headers }, content);
     ingress.handle(exchange);
     return exchange;
   };
@@ -346,3 +349,23 @@ t.test('compressed bodies hold no more than max_buffered_bytes, and nothing for 
   t.same(fourth.events, ['respond 400'], 'what came was no gzip');
   t.same(first.events, []);
 });
+
+t.test(
+  'parameters of an inference count as the headers do: the sooner deadline, and the header where both say a priority',
+  async (t) => {
+    const { request, dispatcher } = start({ models: ['A'] });
+    const infer = (parameters: object, headers: Record<string, string> = {}) => {
+      request('/v2/models/A/infer', headers, JSON.stringify({ parameters }));
+      const { priority, deadlineAt } = dispatcher.calls.at(-1)?.request ?? {};
+      return { priority, leftMs: (deadlineAt ?? 0) - 1000 };
+    };
+    t.same(infer({}), { priority: undefined, leftMs: Number.POSITIVE_INFINITY });
+    t.same(infer({ priority: 2, timeout: 3_000_000 }), { priority: 1, leftMs: 3000 });
+    t.equal(infer({ timeout: 3_000_000 }, { 'x-request-timeout-seconds': '2' }).leftMs, 2000);
+    t.equal(infer({ timeout: 1_000_000 }, { 'x-request-timeout-seconds': '2' }).leftMs, 1000);
+    t.equal(infer({ priority: 2 }, { 'x-priority': '5' }).priority, undefined, 'the queue reads the header');
+    t.equal(infer({ priority: 2 }, { 'x-priority': 'high' }).priority, 1, 'one that says nothing');
+    request('/v2/models/A/infer', { 'inference-header-content-length': '2' }, '{}{"parameters":{"priority":2}}');
+    t.equal(dispatcher.calls.at(-1)?.request.priority, undefined, 'a tensor is no JSON');
+  },
+);

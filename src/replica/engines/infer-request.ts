@@ -1,9 +1,9 @@
 /** Reads an inference request of the Open Inference Protocol, with its binary tensor extension, against what the model takes. Pure. */
 import { ServeError } from '../../domain/errors.ts';
 import { DATATYPES } from '../../protocol/datatypes.ts';
+import { exactDigits, parseExactly } from '../../protocol/exact-json.ts';
 import { Tensor } from '../../protocol/tensor.ts';
 import { DTYPES } from '../../protocol/value.ts';
-import { exactDigits, parseExactly } from './exact-json.ts';
 import { sizeOf, tensorOfBytes, tensorOfJson, textOf } from './infer-tensor.ts';
 import { type Feeds, type Port, type Signature, shapeText, takesShape } from './onnx-signature.ts';
 
@@ -201,7 +201,7 @@ const parametersOf = (value: unknown, path: string): Mapping => {
       (name === 'sequence_id' && !isSequenceId(each));
     if (isWrong)
       throw invalid(
-        `expected \`${path}.${name}\` to be ${FLAGS.has(name) ? 'true or false' : 'a whole number of at least 0'}, got ${shownOf(each)}`,
+        `expected \`${path}.${name}\` to be ${FLAGS.has(name) ? 'true or false' : 'a whole number of at least 0'}${name === 'sequence_id' ? ', or a text' : ''}, got ${shownOf(each)}`,
       );
   }
   return parameters;

@@ -1,7 +1,7 @@
 /** Bodies of HTTP requests to a model: each read and checked for itself, those of one shape run together, each answered as JSON. */
 import { type ErrorShape, shapeOfError } from '../../domain/errors.ts';
+import { parseExactly } from '../../protocol/exact-json.ts';
 import { jsonOfTensors } from '../../protocol/http-value.ts';
-import { parseExactly } from './exact-json.ts';
 import { type BatchRules, runBatch } from './onnx-batch.ts';
 import type { Job, JobResult } from './onnx-jobs.ts';
 import { type Feeds, feedsOfBytes, feedsOfJson, isStackable, type Signature } from './onnx-signature.ts';

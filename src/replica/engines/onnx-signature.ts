@@ -1,9 +1,9 @@
 /** A model's inputs and outputs, and the checks that what a caller sends fits them. Pure. */
 import { ServeError } from '../../domain/errors.ts';
 import type { ModelPort, ModelPorts } from '../../domain/model.ts';
+import { exactDigits } from '../../protocol/exact-json.ts';
 import { halfBits, halfOf, Tensor, type TensorData, TYPED_ARRAYS } from '../../protocol/tensor.ts';
 import { DTYPES, type Dtype } from '../../protocol/value.ts';
-import { exactDigits } from './exact-json.ts';
 
 export interface Port {
   readonly name: string;

@@ -1,5 +1,5 @@
 /** JSON whose whole numbers keep all their digits: `JSON.parse` rounds those beyond 2^53, and an int64 may be an id. Pure. */
-import { parseJson } from '../../protocol/http-value.ts';
+import { parseJson } from './http-value.ts';
 
 /** So many digits may be beyond 2^53. A look that passes most texts by: digits of a fraction do not count. */
 const LONG = /(?<![\d.])\d{16}/;

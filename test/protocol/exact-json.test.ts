@@ -1,5 +1,5 @@
 import t from 'tap';
-import { exactDigits, parseExactly } from '../../src/replica/engines/exact-json.ts';
+import { exactDigits, parseExactly } from '../../src/protocol/exact-json.ts';
 
 t.test('what JavaScript can say is parsed as always', async (t) => {
   const text = '{"a": [1, -2.5, 0.30000000000000004, 1e300, "12345678901234567890"], "b": {"c": null, "d": true}}';

@@ -1,0 +1,52 @@
+/** What an inference says in its own JSON of how it is to be served: parameters of the Open Inference Protocol as Triton has them. Pure. */
+import { LEAST_URGENT, MOST_URGENT } from '../dispatch/priority.ts';
+import { parseExactly } from '../protocol/exact-json.ts';
+
+export interface InferenceParameters {
+  /** As `x-priority` has it: 0, the most urgent, to 7. */
+  readonly priority?: number;
+  /** From the head of the request to its answer. */
+  readonly timeoutMs?: number;
+}
+
+/** Longer JSON is not looked at here: the thread that all requests pass must not be held up. There are headers that say the same. */
+export const MAX_READ_BYTES = 65_536;
+
+const KEYS = ['"priority"', '"timeout"'].map((key) => Buffer.from(key));
+const MICROSECONDS = 1000;
+
+/**
+ * A body without any of the names costs a search for their bytes, and is not parsed. What is malformed says nothing: the model's replica
+ * reads the request anyway, and says what is wrong with it.
+ * @param body plain: not compressed
+ * @param headerLength `Inference-Header-Content-Length` as it came; undefined: all of the body is JSON
+ */
+export const readParameters = (body: Uint8Array, headerLength: string | undefined): InferenceParameters | undefined => {
+  const length = headerLength === undefined ? body.byteLength : Number(headerLength);
+  if (!(length > 0 && length <= MAX_READ_BYTES && length <= body.byteLength)) return undefined;
+  const json = Buffer.from(body.buffer, body.byteOffset, length);
+  if (!KEYS.some((key) => json.includes(key))) return undefined;
+  const parameters = parametersIn(json.toString('utf8'));
+  if (parameters === undefined) return undefined;
+  const priority = priorityOf(parameters['priority']);
+  const timeoutMs = timeoutOf(parameters['timeout']);
+  return { ...(priority === undefined ? {} : { priority }), ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+};
+
+const parametersIn = (text: string): Readonly<Record<string, unknown>> | undefined => {
+  try {
+    const { parameters } = parseExactly(text) as { parameters?: unknown };
+    return typeof parameters === 'object' && parameters !== null ? (parameters as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+/** Triton's 0 is the default of the server, and 1 the most urgent; there may be any number of levels. */
+const priorityOf = (value: unknown): number | undefined =>
+  isCount(value) && value > 0 ? Math.min(MOST_URGENT + value - 1, LEAST_URGENT) : undefined;
+
+/** 0 is none, as in Triton. */
+const timeoutOf = (value: unknown): number | undefined => (isCount(value) && value > 0 ? value / MICROSECONDS : undefined);
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
