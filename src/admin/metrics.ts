@@ -67,6 +67,7 @@ export const familiesOf = (measured: Measured): readonly Family[] => [
 const planeFamilies = ({ http, inFlight, connections, deployments }: DataPlaneMetrics): readonly Family[] => {
   const each = <T>(read: (metrics: DeploymentMetrics, labels: Labels) => T): T[] =>
     deployments.map((metrics) => read(metrics, { application: metrics.application, deployment: metrics.deployment }));
+  const sequences = each(({ sequences: of }, labels) => (of === undefined ? [] : [{ labels, ...of }])).flat();
   return [
     family(
       'counter',
@@ -107,6 +108,24 @@ const planeFamilies = ({ http, inFlight, connections, deployments }: DataPlaneMe
       'serve_deployment_open_websockets',
       'WebSockets that replicas have taken.',
       each(({ websockets }, labels): Value => [labels, websockets]),
+    ),
+    family(
+      'gauge',
+      'serve_sequences_open',
+      'Sequences whose state replicas have.',
+      sequences.map(({ labels, open }): Value => [labels, open]),
+    ),
+    family(
+      'counter',
+      'serve_sequences_started_total',
+      'Sequences that were started.',
+      sequences.map(({ labels, started }): Value => [labels, started]),
+    ),
+    family(
+      'counter',
+      'serve_sequences_ended_total',
+      'Sequences that ended, by why.',
+      sequences.flatMap(({ labels, ended }) => counted(labels, 'reason', ended)),
     ),
     histogram(
       'serve_deployment_queue_wait_seconds',

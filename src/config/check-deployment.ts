@@ -10,6 +10,7 @@ export const checkDeployment = (deployment: SeenDeployment, application: SeenApp
   checkBatching(deployment, checking);
   checkVersions(deployment, checking);
   checkMultiplexing(deployment, checking);
+  checkSequence(deployment, checking);
   checkHandles(deployment, application, checking);
   checkScaling(deployment, application, checking, checkCode);
   checkQuota(deployment, checking);
@@ -135,6 +136,10 @@ const checkBatching = (deployment: SeenDeployment, checking: Checking): void => 
     const message = '`latency_target_s` decides how long a batch is held; remove `batch_wait_timeout_s`, or the target';
     checking.error('NO_EFFECT', [...path, 'batching', 'batch_wait_timeout_s'], message, 'key');
   }
+  if (isGiven(mappingOf(data.model)?.sequence)) {
+    const message = 'requests of sequences run one by one, each on the state of its own; remove `batching`, or `model.sequence`';
+    checking.error('NO_EFFECT', [...path, 'batching'], message, 'key');
+  }
   if (isGiven(data.model)) {
     if (isGiven(batching.method)) {
       checking.error(
@@ -171,6 +176,13 @@ const checkMultiplexing = ({ data, path }: SeenDeployment, checking: Checking): 
   if (!isGiven(data.multiplexing) || !isGiven(data.model)) return;
   const message = '`multiplexing` is for code with `loadModel(id)`; a `model` is the one that its replicas hold';
   checking.error('NO_EFFECT', [...path, 'multiplexing'], message, 'key');
+};
+
+const checkSequence = ({ data, path }: SeenDeployment, checking: Checking): void => {
+  const at = [...path, 'model', 'sequence', 'state'];
+  const state = mappingOf(mappingOf(mappingOf(data.model)?.sequence)?.state);
+  if (state === undefined || Object.keys(state).length > 0 || !checking.sound(at)) return;
+  checking.error('BAD_VALUE', at, 'expected the inputs that are state, as `{state: stateN}`, got none', 'key');
 };
 
 /** Handles and `init_args` reach the constructor in one object, so a name must not be in both. */

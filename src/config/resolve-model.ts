@@ -1,5 +1,13 @@
 /** Turns what a checked config says of a `model` into the desired state. */
-import type { ModelOptions, SessionSpec, VersionPolicy, WarmupFill, WarmupSpec } from '../domain/desired.ts';
+import type {
+  ModelOptions,
+  SequenceSpec,
+  SessionSpec,
+  StateSpec,
+  VersionPolicy,
+  WarmupFill,
+  WarmupSpec,
+} from '../domain/desired.ts';
 import { mappingOf } from './finding.ts';
 import type { Section } from './section.ts';
 
@@ -9,6 +17,23 @@ export const modelOptionsOf = (model: Section): ModelOptions => ({
   session: sessionOf(model.section('session')),
   warmup: model.sections('warmup').map(warmupOf),
 });
+
+/** @returns undefined: it keeps nothing from request to request */
+export const sequenceOf = (model: Section): SequenceSpec | undefined => {
+  if (!model.has('sequence')) return undefined;
+  const sequence = model.section('sequence');
+  const states = Object.entries(mappingOf(sequence.json('state')) ?? {}).map(([input, said]) => [input, stateOf(said)]);
+  return {
+    states: namesOf<StateSpec>(Object.fromEntries(states)),
+    idleTimeoutMs: sequence.millis('idle_timeout_s'),
+    maxSequences: sequence.number('max_sequences'),
+  };
+};
+
+const stateOf = (said: unknown): StateSpec => {
+  const { output = said, shape = null } = mappingOf(said) ?? {};
+  return { output: output as string, shape: shape as readonly number[] | null };
+};
 
 const versionsOf = (model: Section): VersionPolicy => {
   const policy = model.section('version_policy');

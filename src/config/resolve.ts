@@ -18,7 +18,7 @@ import type { Json } from '../domain/json.ts';
 import type { Graphs } from './check-graph.ts';
 import type { Mapping } from './finding.ts';
 import { absolute, type Files, locateModule } from './locate.ts';
-import { modelOptionsOf } from './resolve-model.ts';
+import { modelOptionsOf, sequenceOf } from './resolve-model.ts';
 import { autoscalingOf, policyOf } from './resolve-scaling.ts';
 import { Section } from './section.ts';
 
@@ -163,6 +163,7 @@ const deploymentOf = (section: Section, application: Section, policy: ScalingPol
   const env = options.section('runtime_env');
   const workingDir = env.textOrNull('working_dir') ?? applicationEnv.textOrNull('working_dir');
   const backpressure = section.section('backpressure_config');
+  const sequence = sequenceOf(section.section('model'));
   return {
     name: section.text('name'),
     runs,
@@ -180,6 +181,7 @@ const deploymentOf = (section: Section, application: Section, policy: ScalingPol
     retry: retryOf(section.section('retry'), runs),
     batching,
     multiplexing: multiplexingOf(section),
+    ...(sequence === undefined ? {} : { sequence }),
     requestRouterConfig: { policy: section.section('request_router_config').text<RouterSpec['policy']>('policy') },
     health: {
       periodMs: section.millis('health_check_period_s'),

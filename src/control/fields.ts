@@ -45,6 +45,8 @@ const NAMES: Readonly<Record<string, string>> = {
   cpuLimit: 'ray_actor_options.cpu_limit',
   acceleratorType: 'ray_actor_options.accelerator_type',
   rollout: 'rolling_update',
+  sequence: 'model.sequence',
+  'sequence.states': 'model.sequence.state',
   env: 'runtime_env.env_vars',
   workingDir: 'runtime_env.working_dir',
 };
@@ -52,6 +54,7 @@ const NAMES: Readonly<Record<string, string>> = {
 /** Values that are one field each, whatever is in them. */
 const WHOLE: ReadonlySet<string> = new Set([
   'pad',
+  'states',
   'runs',
   'initArgs',
   'userConfig',

@@ -1,5 +1,5 @@
 /** What the data plane is told: built from what serves, what is wanted and what runs. Pure. */
-import type { ApplicationSpec, DeploymentSpec, ProxySpec } from '../domain/desired.ts';
+import type { ApplicationSpec, DeploymentSpec, ProxySpec, SequenceLimits, SequenceSpec } from '../domain/desired.ts';
 import type { LogRules } from '../domain/logging.ts';
 import type { ApplicationRouting, DeploymentRouting, ReplicaRouting, RoutingSnapshot } from '../domain/snapshot.ts';
 import { threadsOf } from '../protocol/start.ts';
@@ -184,6 +184,7 @@ const limitsOf = (
     batching: spec.batching,
     ...mostAtWorkOf(spec, input.cpus),
     multiplexing: spec.multiplexing,
+    ...(spec.sequence === undefined ? {} : { sequence: limitsOfSequences(spec.sequence) }),
     router: spec.requestRouterConfig,
     unresponsiveTimeoutMs: spec.unresponsiveTimeoutMs,
     gracefulShutdownTimeoutMs: spec.gracefulShutdownTimeoutMs,
@@ -202,6 +203,8 @@ const mostAtWorkOf = ({ runs, numCpus }: DeploymentSpec, cpus: number): Pick<Dep
   const threads = (runs.options.session.intraOpThreads ?? threadsOf(numCpus)) || cpus;
   return { mostAtWork: Math.max(1, Math.floor(cpus / threads)) };
 };
+
+const limitsOfSequences = ({ idleTimeoutMs, maxSequences }: SequenceSpec): SequenceLimits => ({ idleTimeoutMs, maxSequences });
 
 /** A deployment that begins without replicas serves before it is known whether one can start. */
 const failureOf = (memory: RestartMemory, maxRetries: number): string | undefined => {

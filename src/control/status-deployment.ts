@@ -120,6 +120,7 @@ const pendingOf = (name: string, waiting: Waiting | undefined): readonly Replica
     version: waiting?.version ?? '',
     ongoing: 0,
     models: null,
+    sequences: null,
     model_versions: null,
     reason: waiting?.reason ?? null,
     quota: null,
@@ -138,6 +139,7 @@ const replicaOf = (replica: ReplicaView, load: DataPlaneLoad): ReplicaStatus => 
     version,
     ongoing: load.replicas[id]?.ongoing ?? 0,
     models: load.replicas[id]?.models ?? null,
+    sequences: load.replicas[id]?.sequences ?? null,
     model_versions: model === undefined ? null : versionsOf(model),
     reason: reason ?? null,
     quota:

@@ -66,6 +66,8 @@ export interface ReplicaStatus {
   readonly ongoing: number;
   /** Ids of the models that it holds, the first thousand; null where the deployment is not multiplexed. */
   readonly models: readonly string[] | null;
+  /** Open sequences whose state it has; null where its model keeps none. */
+  readonly sequences: number | null;
   /** Of a `model`: by version, the execution provider that it really runs on, and those that the config wants rather but do not work. */
   readonly model_versions: Readonly<
     Record<string, { readonly execution_provider: string | null; readonly instead_of: readonly string[] }>

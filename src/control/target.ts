@@ -94,6 +94,7 @@ export const makeTarget = (
         userConfig: deployment.userConfig,
         numCpus: deployment.numCpus,
         ...(deployment.batching?.pad === undefined ? {} : { pad: deployment.batching.pad }),
+        ...(deployment.sequence === undefined ? {} : { states: deployment.sequence.states }),
       },
       userConfigHash: deployment.userConfig === undefined ? '' : hashOf(deployment.userConfig),
       policy: artifact.policy,
@@ -117,6 +118,7 @@ const madeOf = (deployment: DeploymentSpec, artifact: Artifact): Readonly<Record
   'ray_actor_options.num_cpus': deployment.runs.kind === 'model' ? hashOf(threadsOf(deployment.numCpus)) : '',
   'batching.pad':
     deployment.runs.kind === 'model' && deployment.batching?.pad !== undefined ? hashOf(deployment.batching.pad) : '',
+  'model.sequence.state': deployment.sequence === undefined ? '' : hashOf(deployment.sequence.states),
   'ray_actor_options.num_gpus': hashOf(deployment.numGpus),
   'ray_actor_options.accelerator_type': hashOf(deployment.acceleratorType),
   max_replicas_per_node: hashOf(deployment.maxReplicasPerNode),

@@ -6,14 +6,20 @@ import type { PendingCall } from './pending.ts';
 const MAX_DEATHS_ALONE = 2;
 
 /** What these policies read of a request. */
-export type Attempt = Pick<PendingCall, 'begun' | 'attempts' | 'streaming' | 'deathsAlone' | 'maxCompany' | 'body'>;
+export type Attempt = Pick<PendingCall, 'begun' | 'attempts' | 'streaming' | 'deathsAlone' | 'maxCompany' | 'body' | 'step'>;
 
 /** Nothing of its answer has gone out, and its body is still there. */
 const isWhole = ({ streaming, body }: Attempt): boolean => !streaming && body?.consumed !== true;
 
-/** Whether it may go to another replica after its own has died. What no replica had begun costs no attempt. */
-export const mayRunAfterDeath = (call: Attempt, { idempotent, maxAttempts }: DeploymentRouting['retry']): boolean =>
-  isWhole(call) && call.deathsAlone < MAX_DEATHS_ALONE && (!call.begun || (idempotent && call.attempts < maxAttempts));
+/**
+ * Whether it may go to another replica after its own has died. What no replica had begun costs no attempt. Of a sequence only its start goes
+ * elsewhere, and only where nobody can have gone on with it: the state of any other died too.
+ */
+export const mayRunAfterDeath = (call: Attempt, { idempotent, maxAttempts }: DeploymentRouting['retry']): boolean => {
+  if (!isWhole(call) || call.deathsAlone >= MAX_DEATHS_ALONE) return false;
+  if (call.step !== undefined) return call.step.isStart && !call.begun;
+  return !call.begun || (idempotent && call.attempts < maxAttempts);
+};
 
 /** Whether it was in a batch of so many, as its replica says, and can run again in one of half as many. */
 export const mayHalve = (call: Attempt, size: number): boolean => call.maxCompany >= size && isWhole(call);

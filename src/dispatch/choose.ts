@@ -13,10 +13,24 @@ export const chooseForSocket = <T extends Candidate & { readonly openSockets: nu
   candidates: readonly T[],
   room: (candidate: T) => number,
   after: number,
+): number | undefined => chooseFewest(candidates, ({ openSockets }) => openSockets, room, after);
+
+/** For a sequence that starts: the same with the sequences that a candidate has. */
+export const chooseForStart = <T extends Candidate & { readonly sequences: number }>(
+  candidates: readonly T[],
+  room: (candidate: T) => number,
+  after: number,
+): number | undefined => chooseFewest(candidates, ({ sequences }) => sequences, room, after);
+
+const chooseFewest = <T extends Candidate>(
+  candidates: readonly T[],
+  held: (candidate: T) => number,
+  room: (candidate: T) => number,
+  after: number,
 ): number | undefined => {
   let fewest = Number.POSITIVE_INFINITY;
-  for (const candidate of candidates) if (room(candidate) > 0) fewest = Math.min(fewest, candidate.openSockets);
-  return chooseLeastLoaded(candidates, (candidate) => (candidate.openSockets > fewest ? 0 : room(candidate)), after);
+  for (const candidate of candidates) if (room(candidate) > 0) fewest = Math.min(fewest, held(candidate));
+  return chooseLeastLoaded(candidates, (candidate) => (held(candidate) > fewest ? 0 : room(candidate)), after);
 };
 
 /**

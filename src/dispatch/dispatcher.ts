@@ -14,7 +14,7 @@ import type {
 import type { Purpose } from '../protocol/accept.ts';
 import { type CallMeta, type HttpHead, MAX_MODEL_ID } from '../protocol/messages.ts';
 import type { FrameReader } from '../protocol/reader.ts';
-import { modelIdOf, sessionIdOf } from '../protocol/routing-headers.ts';
+import { modelIdOf, type SequenceAsk, type SequenceParameters, sequenceOf, sessionIdOf } from '../protocol/routing-headers.ts';
 import { PeerSlotTable } from '../protocol/slots.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { CLOSE_CODE } from '../protocol/websocket.ts';
@@ -58,6 +58,8 @@ export interface CallRequest {
   /** Where they are not in the headers of `http`. */
   readonly modelId?: string | undefined;
   readonly sessionId?: string | undefined;
+  /** What its body says of its sequence, beside the headers of `http`. */
+  readonly sequence?: SequenceParameters | undefined;
   /** Where it is neither in the headers of `http` nor that of the parent. */
   readonly priority?: number | undefined;
 }
@@ -136,7 +138,11 @@ export class Dispatcher implements LinkOwner {
       this.#generations.delete(name);
       generation.retire();
     }
-    for (const [key, queue] of this.#queues) if (queue.unused && !known.has(key)) this.#queues.delete(key);
+    for (const [key, queue] of this.#queues) {
+      if (known.has(key)) continue;
+      if (queue.unused) this.#queues.delete(key);
+      else queue.endSequences();
+    }
     this.#queueByRouting = new WeakMap();
     this.#listReplicas(snapshot);
     this.#meter.follow();
@@ -214,7 +220,7 @@ export class Dispatcher implements LinkOwner {
       }
       if (call.socketSink !== undefined && queue.refusesSockets)
         throw new ServeError('INVALID_INPUT', `The replicas of ${queue.key} take no WebSockets.`);
-      queue.enqueue(call, request.exempt ?? false);
+      queue.enqueue(call, request.exempt ?? false, routing.sequence === undefined ? undefined : askedOf(call, request));
     } catch (error) {
       call.fail(error as ServeError);
       return undefined;
@@ -280,6 +286,7 @@ export class Dispatcher implements LinkOwner {
         ongoing: queue.ongoing,
         websockets: queue.openSockets,
         batchSizeInForce: queue.batchSize,
+        ...(queue.sequences === undefined ? {} : { sequences: queue.sequences }),
       };
     });
   }
@@ -289,8 +296,14 @@ export class Dispatcher implements LinkOwner {
     for (const [key, queue] of this.#queues)
       deployments[key] = { queued: queue.queued, ongoing: queue.ongoing, websockets: queue.openSockets };
     const replicas: Record<string, ReplicaLoad> = {};
-    for (const [id, { ongoing, modelIds }] of this.#links)
-      replicas[id] = modelIds === undefined ? { ongoing } : { ongoing, models: modelIds };
+    for (const [id, { ongoing, modelIds, sequences, deployment }] of this.#links) {
+      const keeps = this.#queues.get(deployment)?.routing.sequence !== undefined;
+      replicas[id] = {
+        ongoing,
+        ...(modelIds === undefined ? {} : { models: modelIds }),
+        ...(keeps ? { sequences } : {}),
+      };
+    }
     return {
       ongoing: Object.values(deployments).reduce((sum, each) => sum + each.queued + each.ongoing, 0),
       deployments,
@@ -412,8 +425,12 @@ export class Dispatcher implements LinkOwner {
   freed(link: Link): void {
     // An upgrade that was under way when its replica was told to go.
     if (!link.accepting) this.#followSocketsOf(link);
-    if (!link.accepting && link.idle) this.#post({ type: 'replica-idle', replica: link.replica });
+    if (!link.accepting && link.idle) this.emptied(link);
     this.#queues.get(link.deployment)?.pump();
+  }
+
+  emptied(link: Link): void {
+    this.#post({ type: 'replica-idle', replica: link.replica });
   }
 
   down(link: Link, reason: string): void {
@@ -518,6 +535,10 @@ const nameSession = (call: PendingCall): void => {
   call.sessionId ??= call.http === undefined ? undefined : sessionIdOf(call.http.headers);
   if (call.sessionId !== undefined) call.sessionHash = hashOf(call.sessionId);
 };
+
+/** Steps of graphs and calls of code give the state themselves. @throws ServeError INVALID_INPUT */
+const askedOf = ({ http }: PendingCall, { sequence }: CallRequest): SequenceAsk | undefined =>
+  http?.method === 'POST' ? sequenceOf(http.headers, sequence) : undefined;
 
 const takeOver = (call: PendingCall, generation: Generation): true => {
   generation.enter();

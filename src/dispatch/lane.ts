@@ -1,5 +1,6 @@
 /** Requests of one deployment that may run together: same version, same shape. By rank, and in order of arrival within a priority. */
 import { Fifo } from './fifo.ts';
+import type { Link } from './link.ts';
 import type { PendingCall } from './pending.ts';
 import { DEFAULT_PRIORITY, rankOf } from './priority.ts';
 
@@ -21,6 +22,8 @@ export class Lane {
   readonly alone: boolean;
   /** Of WebSockets: the replica is chosen by those that it has open. */
   readonly sockets: boolean;
+  /** Of requests of sequences: the replica that has their states; `new`: of their starts. */
+  readonly sequences: Link | 'new' | undefined;
   /** One for each priority that was ever asked for here; mostly the first alone. */
   readonly #classes: { readonly priority: number; readonly calls: Fifo<PendingCall> }[] = [];
   #size = 0;
@@ -33,13 +36,22 @@ export class Lane {
   /** Monotonic milliseconds; of no meaning without a timer. */
   timerAt = 0;
 
-  constructor(key: string, version: string, form: LaneForm, alone: boolean, modelId?: string, sockets = false) {
+  constructor(
+    key: string,
+    version: string,
+    form: LaneForm,
+    alone: boolean,
+    modelId?: string,
+    sockets = false,
+    sequences?: Link | 'new',
+  ) {
     this.key = key;
     this.version = version;
     this.form = form;
     this.alone = alone;
     this.modelId = modelId;
     this.sockets = sockets;
+    this.sequences = sequences;
   }
 
   /** Requests that wait; cancelled ones do not count. */

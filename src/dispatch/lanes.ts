@@ -42,6 +42,7 @@ export class Lanes {
 
   /** The lane that a call belongs to. */
   of(call: PendingCall, routing: DeploymentRouting): Lane {
+    if (call.step !== undefined) return this.#ofStep(call.step, call.version);
     const modelId = routing.multiplexing === null ? undefined : call.modelId;
     const { form, shape } = formOf(call, routing);
     const socket = call.socketSink !== undefined;
@@ -54,6 +55,18 @@ export class Lanes {
       this.#lanes.set(key, lane);
     }
     if (plain) this.#plain = lane;
+    return lane;
+  }
+
+  /** Of the next request of a sequence. */
+  #ofStep({ isStart, sequence: { holder } }: NonNullable<PendingCall['step']>, version: string): Lane {
+    const at = isStart || holder === undefined ? undefined : holder;
+    const key = at === undefined ? `start\n${version}` : `held\n${at.replica}`;
+    let lane = this.#lanes.get(key);
+    if (lane === undefined) {
+      lane = new Lane(key, at?.version ?? version, 'one', false, undefined, false, at ?? 'new');
+      this.#lanes.set(key, lane);
+    }
     return lane;
   }
 

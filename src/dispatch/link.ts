@@ -11,6 +11,7 @@ import type {
   BodyMeta,
   CallMember,
   CallMeta,
+  ForgetMeta,
   HttpAnswerHead,
   HttpHead,
   ModelLimitMeta,
@@ -44,6 +45,8 @@ export interface LinkOwner {
   awaits(calls: number): void;
   /** It has said something. */
   heard(): void;
+  /** It takes no more work, and has nothing left. */
+  emptied(link: Link): void;
   down(link: Link, reason: string): void;
 }
 
@@ -93,6 +96,8 @@ export class Link {
   accepting = true;
   /** It works on a suspect, and gets nothing else until it has answered. */
   exclusive = false;
+  /** Sequences whose state it has, or whose start it was given. */
+  sequences = 0;
   readonly #socket: Socket;
   readonly #writer: FrameWriter;
   readonly #owner: LinkOwner;
@@ -166,7 +171,7 @@ export class Link {
 
   /** It has nothing that its end would cut. */
   get idle(): boolean {
-    return this.#outgoing.size === 0 && this.#sockets.size === 0;
+    return this.#outgoing.size === 0 && this.#sockets.size === 0 && this.sequences === 0;
   }
 
   /** Outstanding work: rows of what it was given and has not answered. */
@@ -229,12 +234,25 @@ export class Link {
    *   the way there and back would cost as much as the run
    */
   room(routing: DeploymentRouting, batched: boolean, fills = false): number {
-    if (!this.accepting || this.#closed || this.exclusive || this.lateMs > LATE_MS) return 0;
+    if (!this.accepting) return 0;
     if (batched && routing.batching !== null) {
       const ahead = fills && isSentAhead(routing.kind, this.#runMs) ? 1 : 0;
       if (this.#batches >= routing.batching.maxConcurrentBatches + ahead) return 0;
     }
-    return routing.maxOngoingRequests - this.#outgoing.size;
+    return this.roomForHeld(routing);
+  }
+
+  /** The same for requests of sequences whose state it has: they come to it also when others do not any more. */
+  roomForHeld({ maxOngoingRequests }: DeploymentRouting): number {
+    if (this.#closed || this.exclusive || this.lateMs > LATE_MS) return 0;
+    return maxOngoingRequests - this.#outgoing.size;
+  }
+
+  /** The state of a sequence is of no use any more. */
+  forget(sequence: number): void {
+    if (this.#closed) return;
+    this.#writer.write(encodeFrame(FRAME.FORGET, { sequences: [sequence] } satisfies ForgetMeta));
+    if (!this.accepting && this.idle) this.#owner.emptied(this);
   }
 
   /** Batches that it may be given beside those it works on. */
@@ -264,7 +282,7 @@ export class Link {
     if (this.#withBody > 0) this.#begun?.read();
     else this.#begun?.expect(calls.length);
     this.#owner.awaits(this.#outgoing.size);
-    if (this.#brief && form !== 'rows' && !first.spread && calls.every(isWholeFromHttp)) {
+    if (this.#brief && form !== 'rows' && !first.spread && first.step === undefined && calls.every(isWholeFromHttp)) {
       const members: BriefCall[] = [];
       for (let index = 0; index < calls.length; index++) members.push(briefOf(calls[index] as HttpCall, now));
       this.#writer.httpCall(first.method, form, members, idle, this.#secure && first.http?.secure === true);
@@ -284,6 +302,8 @@ export class Link {
         modelId: call.http === undefined ? call.modelId : undefined,
         sessionId: call.http === undefined ? call.sessionId : undefined,
         body: call.body === undefined ? undefined : true,
+        sequence: call.step?.number,
+        start: call.step?.isStart || undefined,
       }),
     );
     const meta: CallMeta = { method: first.method, calls: members, form, spread: first.spread || undefined };
@@ -362,8 +382,8 @@ export class Link {
       return;
     }
     const handOn = () => {
-      const calls = this.#takeAll().filter((call) => call.state !== 'done');
-      calls[0]?.queue.died(calls, reason, ongoing === 1);
+      const all = this.#takeAll();
+      all[0]?.queue.died(all, reason, ongoing === 1);
     };
     if (this.#begun === undefined) handOn();
     else this.#begun.lastWord(handOn);
@@ -601,6 +621,7 @@ export class Link {
     this.#load -= call.rows;
     if (call.body !== undefined) this.#withBody -= 1;
     if (call.modelId !== undefined) this.#models.answered(call.modelId);
+    if (call.step !== undefined) call.queue.stepOver(call, ran);
     const ms = Number.isFinite(workMs) ? (workMs as number) : this.#now() - call.sentAt;
     if (call.state !== 'done') call.workMs += ms;
     if (batch.open === 0) {

@@ -7,6 +7,7 @@ import type { Lane } from './lane.ts';
 import type { Link } from './link.ts';
 import type { DeploymentQueue } from './queue.ts';
 import type { RequestBody } from './request-body.ts';
+import type { Step } from './sequences.ts';
 import type { SocketSink } from './socket.ts';
 
 /** Who waits for the answer. After `result`, `error` or a stream's `end` nothing more is called. */
@@ -57,6 +58,8 @@ export class PendingCall implements CallTrace {
   priority: number | undefined;
   /** Of its session, where sessions stick. */
   sessionHash: number | undefined;
+  /** Of its sequence, where its deployment keeps them. */
+  step: Step<PendingCall, Link> | undefined;
   lane: Lane | undefined;
   rows = 1;
   maxCompany = Number.POSITIVE_INFINITY;

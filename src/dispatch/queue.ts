@@ -4,12 +4,14 @@
  */
 import type { BatchingSpec } from '../domain/desired.ts';
 import { ServeError } from '../domain/errors.ts';
+import type { SequenceMetrics } from '../domain/metrics.ts';
 import type { DeploymentRouting } from '../domain/snapshot.ts';
 import type { HttpAnswerHead } from '../protocol/messages.ts';
+import type { SequenceAsk } from '../protocol/routing-headers.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { companyAfter, mayHalve, mayRunAfterDeath } from './again.ts';
 import { Batcher } from './batcher.ts';
-import { chooseForSocket, chooseLeastLoaded } from './choose.ts';
+import { chooseForSocket, chooseForStart, chooseLeastLoaded } from './choose.ts';
 import { chooseForModel } from './choose-model.ts';
 import { chooseForSession } from './choose-session.ts';
 import type { CostModel } from './cost.ts';
@@ -19,6 +21,7 @@ import { Lanes } from './lanes.ts';
 import type { Link } from './link.ts';
 import type { PendingCall } from './pending.ts';
 import { priorityOf } from './priority.ts';
+import { QueueSequences } from './queue-sequences.ts';
 import { split } from './stack.ts';
 
 /** Lanes in which requests for multiplexed models wait: clients make up the ids, and each lane is looked at when a place comes free. */
@@ -37,6 +40,8 @@ export class DeploymentQueue {
   #lastChosen = -1;
   #pumpScheduled = false;
   #destroyed: ServeError | undefined;
+  /** Made when the first request of one comes. */
+  #sequences: QueueSequences | undefined;
   readonly #onBuffered: (bytes: number) => void;
   readonly #onUnserved: (queue: DeploymentQueue) => void;
 
@@ -86,6 +91,11 @@ export class DeploymentQueue {
     return this.#links.reduce((sum, link) => sum + link.openSockets, 0);
   }
 
+  /** undefined: its model keeps none. */
+  get sequences(): SequenceMetrics | undefined {
+    return this.#routing.sequence === undefined ? undefined : (this.#sequences?.read() ?? NO_SEQUENCES);
+  }
+
   /** Nothing waits and no replica is connected. */
   get unused(): boolean {
     return this.#queued === 0 && this.#links.length === 0;
@@ -95,6 +105,7 @@ export class DeploymentQueue {
   configure(routing: DeploymentRouting): void {
     this.#routing = routing;
     for (const link of this.#links) this.#tellModels(link);
+    this.#sequences?.configure(routing.sequence);
     if (routing.refuse !== null) this.refuseAll(routing.version, routing.refuse);
     this.pump();
   }
@@ -114,22 +125,36 @@ export class DeploymentQueue {
   detach(link: Link): void {
     const index = this.#links.indexOf(link);
     if (index >= 0) this.#links.splice(index, 1);
+    if (this.#sequences === undefined) return;
+    this.#sequences.gone(link);
+    this.#lanes.sweep();
+    this.pump();
   }
 
-  /** @throws ServeError QUEUE_FULL or UNAVAILABLE: refused at the door */
-  enqueue(call: PendingCall, exempt: boolean): void {
+  /** Its deployment has left the config: nobody can go on with them. */
+  endSequences(): void {
+    this.#sequences?.configure(undefined);
+  }
+
+  /**
+   * @param asked of the sequence that it belongs to
+   * @throws ServeError QUEUE_FULL, UNAVAILABLE or SEQUENCE_NOT_FOUND: refused at the door
+   */
+  enqueue(call: PendingCall, exempt: boolean, asked?: SequenceAsk): void {
     if (this.#destroyed !== undefined) throw this.#destroyed;
     const { maxQueuedRequests, refuse, backpressure } = this.#routing;
     if (refuse !== null && call.version === this.#routing.version)
       throw new ServeError('UNAVAILABLE', refuse, { retryAfterS: 1 });
     if (this.#links.length === 0) this.#onUnserved(this);
-    if (!exempt && maxQueuedRequests >= 0 && this.#queued >= maxQueuedRequests + this.#room(call.version, call.modelId)) {
+    if (asked !== undefined) this.#sequencesKept().expect(asked);
+    if (!exempt && maxQueuedRequests >= 0 && this.#queued >= maxQueuedRequests + this.#roomFor(call, asked)) {
       throw new ServeError(
         'QUEUE_FULL',
         `Request dropped due to backpressure (num_queued_requests=${this.#queued}, max_queued_requests=${maxQueuedRequests}).`,
         { status: backpressure.statusCode, retryAfterS: backpressure.retryAfterS },
       );
     }
+    if (asked !== undefined) return this.#enqueueStep(call, asked);
     if (this.#queued === 0 && this.#sendAtOnce(call)) return;
     // Only where it comes to wait does it matter who is first.
     call.priority = priorityOf(call);
@@ -145,10 +170,11 @@ export class DeploymentQueue {
     else this.#pumpLane(lane, undefined);
   }
 
-  /** Its replicas could take up more CPUs than there are. Where sessions stick, it is for them to say who works. */
+  /** Its replicas could take up more CPUs than there are. Where sessions stick, or sequences, it is for them to say who works. */
   get #isCrowded(): boolean {
-    const { mostAtWork, router } = this.#routing;
-    return mostAtWork !== undefined && this.#links.length > mostAtWork && router.policy !== 'session';
+    const { mostAtWork, router, sequence } = this.#routing;
+    const isFree = router.policy !== 'session' && sequence === undefined;
+    return mostAtWork !== undefined && this.#links.length > mostAtWork && isFree;
   }
 
   /** How many more replicas may begin to work before they take CPUs from each other. */
@@ -167,6 +193,33 @@ export class DeploymentQueue {
   /** Behind whom the next one is looked for: each takes its turn; where not all can work, those go on whose model is in the CPUs' caches. */
   get #after(): number {
     return this.#isCrowded ? -1 : this.#lastChosen;
+  }
+
+  /** A request of a sequence waits behind those of its own, and then with all others. */
+  #enqueueStep(call: PendingCall, asked: SequenceAsk): void {
+    call.priority = priorityOf(call);
+    this.#queued += 1;
+    this.#onBuffered(call.bytes);
+    this.#sequencesKept().come(call, asked);
+    if (call.lane === undefined) return;
+    if (this.#lanes.someWaitAlone) this.pump();
+    else this.#pumpLane(call.lane, undefined);
+  }
+
+  #sequencesKept(): QueueSequences {
+    const limits = this.#routing.sequence;
+    if (this.#sequences === undefined) {
+      if (limits === undefined) throw new Error(`${this.key} keeps no sequences`);
+      const ready = (call: PendingCall) => this.#lanes.of(call, this.#routing).push(call);
+      const refuse = (call: PendingCall, error: ServeError) => void this.#giveUp([call], () => error);
+      this.#sequences = new QueueSequences(this.key, limits, { ready, refuse }, this.#now);
+    }
+    return this.#sequences;
+  }
+
+  /** The replica has answered a request of a sequence: the next one may run. @param ran it was no error */
+  stepOver(call: PendingCall, ran: boolean): void {
+    if (call.step !== undefined) this.#sequences?.over(call, ran);
   }
 
   /** The usual case: nothing waits before it, nothing is batched or sticks anywhere, and a replica has room. @returns false: it is not */
@@ -200,6 +253,7 @@ export class DeploymentQueue {
   remove(call: PendingCall): void {
     call.lane?.forget(call);
     this.#left(call);
+    if (call.step !== undefined) this.#sequences?.left(call);
   }
 
   /** Requests that no replica has begun: they go back to the head, in their order, and wait no longer for company. */
@@ -227,7 +281,8 @@ export class DeploymentQueue {
   move(from: string, to: (call: PendingCall) => boolean): void {
     const moved: PendingCall[] = [];
     for (const lane of this.#lanes) {
-      if (lane.version !== from) continue;
+      // What a replica has the state of stays with it.
+      if (lane.version !== from || typeof lane.sequences === 'object') continue;
       for (const call of lane) {
         if (!call.movable || !to(call)) continue;
         // A version that goes on keeps its lanes: such a request stands where it should already.
@@ -244,6 +299,9 @@ export class DeploymentQueue {
       this.#lanes.of(call, this.#routing).push(call);
     }
     for (const [lane, { count, rows }] of left) lane.forgetMoved(count, rows);
+    for (const call of this.#sequences?.queued() ?? [])
+      if (call.version === from && call.movable && to(call))
+        call.version = call.generation.deployment(this.#routing.name)?.version ?? call.version;
     this.#lanes.sweep();
     this.pump();
   }
@@ -274,13 +332,20 @@ export class DeploymentQueue {
     const { batching } = this.#routing;
     const batched = batching !== null && lane.form !== 'one' && !lane.alone;
     const takes = (link: Link): boolean =>
-      link.serves(lane.version) && link !== reserved && !(lane.alone && link.ongoing > 0) && !(lane.sockets && !link.websockets);
+      link.serves(lane.version) &&
+      link !== reserved &&
+      !(lane.alone && link.ongoing > 0) &&
+      !(lane.sockets && !link.websockets) &&
+      !(lane.sequences !== undefined && !this.#mayTakeStep(lane.sequences, link));
     while (lane.size > 0) {
       const fills = batched && lane.rows >= this.#batcher.sizeOf(lane, this.#routing, batching);
       const mayWork = lane.alone ? always : this.#mayWork();
-      const room = (link: Link) => (takes(link) && mayWork(link) ? link.room(this.#routing, lane.form !== 'one', fills) : 0);
+      const room = (link: Link) => {
+        if (!takes(link) || !mayWork(link)) return 0;
+        return lane.sequences === link ? link.roomForHeld(this.#routing) : link.room(this.#routing, lane.form !== 'one', fills);
+      };
       const chosen = this.#choose(lane, room);
-      if (chosen === undefined) return;
+      if (chosen === undefined) return this.#refuseStarts(lane);
       const link = this.#links[chosen] as Link;
       const now = this.#now();
       if (batched && this.#dropLate(lane, batching, now, () => this.#idle(takes, batching))) continue;
@@ -304,6 +369,21 @@ export class DeploymentQueue {
       this.#lastChosen = chosen;
     }
     this.#lanes.sweepWhereMany();
+  }
+
+  /** @param of whose states they go on with; `new`: they start */
+  #mayTakeStep(of: Link | 'new', link: Link): boolean {
+    return of === 'new' ? this.#sequences?.hasPlace(link) === true : of === link;
+  }
+
+  /** A sequence is not kept waiting for another to end: nobody knows when that will be. */
+  #refuseStarts(lane: Lane): void {
+    if (lane.sequences !== 'new' || this.#sequences === undefined) return;
+    const able = this.#links.filter((link) => link.serves(lane.version) && link.accepting);
+    if (able.length === 0 || able.some((link) => this.#sequences?.hasPlace(link))) return;
+    const { statusCode, retryAfterS } = this.#routing.backpressure;
+    const full = this.#sequences.full(statusCode, retryAfterS);
+    this.#giveUpAll(lane, () => full);
   }
 
   /** Gives up what cannot be answered in time any more, before it takes the place of what can. @returns whether there was any */
@@ -339,6 +419,7 @@ export class DeploymentQueue {
       rows += call.rows;
     }
     for (const call of calls) call.batchSize = rows;
+    if (lane.sequences === 'new') this.#sequences?.sent(calls[0] as PendingCall, link);
     link.send(calls, lane.form, now, cost);
     return rows;
   }
@@ -356,6 +437,8 @@ export class DeploymentQueue {
         this.#lastChosen,
       );
     }
+    if (lane.sequences !== undefined)
+      return (lane.sequences === 'new' ? chooseForStart : chooseLeastLoaded)(this.#links, room, this.#lastChosen);
     if (router.policy === 'session') {
       const session = lane.first?.sessionHash;
       if (session !== undefined) return chooseForSession(this.#links, session, (link) => room(link) > 0);
@@ -403,9 +486,12 @@ export class DeploymentQueue {
 
   /**
    * What becomes of the requests that a dead replica had.
+   * @param all   those included that nobody waits for any more
    * @param alone it had this one only: so this one may be what killed it
    */
-  died(calls: readonly PendingCall[], reason: string, alone: boolean): void {
+  died(all: readonly PendingCall[], reason: string, alone: boolean): void {
+    const calls = all.filter((call) => call.state !== 'done');
+    for (const call of all) if (call.state === 'done') this.stepOver(call, false);
     const again: PendingCall[] = [];
     const lost: PendingCall[] = [];
     for (const call of calls) {
@@ -421,12 +507,12 @@ export class DeploymentQueue {
     this.giveBack(again.filter((call) => !call.begun));
     this.#holdBack(worked);
     for (const call of lost) {
-      call.fail(
-        new ServeError('REPLICA_DIED', `The replica of ${this.key} that worked on this request died (${reason}).`, {
-          retryAfterS: 1,
-        }),
-      );
+      const message = `The replica of ${this.key} that worked on this request died (${reason}).`;
+      const unknown = call.step === undefined || call.begun ? undefined : this.#sequences?.unknown(call.step.sequence.id);
+      call.fail(unknown ?? new ServeError('REPLICA_DIED', message, { retryAfterS: 1 }));
+      this.stepOver(call, false);
     }
+    if (this.#sequences !== undefined) this.pump();
   }
 
   /** Work that is repeated waits `retry.backoff_s`; its deadline and its client's leaving count meanwhile. */
@@ -441,10 +527,12 @@ export class DeploymentQueue {
   /** Nothing waits any more, and nothing may come back to wait. */
   destroy(error: ServeError): void {
     this.#destroyed = error;
+    this.#giveUp([...(this.#sequences?.queued() ?? [])], () => error);
     for (const lane of this.#lanes) {
       clearTimeout(lane.timer);
-      this.#giveUp([...lane], () => error);
+      this.#giveUpAll(lane, () => error);
     }
+    this.#sequences?.destroy();
     this.#lanes.clear();
   }
 
@@ -466,8 +554,13 @@ export class DeploymentQueue {
   refuseAll(version: string, message: string): void {
     for (const lane of this.#lanes) {
       if (lane.version !== version) continue;
-      this.#giveUp([...lane], () => new ServeError('UNAVAILABLE', message, { retryAfterS: 1 }));
+      this.#giveUpAll(lane, () => new ServeError('UNAVAILABLE', message, { retryAfterS: 1 }));
     }
+  }
+
+  /** Those too that come to wait there because one of the others does no longer. */
+  #giveUpAll(lane: Lane, error: () => ServeError): void {
+    while (lane.size > 0) this.#giveUp([...lane], error);
   }
 
   /**
@@ -483,6 +576,20 @@ export class DeploymentQueue {
       failed += 1;
     }
     return failed;
+  }
+
+  /** How many more requests of this kind the replicas could take at this moment. */
+  #roomFor(call: PendingCall, asked: SequenceAsk | undefined): number {
+    if (asked === undefined) return this.#room(call.version, call.modelId);
+    const hasRoom = (link: Link) => link.roomForHeld(this.#routing) > 0;
+    const mayStart = (holder: Link | undefined) =>
+      this.#links.some(
+        (link) =>
+          link.serves(call.version) &&
+          (link === holder || this.#sequences?.hasPlace(link)) &&
+          link.room(this.#routing, false) > 0,
+      );
+    return this.#sequences?.isFree(asked, mayStart, hasRoom) ? 1 : 0;
   }
 
   /** How many more requests of a version, and for a model, the replicas could take at this moment. */
@@ -542,6 +649,8 @@ export class DeploymentQueue {
     }, delayMs);
   }
 }
+
+const NO_SEQUENCES: SequenceMetrics = { open: 0, started: 0, ended: {} };
 
 function* filtered(lane: Lane, fits: (call: PendingCall) => boolean): Generator<PendingCall> {
   for (const call of lane) if (fits(call)) yield call;

@@ -166,6 +166,8 @@ export interface DeploymentSpec {
   readonly batching: BatchingSpec | null;
   /** null: its code is given no models by id. */
   readonly multiplexing: MultiplexingSpec | null;
+  /** Absent: its model keeps nothing from request to request, or it is code. */
+  readonly sequence?: SequenceSpec;
   readonly requestRouterConfig: RouterSpec;
   readonly health: { readonly periodMs: number; readonly timeoutMs: number; readonly failureThreshold: number };
   readonly unresponsiveTimeoutMs: number;
@@ -200,6 +202,28 @@ export interface RolloutSpec {
 export interface MultiplexingSpec {
   readonly maxNumModelsPerReplica: number;
   readonly targetReplicasPerModel: number;
+}
+
+/** `model.sequence`: a model that goes on from what it said last. */
+export interface SequenceSpec extends SequenceLimits {
+  readonly states: StateSpecs;
+}
+
+export interface SequenceLimits {
+  /** One that was not used for so long is forgotten. */
+  readonly idleTimeoutMs: number;
+  /** Open ones, per replica. */
+  readonly maxSequences: number;
+}
+
+/** By the name of the input. */
+export type StateSpecs = Readonly<Record<string, StateSpec>>;
+
+export interface StateSpec {
+  /** The output that is its next value. */
+  readonly output: string;
+  /** Of the zeros that a sequence begins with; null: the model's, a free extent being that of another input by the same name, else 1. */
+  readonly shape: readonly number[] | null;
 }
 
 /** `request_router_config`: how a replica is chosen. */

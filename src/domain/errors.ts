@@ -3,6 +3,8 @@
 export const ERROR_TABLE = {
   INVALID_INPUT: { http: 400, grpc: 'INVALID_ARGUMENT' },
   ROUTE_NOT_FOUND: { http: 404, grpc: 'NOT_FOUND' },
+  /** A request of a sequence whose state nobody has: its client starts it again. As Triton says it. */
+  SEQUENCE_NOT_FOUND: { http: 400, grpc: 'INVALID_ARGUMENT' },
   METHOD_NOT_ALLOWED: { http: 405, grpc: 'UNIMPLEMENTED' },
   DEADLINE_EXCEEDED: { http: 408, grpc: 'DEADLINE_EXCEEDED' },
   PAYLOAD_TOO_LARGE: { http: 413, grpc: 'RESOURCE_EXHAUSTED' },

@@ -63,6 +63,15 @@ export interface DeploymentMetrics {
   readonly ongoing: number;
   /** Open WebSockets. */
   readonly websockets: number;
+  /** Absent where its model keeps none. */
+  readonly sequences?: SequenceMetrics;
+}
+
+export interface SequenceMetrics {
+  readonly open: number;
+  readonly started: number;
+  /** By why. */
+  readonly ended: Readonly<Record<string, number>>;
 }
 
 /** Seconds that the event loop of a thread was late, over the last while. */

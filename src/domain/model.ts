@@ -10,6 +10,13 @@ export interface ModelPort {
 export interface ModelPorts {
   readonly inputs: readonly ModelPort[];
   readonly outputs: readonly ModelPort[];
+  /** What it keeps of a sequence: inputs and outputs beside those. Absent: nothing. */
+  readonly states?: readonly ModelState[] | undefined;
+}
+
+/** An input, and the output that is its next value. */
+export interface ModelState extends ModelPort {
+  readonly output: string;
 }
 
 export interface ModelVersion extends ModelPorts {
@@ -29,10 +36,11 @@ export interface ModelDescription {
 export const modelOf = (describes: unknown): ModelDescription | undefined => {
   if (!isRecord(describes) || !isListOf(describes['versions'], isVersion) || describes['versions'].length === 0) return undefined;
   return {
-    versions: describes['versions'].map(({ version, inputs, outputs, provider, instead }) => ({
+    versions: describes['versions'].map(({ version, inputs, outputs, states, provider, instead }) => ({
       version,
       inputs,
       outputs,
+      ...(isListOf(states, isState) ? { states } : {}),
       ...(typeof provider === 'string' ? { provider } : {}),
       ...(isListOf(instead, isText) && instead.length > 0 ? { instead } : {}),
     })),
@@ -46,6 +54,8 @@ const isVersion = (value: unknown): value is ModelVersion =>
   typeof value['version'] === 'string' &&
   isListOf(value['inputs'], isPort) &&
   isListOf(value['outputs'], isPort);
+
+const isState = (value: unknown): value is ModelState => isPort(value) && typeof (value as ModelState).output === 'string';
 
 const isPort = (value: unknown): value is ModelPort =>
   isRecord(value) &&

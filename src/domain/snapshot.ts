@@ -1,5 +1,5 @@
 /** The one value in which control plane and data plane meet: what may be served, by whom, under which limits. Swapped whole. */
-import type { BatchingSpec, Ingress, MultiplexingSpec, ProxySpec, RouterSpec } from './desired.ts';
+import type { BatchingSpec, Ingress, MultiplexingSpec, ProxySpec, RouterSpec, SequenceLimits } from './desired.ts';
 import type { CallTarget } from './graph.ts';
 import type { HttpDriver } from './listener.ts';
 import type { DataPlaneMetrics } from './metrics.ts';
@@ -57,6 +57,8 @@ export interface DeploymentRouting {
   /** So many of its replicas take up all CPUs: more at work would only take them from each other. Absent: not known. */
   readonly mostAtWork?: number;
   readonly multiplexing: MultiplexingSpec | null;
+  /** Its model keeps sequences. Absent: it does not. */
+  readonly sequence?: SequenceLimits;
   readonly router: RouterSpec;
   readonly unresponsiveTimeoutMs: number;
   readonly gracefulShutdownTimeoutMs: number;
@@ -150,6 +152,8 @@ export interface ReplicaLoad {
   readonly ongoing: number;
   /** Ids of the models that it holds, the first thousand; absent where it is not multiplexed. */
   readonly models?: readonly string[];
+  /** Open sequences whose state it has; absent where its model keeps none. */
+  readonly sequences?: number;
 }
 
 /** What became of the copies that a step's shadow was to get. `skipped`: there was no idle slot, or an answer that cannot be compared. */

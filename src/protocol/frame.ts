@@ -42,6 +42,7 @@ export const FRAME = {
   MESSAGE: 42,
   CLOSE: 43,
   MODELS: 56,
+  FORGET: 57,
   /** 48, 49 and 52 to 54 are the short forms. */
   BODY: 50,
   BODY_CREDIT: 51,

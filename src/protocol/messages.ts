@@ -84,6 +84,9 @@ export interface CallMember {
   readonly sessionId?: string;
   /** Its body is not in this frame: it follows in BODY frames, behind BEGUN. */
   readonly body?: true;
+  /** It goes on with the state that the start of this number left; with `start` it begins with none, and leaves one. */
+  readonly sequence?: number;
+  readonly start?: true;
 }
 
 export interface CallMeta {
@@ -115,6 +118,11 @@ export interface ModelLimitMeta {
 export interface ModelsMeta {
   readonly added?: readonly string[];
   readonly removed?: readonly string[];
+}
+
+/** Daemon → replica: states that no call goes on with any more. */
+export interface ForgetMeta {
+  readonly sequences: readonly number[];
 }
 
 /** Of a model's id, in UTF-16 units. */

@@ -1,4 +1,5 @@
-/** What a client says of which model and which session its request is for, and how urgent it is; one reading for the data plane and the replica. */
+/** What a client says of which model, session and sequence its request is for, and how urgent it is; one reading for the data plane and the replica. */
+import { ServeError } from '../domain/errors.ts';
 import { headerOf } from './http-value.ts';
 
 /** Ray Serve takes both spellings; proxies such as nginx drop headers with underscores unless told otherwise. */
@@ -19,4 +20,56 @@ export const sessionIdOf = (headers: readonly string[]): string | undefined => h
 export const priorityOfHeaders = (headers: readonly string[]): number | undefined => {
   const text = headerOf(headers, 'x-priority');
   return text !== undefined && /^[0-7]$/.test(text) ? Number(text) : undefined;
+};
+
+/** JSON in which a request says by itself how it is to be served; longer JSON is not read for it, as the thread that all pass must not be held up. */
+export const MAX_ROUTING_JSON_BYTES = 65_536;
+
+/** What a client says of the sequence that a request belongs to. */
+export interface SequenceAsk {
+  readonly id: string;
+  /** It is the first: it runs on the initial state. */
+  readonly isStart: boolean;
+  /** It is the last: the state is forgotten behind it. */
+  readonly isEnd: boolean;
+}
+
+/** Parameters of the Open Inference Protocol that say the same as the headers. */
+export interface SequenceParameters {
+  readonly id?: string | undefined;
+  readonly isStart?: boolean | undefined;
+  readonly isEnd?: boolean | undefined;
+}
+
+/** Of a sequence's id, in UTF-16 units; Triton's texts are as long. */
+export const MAX_SEQUENCE_ID = 128;
+
+/**
+ * Each header wins over the parameter that says the same.
+ * @returns undefined: it belongs to none
+ * @throws ServeError INVALID_INPUT
+ */
+export const sequenceOf = (headers: readonly string[], parameters: SequenceParameters = {}): SequenceAsk | undefined => {
+  const id = headerOf(headers, 'x-sequence-id') ?? parameters.id ?? '';
+  const isStart = flagOf(headers, 'x-sequence-start') ?? parameters.isStart ?? false;
+  const isEnd = flagOf(headers, 'x-sequence-end') ?? parameters.isEnd ?? false;
+  if (id.length > MAX_SEQUENCE_ID)
+    throw new ServeError('INVALID_INPUT', `expected a sequence id of at most ${MAX_SEQUENCE_ID} characters, got ${id.length}`);
+  if (id !== '' && id !== '0') return { id, isStart, isEnd };
+  if (!isStart && !isEnd) return undefined;
+  throw new ServeError(
+    'INVALID_INPUT',
+    `expected the id of the sequence (\`sequence_id\`, x-sequence-id) that this request ${isStart ? 'starts' : 'ends'}, got none`,
+  );
+};
+
+const flagOf = (headers: readonly string[], name: string): boolean | undefined => {
+  const text = headerOf(headers, name);
+  if (text === undefined || text === '') return undefined;
+  if (text === 'true' || text === '1') return true;
+  if (text === 'false' || text === '0') return false;
+  throw new ServeError(
+    'INVALID_INPUT',
+    `expected the header ${name} to be true or false, got ${JSON.stringify(text.slice(0, 40))}`,
+  );
 };

@@ -1,5 +1,5 @@
 /** What a replica is told to run, or to describe: the START message. */
-import type { ModelOptions } from '../domain/desired.ts';
+import type { ModelOptions, StateSpecs } from '../domain/desired.ts';
 import type { Json } from '../domain/json.ts';
 
 export interface DeploymentRun {
@@ -23,6 +23,8 @@ export interface DeploymentRun {
   readonly numCpus: number | null;
   /** Of a model: name of an input → what ragged ones are filled up with; absent: none. */
   readonly pad?: Readonly<Record<string, number>>;
+  /** Of a model: what it keeps of a sequence; absent: nothing. */
+  readonly states?: StateSpecs;
 }
 
 /** One or more versions of one model. */

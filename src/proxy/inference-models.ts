@@ -1,5 +1,6 @@
 /** The models of a snapshot under the names that clients of the Open Inference Protocol have for them, and what is told of each. Pure. */
 import { DEFAULT_PRIORITY, LEAST_URGENT, MOST_URGENT } from '../dispatch/priority.ts';
+import type { SequenceLimits } from '../domain/desired.ts';
 import { ServeError } from '../domain/errors.ts';
 import type { Json } from '../domain/json.ts';
 import type { ModelPort, ModelVersion } from '../domain/model.ts';
@@ -104,13 +105,12 @@ const tensorMetadata = ({ name, dtype, shape }: ModelPort): Json => ({
 
 /** As Triton's ModelConfig, which load generators read. With batches its `dims` are without the batch's extent. */
 export const configOf = (model: ServedModel, version: ModelVersion, replicas: number): Json => {
-  const { batching } = model.routing as DeploymentRouting;
+  const { batching, sequence } = model.routing as DeploymentRouting;
   const isBatched = batching !== null && [...version.inputs, ...version.outputs].every(({ shape }) => shape?.[0] === -1);
   const port = ({ name, dtype, shape }: ModelPort): Json => {
-    const datatype = datatypeOf(dtype);
     return {
       name,
-      data_type: `TYPE_${datatype === 'BYTES' ? 'STRING' : datatype}`,
+      data_type: typeOf(dtype),
       dims: shape === null ? [-1] : shape.slice(isBatched ? 1 : 0),
     };
   };
@@ -128,7 +128,24 @@ export const configOf = (model: ServedModel, version: ModelVersion, replicas: nu
     ...(isBatched
       ? { dynamic_batching: { max_queue_delay_microseconds: Math.round(batching.waitMs * 1000), ...PRIORITIES } }
       : {}),
+    ...(sequence === undefined ? {} : { sequence_batching: sequenceBatching(sequence, version) }),
     model_transaction_policy: { decoupled: false },
     parameters: {},
   };
 };
+
+const typeOf = (dtype: string): string => {
+  const datatype = datatypeOf(dtype);
+  return `TYPE_${datatype === 'BYTES' ? 'STRING' : datatype}`;
+};
+
+const sequenceBatching = ({ idleTimeoutMs, maxSequences }: SequenceLimits, { states = [] }: ModelVersion): Json => ({
+  max_sequence_idle_microseconds: Math.round(idleTimeoutMs * 1000),
+  oldest: { max_candidate_sequences: maxSequences },
+  state: states.map(({ name, output, dtype, shape }) => ({
+    input_name: name,
+    output_name: output,
+    data_type: typeOf(dtype),
+    dims: shape === null ? [-1] : [...shape],
+  })),
+});

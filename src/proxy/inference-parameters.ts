@@ -1,18 +1,18 @@
 /** What an inference says in its own JSON of how it is to be served: parameters of the Open Inference Protocol as Triton has them. Pure. */
 import { LEAST_URGENT, MOST_URGENT } from '../dispatch/priority.ts';
-import { parseExactly } from '../protocol/exact-json.ts';
+import { exactDigits, parseExactly } from '../protocol/exact-json.ts';
+import { MAX_ROUTING_JSON_BYTES, type SequenceParameters } from '../protocol/routing-headers.ts';
 
 export interface InferenceParameters {
   /** As `x-priority` has it: 0, the most urgent, to 7. */
   readonly priority?: number;
   /** From the head of the request to its answer. */
   readonly timeoutMs?: number;
+  readonly sequence?: SequenceParameters;
 }
 
-/** Longer JSON is not looked at here: the thread that all requests pass must not be held up. There are headers that say the same. */
-export const MAX_READ_BYTES = 65_536;
-
 const KEYS = ['"priority"', '"timeout"'].map((key) => Buffer.from(key));
+const SEQUENCE_KEY = Buffer.from('"sequence_');
 const MICROSECONDS = 1000;
 
 /**
@@ -20,18 +20,42 @@ const MICROSECONDS = 1000;
  * reads the request anyway, and says what is wrong with it.
  * @param body plain: not compressed
  * @param headerLength `Inference-Header-Content-Length` as it came; undefined: all of the body is JSON
+ * @param keepsSequences whether the model does: to others what it says of one means nothing
  */
-export const readParameters = (body: Uint8Array, headerLength: string | undefined): InferenceParameters | undefined => {
+export const readParameters = (
+  body: Uint8Array,
+  headerLength: string | undefined,
+  keepsSequences: boolean,
+): InferenceParameters | undefined => {
   const length = headerLength === undefined ? body.byteLength : Number(headerLength);
-  if (!(length > 0 && length <= MAX_READ_BYTES && length <= body.byteLength)) return undefined;
+  if (!(length > 0 && length <= MAX_ROUTING_JSON_BYTES && length <= body.byteLength)) return undefined;
   const json = Buffer.from(body.buffer, body.byteOffset, length);
-  if (!KEYS.some((key) => json.includes(key))) return undefined;
+  const hasSequence = keepsSequences && json.includes(SEQUENCE_KEY);
+  if (!hasSequence && !KEYS.some((key) => json.includes(key))) return undefined;
   const parameters = parametersIn(json.toString('utf8'));
   if (parameters === undefined) return undefined;
   const priority = priorityOf(parameters['priority']);
   const timeoutMs = timeoutOf(parameters['timeout']);
-  return { ...(priority === undefined ? {} : { priority }), ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+  return {
+    ...(priority === undefined ? {} : { priority }),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...(hasSequence ? { sequence: sequenceIn(parameters) } : {}),
+  };
 };
+
+const sequenceIn = (parameters: Readonly<Record<string, unknown>>): SequenceParameters => ({
+  id: idOf(parameters['sequence_id']),
+  isStart: flagOf(parameters['sequence_start']),
+  isEnd: flagOf(parameters['sequence_end']),
+});
+
+/** A number and its digits are one id. Those beyond 2^53 keep all of theirs. */
+const idOf = (value: unknown): string | undefined => {
+  if (isCount(value)) return String(value);
+  return exactDigits(value) ?? (typeof value === 'string' ? value : undefined);
+};
+
+const flagOf = (value: unknown): boolean | undefined => (typeof value === 'boolean' ? value : undefined);
 
 const parametersIn = (text: string): Readonly<Record<string, unknown>> | undefined => {
   try {

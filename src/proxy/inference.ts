@@ -21,6 +21,8 @@ const EXTENSIONS = [
   'model_configuration',
   'model_repository',
   'schedule_policy',
+  'sequence',
+  'sequence(string_id)',
 ];
 /** Of a body that is read here; bodies of inferences are not. */
 const MAX_BODY_BYTES = 65_536;

@@ -159,7 +159,8 @@ export class IngressRequest implements Sink {
       void this.#respondCoded(inference.answered(model, http, times), bytes);
     };
     const { query, headers, isSecure } = this.#exchange;
-    const said = readParameters(body, this.#exchange.header('inference-header-content-length'));
+    const keepsSequences = generation.deployment(deployment)?.sequence !== undefined;
+    const said = readParameters(body, this.#exchange.header('inference-header-content-length'), keepsSequences);
     const leftMs = said?.timeoutMs ?? Number.POSITIVE_INFINITY;
     this.#call = this.#options.dispatcher.call({
       generation,
@@ -170,6 +171,7 @@ export class IngressRequest implements Sink {
       deadlineAt: Math.min(this.#deadlineAt(timeoutMs), this.#startedAt + leftMs),
       // The header wins: a proxy that knows its clients sets it.
       priority: said?.priority === undefined || priorityOfHeaders(headers) !== undefined ? undefined : said.priority,
+      sequence: said?.sequence,
       movable: true,
       traces: this.#traces,
       sink: this,

@@ -20,10 +20,19 @@ export interface IncomingCall {
   readonly sessionId?: string | undefined;
   /** Of a request from HTTP that is not in the value: it comes in pieces. */
   readonly body?: IncomingBody | undefined;
+  /** Of a sequence that its model keeps. */
+  readonly sequence?: SequenceCall | undefined;
   /** Nobody waits for its answer any more. */
   readonly cancelled: boolean;
   /** Built on first use. */
   readonly signal: AbortSignal;
+}
+
+export interface SequenceCall {
+  /** Of the start that its state comes of. */
+  readonly number: number;
+  /** It is that start. */
+  readonly isStart: boolean;
 }
 
 export interface IncomingBatch {
@@ -51,6 +60,8 @@ export interface Engine {
   run(batch: IncomingBatch): void;
   /** Of a model: no run has more rows from now on. */
   limitRows?(maxRows: number): void;
+  /** The states that come of these starts are of no use any more. */
+  forget?(sequences: readonly number[]): void;
   reconfigure(userConfig: Json): Promise<void>;
   /** @throws when it is not healthy */
   check(): Promise<void>;

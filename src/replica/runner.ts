@@ -11,6 +11,7 @@ import {
   type CloseMeta,
   type CreditMeta,
   type ErrorMeta,
+  type ForgetMeta,
   type HttpAnswerHead,
   INITIAL_CREDIT_BYTES,
   type MessageMeta,
@@ -46,6 +47,7 @@ class Incoming implements IncomingCall {
   readonly modelId: string | undefined;
   readonly sessionId: string | undefined;
   readonly body: IncomingBody | undefined;
+  readonly sequence: IncomingCall['sequence'];
   readonly startedAt = performance.now();
   cancelled = false;
   credit = INITIAL_CREDIT_BYTES;
@@ -66,6 +68,7 @@ class Incoming implements IncomingCall {
     this.http = member.http;
     this.modelId = member.modelId;
     this.sessionId = member.sessionId;
+    this.sequence = member.sequence === undefined ? undefined : { number: member.sequence, isStart: member.start === true };
     this.body = member.body ? new IncomingBody(giveCredit) : undefined;
   }
 
@@ -241,6 +244,8 @@ export class Runner implements Reply {
       }
       case FRAME.MODELS:
         return this.#models.allow(meta['max'] as number);
+      case FRAME.FORGET:
+        return this.#engine?.forget?.((meta as unknown as ForgetMeta).sequences);
       case FRAME.BODY: {
         const body = this.#calls.get(meta['id'] as number)?.body;
         const [piece] = frame.segments;

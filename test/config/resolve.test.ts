@@ -78,6 +78,12 @@ t.test('a full file is converted to milliseconds, bytes and absolute paths', asy
   t.match(front, { batching: { maxBatchSize: 8, waitMs: 5, maxConcurrentBatches: 2, method: 'many' }, workingDir: '/abs' });
   t.same({ ...front?.env }, { LANGUAGE: 'en', MODE: 'slow' }, "the deployment's variables win");
   t.match(back, { runs: { kind: 'model', path: '/srv/models/back.onnx' }, numCpus: 2, workingDir: '/srv/code' });
+  t.same(back?.sequence, {
+    states: { h: { output: 'hN', shape: null }, past: { output: 'present', shape: [1, 8, 0, 64] } },
+    idleTimeoutMs: 2500,
+    maxSequences: 20,
+  });
+  t.equal(front?.sequence, undefined);
   t.match(texts?.calls, { Front: { back: { application: 'texts', deployment: 'Back' } } });
   t.equal(flow?.routePrefix, null);
   t.match(flow?.ingress, { kind: 'graph', graph: { steps: [{ name: 'first', timeoutMs: 1500 }] } });
@@ -127,6 +133,18 @@ t.test("Ray Serve's own default policies mean the targets", async (t) => {
 t.test('with batching and nothing said, a replica takes two batches of requests', async (t) => {
   t.equal(deployment('batching: {max_batch_size: 7}').maxOngoingRequests, 14);
   t.equal(deployment('batching: {max_batch_size: 7}, max_ongoing_requests: 9').maxOngoingRequests, 9);
+});
+
+t.test('a model that keeps sequences: a minute, and a thousand for each replica', async (t) => {
+  const ofModel = (model: string) =>
+    compiled(`applications: [{deployments: [{name: M, model: ${model}}]}]`).desired?.applications[0]?.deployments[0];
+  t.same(ofModel('{path: m.onnx, sequence: {state: {h: hN}}}')?.sequence, {
+    states: { h: { output: 'hN', shape: null } },
+    idleTimeoutMs: 60_000,
+    maxSequences: 1000,
+  });
+  for (const none of ['m.onnx', '{path: m.onnx}', '{path: m.onnx, sequence: null}'])
+    t.equal(ofModel(none)?.sequence, undefined, none);
 });
 
 t.test('batching with nothing said: up to 64 rows of a model, 10 items of code, no wait and no target', async (t) => {

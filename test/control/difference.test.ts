@@ -50,6 +50,11 @@ const table: readonly (readonly [string, TargetApplication, object])[] = [
     target(app({ userConfig: { a: 1 }, maxQueuedRequests: 0 })),
     { change: 'reconfigure', fields: ['user_config', 'max_queued_requests'] },
   ],
+  [
+    'what a model keeps of sequences',
+    target(app({ sequence: { states: { h: { output: 'hN', shape: null } }, idleTimeoutMs: 1000, maxSequences: 5 } })),
+    { change: 'restart', fields: ['model.sequence'], why: ['model.sequence.state'] },
+  ],
   ['code', target(undefined, 'code 2'), { change: 'restart', fields: [], why: ['code'] }],
   [
     'init_args and environment',
@@ -71,6 +76,19 @@ const table: readonly (readonly [string, TargetApplication, object])[] = [
   ],
 ];
 for (const [what, after, told] of table) t.test(`a change of ${what}`, async (t) => t.match(deployment(one, after), told));
+
+t.test('bounds of sequences change live, their states do not', async (t) => {
+  const keeps = (output: string, idleTimeoutMs: number, maxSequences: number) =>
+    target(app({ sequence: { states: { h: { output, shape: null } }, idleTimeoutMs, maxSequences } }));
+  const before = keeps('hN', 1000, 5);
+  t.match(deployment(before, keeps('hN', 2000, 6)), {
+    change: 'live',
+    fields: ['model.sequence.idle_timeout_s', 'model.sequence.max_sequences'],
+    why: [],
+  });
+  t.match(deployment(before, keeps('gN', 1000, 5)), { change: 'restart', why: ['model.sequence.state'] });
+  t.same(deployment(before, keeps('gN', 1000, 5))?.fields, ['model.sequence.state']);
+});
 
 t.test('a user_config that is taken away starts the deployment anew', async (t) => {
   const before = target(app({ userConfig: { a: 1 } }));

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { chooseForSocket, chooseLeastLoaded } from '../../src/dispatch/choose.ts';
+import { chooseForSocket, chooseForStart, chooseLeastLoaded } from '../../src/dispatch/choose.ts';
 
 const roomOf = ({ room }: { room: number }) => room;
 const candidates = fc.array(fc.record({ load: fc.integer({ min: 0, max: 4 }), room: fc.integer({ min: -2, max: 2 }) }), {
@@ -43,4 +43,10 @@ t.test('a WebSocket goes to the fewest open ones with room, and among equals to 
   t.equal(chooseForSocket([replica(0, 1), replica(0, 1)], roomOf, 0), 1, 'idle ones take turns');
   t.equal(chooseForSocket([], roomOf, -1), undefined);
   t.equal(chooseForSocket([replica(0, 0, 0)], roomOf, -1), undefined);
+});
+
+t.test('a sequence starts where the fewest are, and among equals where there is the least work', async (t) => {
+  const replica = (sequences: number, load: number, room = 1) => ({ sequences, load, room });
+  t.equal(chooseForStart([replica(2, 0), replica(1, 9), replica(1, 8)], roomOf, -1), 2);
+  t.equal(chooseForStart([replica(0, 0, 0), replica(5, 3), replica(6, 0)], roomOf, -1), 1, 'one without room does not count');
 });

@@ -1,8 +1,9 @@
 import t from 'tap';
-import { MAX_READ_BYTES, readParameters } from '../../src/proxy/inference-parameters.ts';
+import { MAX_ROUTING_JSON_BYTES } from '../../src/protocol/routing-headers.ts';
+import { readParameters } from '../../src/proxy/inference-parameters.ts';
 
-const read = (body: unknown, headerLength?: string) =>
-  readParameters(Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)), headerLength);
+const read = (body: unknown, headerLength?: string, keepsSequences = false) =>
+  readParameters(Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)), headerLength, keepsSequences);
 const said = (parameters: object) => read({ inputs: [], parameters });
 
 t.test("Triton's priorities are ours: 0 is the default, 1 the most urgent, and there are no more than eight", async (t) => {
@@ -43,13 +44,24 @@ t.test('the JSON ends where the header says, and longer JSON is not looked at', 
   const raw = '{"parameters":{"priority":5}}';
   t.same(read(json + raw, String(json.length)), { priority: 0 });
   for (const wrong of ['0', '-1', 'x', '1e9', String(json.length + 1)]) t.equal(read(json, wrong), undefined, wrong);
-  const long = json.padEnd(MAX_READ_BYTES);
+  const long = json.padEnd(MAX_ROUTING_JSON_BYTES);
   t.same(read(long), { priority: 0 });
   t.equal(read(`${long} `), undefined);
-  t.same(read(`${long}tensors`, String(MAX_READ_BYTES)), { priority: 0 });
+  t.same(read(`${long}tensors`, String(MAX_ROUTING_JSON_BYTES)), { priority: 0 });
 });
 
 t.test('a body is read where it stands', async (t) => {
   const body = Buffer.from(`#####${JSON.stringify({ parameters: { timeout: 3000 } })}`).subarray(5);
-  t.same(readParameters(body, undefined), { timeoutMs: 3 });
+  t.same(readParameters(body, undefined, false), { timeoutMs: 3 });
+});
+
+t.test('of a sequence: numbers keep their digits and are texts, and what is no flag says nothing', async (t) => {
+  const of = (parameters: string) => read(`{"parameters":${parameters}}`, undefined, true)?.sequence;
+  t.same(of('{"sequence_id":42,"sequence_start":true,"sequence_end":false}'), { id: '42', isStart: true, isEnd: false });
+  t.match(of('{"sequence_id":18446744073709551615}'), { id: '18446744073709551615' });
+  t.match(of('{"sequence_id":"a b"}'), { id: 'a b' });
+  for (const wrong of ['-1', '1.5', 'null', 'true', '[1]', '{}']) t.equal(of(`{"sequence_id":${wrong}}`)?.id, undefined, wrong);
+  t.equal(of('{"sequence_start":1}')?.isStart, undefined);
+  t.equal(of('{"priority":1}'), undefined);
+  t.equal(read('{"parameters":{"sequence_id":42}}'), undefined, 'not parsed for a model that keeps none');
 });

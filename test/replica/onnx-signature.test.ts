@@ -1,7 +1,7 @@
 import t from 'tap';
+import { parseExactly } from '../../src/protocol/exact-json.ts';
 import { Tensor } from '../../src/protocol/tensor.ts';
 import type { Dtype } from '../../src/protocol/value.ts';
-import { parseExactly } from '../../src/protocol/exact-json.ts';
 import {
   describe,
   feedsOf,

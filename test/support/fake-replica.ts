@@ -52,6 +52,8 @@ export class FakeReplica {
   readonly batches: ReceivedBatch[] = [];
   readonly cancelled: number[] = [];
   readonly credits: { readonly id: number; readonly bytes: number }[] = [];
+  /** Numbers of the states that it was told to forget, in order. */
+  readonly forgotten: number[] = [];
   /** How many models it was told that it may hold, each time. */
   readonly modelLimits: number[] = [];
   /** BODY frames, in the order in which they came: the text of a piece, or how the body ended. */
@@ -218,6 +220,7 @@ export class FakeReplica {
       });
     } else if (type === FRAME.CANCEL) this.cancelled.push(...(meta['ids'] as number[]));
     else if (type === FRAME.CREDIT) this.credits.push({ id: meta['id'] as number, bytes: meta['bytes'] as number });
+    else if (type === FRAME.FORGET) this.forgotten.push(...(meta['sequences'] as number[]));
     else if (type === FRAME.MODELS) this.modelLimits.push(meta['max'] as number);
     else if (type === FRAME.BODY)
       this.bodies.push(meta['end'] === undefined ? Buffer.from(frame.segments[0]?.bytes ?? []).toString() : `(${meta['end']})`);

@@ -2,10 +2,11 @@
 import { ServeError } from '../../domain/errors.ts';
 import { DATATYPES } from '../../protocol/datatypes.ts';
 import { exactDigits, parseExactly } from '../../protocol/exact-json.ts';
+import { MAX_ROUTING_JSON_BYTES } from '../../protocol/routing-headers.ts';
 import { Tensor } from '../../protocol/tensor.ts';
 import { DTYPES } from '../../protocol/value.ts';
 import { sizeOf, tensorOfBytes, tensorOfJson, textOf } from './infer-tensor.ts';
-import { type Feeds, type Port, type Signature, shapeText, takesShape } from './onnx-signature.ts';
+import { type Feeds, missingHint, type Port, type Signature, shapeText, takesShape } from './onnx-signature.ts';
 
 export interface Inference {
   readonly id: string | undefined;
@@ -35,6 +36,7 @@ export const readInference = (body: Uint8Array, headerLength: string | undefined
   const request = mappingOf(parsed(body.subarray(0, jsonBytes)), 'the body');
   const raw = headerLength === undefined ? undefined : body.subarray(jsonBytes);
   const parameters = parametersOf(request['parameters'], 'parameters');
+  checkSequence(parameters, jsonBytes, signature);
   const inputs = listOf(request['inputs'], 'inputs');
   return {
     id: idOf(request['id']),
@@ -120,7 +122,7 @@ const feedsOf = (inputs: readonly unknown[], raw: Uint8Array | undefined, signat
   if (raw !== undefined && at !== raw.byteLength)
     throw invalid(`expected ${at} bytes behind the JSON, as many as the binary_data_size of all inputs, got ${raw.byteLength}`);
   for (const { name } of signature.inputs) {
-    if (!Object.hasOwn(feeds, name)) throw invalid(`expected the input \`${name}\`, got none`);
+    if (!Object.hasOwn(feeds, name)) throw invalid(`expected the input \`${name}\`, got none${missingHint(signature, name)}`);
   }
   return feeds;
 };
@@ -156,7 +158,7 @@ const outputsOf = (value: unknown, byDefault: boolean, signature: Signature): re
   return asked.map((each, index) => {
     const path = `outputs[${index}]`;
     const output = mappingOf(each, path);
-    const port = portOf(output['name'], signature.outputs, path, 'output');
+    const port = portOf(output['name'], [...signature.outputs, ...(signature.onAsking ?? [])], path, 'output');
     if (seen.has(port.name)) throw invalid(`expected each output once, got \`${port.name}\` twice`);
     seen.add(port.name);
     const parameters = parametersOf(output['parameters'], `${path}.parameters`);
@@ -211,6 +213,24 @@ const COUNTS = new Set(['priority', 'timeout']);
 const FLAGS = new Set(['binary_data_output', 'binary_data', 'sequence_start', 'sequence_end']);
 
 const isSequenceId = (value: unknown): boolean => isCount(value) || typeof value === 'string';
+
+/** What the daemon has not read of a sequence must not be passed over: the request would run on another state than its client thinks. */
+const checkSequence = (parameters: Mapping, jsonBytes: number, { states, onAsking }: Signature): void => {
+  if (states === undefined && (onAsking === undefined || jsonBytes <= MAX_ROUTING_JSON_BYTES)) return;
+  for (const [name, header] of Object.entries(SEQUENCE_HEADERS)) {
+    const value = parameters[name];
+    if (value === undefined || value === false || value === 0 || value === '') continue;
+    throw invalid(
+      `expected \`parameters.${name}\` in JSON of at most ${MAX_ROUTING_JSON_BYTES} bytes, got ${jsonBytes} bytes: send the header ${header}`,
+    );
+  }
+};
+
+const SEQUENCE_HEADERS = {
+  sequence_id: 'x-sequence-id',
+  sequence_start: 'x-sequence-start',
+  sequence_end: 'x-sequence-end',
+};
 
 const refuseSharedMemory = (parameters: Mapping, path: string): void => {
   for (const name of Object.keys(parameters))

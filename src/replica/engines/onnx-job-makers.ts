@@ -1,7 +1,7 @@
 /** Jobs for a session thread, made of calls: the one copy that a body or a tensor gets in a replica. */
 import { headerOf, isJsonType } from '../../protocol/http-value.ts';
 import { type Segment, skeletonText } from '../../protocol/value.ts';
-import type { IncomingCall } from '../engine.ts';
+import type { IncomingCall, SequenceCall } from '../engine.ts';
 import type { Job, TensorValue } from './onnx-jobs.ts';
 
 interface MadeJob {
@@ -48,7 +48,7 @@ export const bodiesJob: MakeJob = (id, calls, maxRows) => {
       length: part.byteLength,
     };
   });
-  return { job: { id, kind: 'bodies', bytes, bodies, maxRows }, transfer: [bytes.buffer] };
+  return { job: { id, kind: 'bodies', bytes, bodies, maxRows, sequence: sequenceOf(calls) }, transfer: [bytes.buffer] };
 };
 
 export interface InferCall {
@@ -70,8 +70,13 @@ export const inferJob = (id: number, version: string, calls: readonly InferCall[
   });
   const bytes = new Uint8Array(end);
   for (const [index, { call }] of calls.entries()) bytes.set(bodyOf(call), requests[index]?.from);
-  return { job: { id, kind: 'infer', bytes, requests, maxRows }, transfer: [bytes.buffer] };
+  const sequence = sequenceOf(calls.map(({ call }) => call));
+  return { job: { id, kind: 'infer', bytes, requests, maxRows, sequence }, transfer: [bytes.buffer] };
 };
+
+/** Requests of sequences come alone. */
+const sequenceOf = (calls: readonly IncomingCall[]): SequenceCall | undefined =>
+  calls.length === 1 ? calls[0]?.sequence : undefined;
 
 const bodyOf = (call: IncomingCall): Uint8Array => call.value.segments[0]?.bytes ?? NO_BYTES;
 const NO_BYTES = new Uint8Array(0);

@@ -1,7 +1,9 @@
 /** What replica and session thread say to each other. */
+import type { StateSpecs } from '../../domain/desired.ts';
 import type { ErrorShape } from '../../domain/errors.ts';
 import type { ModelRun } from '../../protocol/start.ts';
 import type { Segment } from '../../protocol/value.ts';
+import type { SequenceCall } from '../engine.ts';
 import type { Signature } from './onnx-signature.ts';
 
 export interface SessionOptions {
@@ -10,7 +12,12 @@ export interface SessionOptions {
   readonly model: ModelRun['options'];
   /** Name of an input → what ragged ones are filled up with. */
   readonly pad: Readonly<Record<string, number>>;
+  /** What it keeps of a sequence; none: nothing. */
+  readonly states: StateSpecs;
 }
+
+/** To the session thread. */
+export type ToSession = Job | { readonly kind: 'forget'; readonly sequences: readonly number[] };
 
 /** Tensors as code sent them. */
 export interface TensorValue {
@@ -22,6 +29,8 @@ export interface TensorValue {
 export type Job = JobWork & {
   /** Rows of one run, at most. */
   readonly maxRows: number;
+  /** Of its one request. */
+  readonly sequence?: SequenceCall | undefined;
 };
 
 type JobWork =

@@ -13,12 +13,13 @@ import { type BatchRules, runBatch } from './onnx-batch.ts';
 import { runBodies } from './onnx-bodies.ts';
 import { portsWithoutRank } from './onnx-file.ts';
 import { runInference } from './onnx-infer.ts';
-import type { FromSession, Job, JobResult, SessionOptions, TensorValue } from './onnx-jobs.ts';
+import type { FromSession, Job, JobResult, SessionOptions, TensorValue, ToSession } from './onnx-jobs.ts';
 import { loadSession } from './onnx-load.ts';
 import { checkPad } from './onnx-pad.ts';
 import { tried } from './onnx-rows.ts';
 import { type Feeds, feedsOf, isStackable, needsTrial, type Port, type Signature } from './onnx-signature.ts';
 import { type Outputs, rowsOf } from './onnx-stack.ts';
+import { States, withStates } from './onnx-states.ts';
 import { warmupFeeds } from './onnx-warmup.ts';
 
 if (parentPort === null) throw new Error('onnx-session runs on a worker thread');
@@ -47,7 +48,7 @@ const signatureOf = ({ inputMetadata, outputMetadata }: InferenceSession): Signa
 const load = async () => {
   const ort = createRequire(import.meta.url)('onnxruntime-node') as typeof import('onnxruntime-node');
   const { session, provider, instead } = await loadSession(ort, options);
-  const signature = signatureOf(session);
+  const signature = withStates(signatureOf(session), options.states);
   const names = signature.outputs.map(({ name }) => name);
   const run = async (feeds: Feeds, wanted: readonly string[] = names): Promise<Outputs> => {
     const given: Record<string, OrtTensor> = {};
@@ -157,7 +158,8 @@ const membersOf = (job: Job): number => {
   }
 };
 
-const work = async (model: Model, job: Job): Promise<JobResult> => {
+const work = async (whole: Model, states: States, job: Job): Promise<JobResult> => {
+  const model = job.sequence === undefined ? whole : { ...whole, ...states.modelOf(job.sequence, whole) };
   const rules: BatchRules = { ...model, signature: await signatureFor(model, job), maxRows: job.maxRows, pad: options.pad };
   switch (job.kind) {
     case 'bodies':
@@ -183,9 +185,11 @@ try {
     freeAt = now;
     post({ ...result, ms }, buffersOf(result));
   };
-  port.on('message', (job: Job) => {
+  const states = new States(options.states);
+  port.on('message', (job: ToSession) => {
+    if (job.kind === 'forget') return states.forget(job.sequences);
     const takenUpAt = performance.now();
-    work(model, job).then(
+    work(model, states, job).then(
       (result) => answer(result, takenUpAt),
       (error: unknown) => answer({ id: job.id, kind: 'error', error: shapeOfError(error) }, takenUpAt),
     );

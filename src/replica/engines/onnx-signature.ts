@@ -1,6 +1,6 @@
 /** A model's inputs and outputs, and the checks that what a caller sends fits them. Pure. */
 import { ServeError } from '../../domain/errors.ts';
-import type { ModelPort, ModelPorts } from '../../domain/model.ts';
+import type { ModelPort, ModelPorts, ModelState } from '../../domain/model.ts';
 import { exactDigits } from '../../protocol/exact-json.ts';
 import { halfBits, halfOf, Tensor, type TensorData, TYPED_ARRAYS } from '../../protocol/tensor.ts';
 import { DTYPES, type Dtype } from '../../protocol/value.ts';
@@ -17,19 +17,45 @@ export interface Signature {
   readonly outputs: readonly Port[];
   /** What a trial said of a model that names its axes 0 differently: whether every output has a row for each row of the inputs. */
   readonly rowsAgree?: boolean;
+  /** What a sequence keeps: name of an input → that of the output that is its next value. Absent: nothing. */
+  readonly states?: Readonly<Record<string, string>>;
+  /** Outputs beside the others, for those who name them. */
+  readonly onAsking?: readonly Port[];
 }
 
 export type Feeds = Readonly<Record<string, Tensor>>;
 
-/** What the model is, for people and for `GET` on its route. */
+/** What the model is, for people and for `GET` on its route. Of what it keeps in a sequence clients send and get nothing. */
 export const describe = (signature: Signature): ModelPorts => {
   const port = ({ name, dtype, shape }: Port): ModelPort => ({
     name,
     dtype,
     shape: shape === null ? null : shape.map((extent) => (typeof extent === 'number' ? extent : -1)),
   });
-  return { inputs: signature.inputs.map(port), outputs: signature.outputs.map(port) };
+  const { inputs, outputs } = seenOf(signature);
+  const { states = {} } = signature;
+  const kept = signature.inputs
+    .filter(({ name }) => Object.hasOwn(states, name))
+    .map((each): ModelState => ({ ...port(each), output: states[each.name] as string }));
+  return {
+    inputs: inputs.map(port),
+    outputs: outputs.map(port),
+    ...(kept.length === 0 ? {} : { states: kept }),
+  };
 };
+
+/** What a request of a sequence sends and gets. */
+export const seenOf = ({ inputs, outputs, states = {} }: Signature): Pick<Signature, 'inputs' | 'outputs'> => {
+  const next = new Set(Object.values(states));
+  return {
+    inputs: inputs.filter(({ name }) => !Object.hasOwn(states, name)),
+    outputs: outputs.filter(({ name }) => !next.has(name)),
+  };
+};
+
+/** Who sends neither a sequence nor the state may have forgotten either. */
+export const missingHint = ({ states = {} }: Signature, name: string): string =>
+  Object.hasOwn(states, name) ? ', nor a sequence (`sequence_id`, x-sequence-id) whose state it is' : '';
 
 const hasFreeRows = ({ inputs, outputs }: Signature): boolean =>
   [...inputs, ...outputs].every(({ shape }) => shape !== null && shape.length > 0 && typeof shape[0] !== 'number');
@@ -124,7 +150,9 @@ export const feedsOfJson = (body: unknown, signature: Signature): Feeds => {
   const feeds: Record<string, Tensor> = {};
   for (const port of inputs) {
     if (record[port.name] === undefined)
-      throw invalid(`expected the input \`${port.name}\` (${port.dtype} ${shapeText(port.shape)}), got none`);
+      throw invalid(
+        `expected the input \`${port.name}\` (${port.dtype} ${shapeText(port.shape)}), got none${missingHint(signature, port.name)}`,
+      );
     feeds[port.name] = fit(tensorOfLists(record[port.name], port), port);
   }
   return feeds;

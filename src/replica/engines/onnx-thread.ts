@@ -2,7 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import { errorFromShape, ServeError } from '../../domain/errors.ts';
 import type { IncomingCall } from '../engine.ts';
-import type { FromSession, Job, JobAnswer, SessionOptions } from './onnx-jobs.ts';
+import type { FromSession, Job, JobAnswer, SessionOptions, ToSession } from './onnx-jobs.ts';
 import type { Signature } from './onnx-signature.ts';
 
 /** Jobs handed to the session thread at once: one runs, the next is there when it ends. */
@@ -66,6 +66,14 @@ export class SessionThread {
     this.#next();
   }
 
+  forget(sequences: readonly number[]): void {
+    this.#post({ kind: 'forget', sequences });
+  }
+
+  #post(message: ToSession, transfer: readonly ArrayBuffer[] = []): void {
+    this.#worker.postMessage(message, transfer as ArrayBuffer[]);
+  }
+
   async close(): Promise<void> {
     await this.#worker.terminate();
   }
@@ -81,7 +89,7 @@ export class SessionThread {
       const id = this.#nextId++;
       const { job, transfer } = queued.make(id);
       this.#running.set(id, queued.calls);
-      this.#worker.postMessage(job, transfer as ArrayBuffer[]);
+      this.#post(job, transfer);
     }
   }
 

@@ -24,12 +24,13 @@ export const warmupFeeds = ({ inputs }: WarmupSpec, signature: Signature, random
       throw new ServeError('INVALID_INPUT', message);
     }
     const size = given.reduce((product, extent) => product * extent, 1);
-    feeds[port.name] = new Tensor(port.dtype, given, dataOf(port.dtype, size, fill, random));
+    feeds[port.name] = new Tensor(port.dtype, given, filled(port.dtype, size, fill, random));
   }
   return feeds;
 };
 
-const dataOf = (dtype: Dtype, size: number, fill: WarmupFill, random: () => number): TensorData => {
+/** Texts are empty. @param random from 0 to below 1 */
+export const filled = (dtype: Dtype, size: number, fill: WarmupFill, random: () => number): TensorData => {
   if (dtype === 'string') return new Array<string>(size).fill('');
   const data = new TYPED_ARRAYS[dtype](size);
   if (fill === 'zero') return data;

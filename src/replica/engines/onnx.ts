@@ -29,7 +29,13 @@ export const startOnnx = async (run: DeploymentRun, reply: Reply): Promise<Engin
   const versions: SessionThread[] = [];
   // One after the other: loading takes memory of its own beside what the model takes in the end.
   for (const { version, path } of run.runs.versions)
-    versions.push(await SessionThread.start(version, { path, threads, model: run.runs.options, pad: run.pad ?? {} }, listener));
+    versions.push(
+      await SessionThread.start(
+        version,
+        { path, threads, model: run.runs.options, pad: run.pad ?? {}, states: run.states ?? {} },
+        listener,
+      ),
+    );
   return new OnnxEngine(versions, reply);
 };
 
@@ -121,6 +127,10 @@ class OnnxEngine implements Engine {
 
   limitRows(maxRows: number): void {
     this.#maxRows = maxRows;
+  }
+
+  forget(sequences: readonly number[]): void {
+    for (const thread of this.#versions.values()) thread.forget(sequences);
   }
 
   async reconfigure(): Promise<void> {

@@ -1,0 +1,48 @@
+import t from 'tap';
+import { MAX_SEQUENCE_ID, sequenceOf } from '../../src/protocol/routing-headers.ts';
+
+const headers = (said: Readonly<Record<string, string>>) => Object.entries({ host: 'h', ...said }).flat();
+const of = (said: Readonly<Record<string, string>>, parameters = {}) => sequenceOf(headers(said), parameters);
+
+t.test('headers say which sequence a request belongs to, and whether it is its first or its last', async (t) => {
+  t.same(of({ 'x-sequence-id': 'a' }), { id: 'a', isStart: false, isEnd: false });
+  for (const [text, says] of [
+    ['true', true],
+    ['1', true],
+    ['false', false],
+    ['0', false],
+    ['', false],
+  ] as const) {
+    t.equal(of({ 'x-sequence-id': 'a', 'x-sequence-start': text })?.isStart, says, text);
+    t.equal(of({ 'x-sequence-id': 'a', 'x-sequence-end': text })?.isEnd, says, text);
+  }
+});
+
+t.test('each header wins over the parameter that says the same', async (t) => {
+  const parameters = { id: '7', isStart: true, isEnd: true };
+  t.same(of({}, parameters), { id: '7', isStart: true, isEnd: true });
+  t.same(of({ 'x-sequence-id': 'a', 'x-sequence-end': 'false' }, parameters), { id: 'a', isStart: true, isEnd: false });
+  t.same(of({ 'x-sequence-start': 'true' }, { id: '7' }), { id: '7', isStart: true, isEnd: false });
+});
+
+t.test('no id, an empty one and 0 are none, as in Triton; then nothing starts or ends', async (t) => {
+  t.equal(of({}), undefined);
+  t.equal(of({ 'x-sequence-id': '' }, { id: '0' }), undefined);
+  t.equal(of({}, { id: '' }), undefined);
+  for (const flag of ['start', 'end'])
+    t.throws(() => of({ 'x-sequence-id': '0', [`x-sequence-${flag}`]: 'true' }), {
+      code: 'INVALID_INPUT',
+      message: /id of the sequence.*got none/,
+    });
+});
+
+t.test('what is neither true nor false, and an id that is too long, are refused', async (t) => {
+  t.throws(() => of({ 'x-sequence-id': 'a', 'x-sequence-start': 'yes' }), {
+    code: 'INVALID_INPUT',
+    message: 'expected the header x-sequence-start to be true or false, got "yes"',
+  });
+  t.ok(of({}, { id: 'i'.repeat(MAX_SEQUENCE_ID) }));
+  t.throws(() => of({}, { id: 'i'.repeat(MAX_SEQUENCE_ID + 1) }), {
+    message: 'expected a sequence id of at most 128 characters, got 129',
+  });
+});
