@@ -1,6 +1,6 @@
 /** `/metrics`: what is counted everywhere in the daemon, as Prometheus reads it. `docs/metrics.md` says what each name means. */
 import type { Status } from '../control/status.ts';
-import type { DataPlaneMetrics, DeploymentMetrics, HistogramCounts, LoopDelay } from '../domain/metrics.ts';
+import type { CacheCounts, DataPlaneMetrics, DeploymentMetrics, HistogramCounts, LoopDelay } from '../domain/metrics.ts';
 
 export interface Measured {
   /** undefined: the data plane was too busy to say. */
@@ -167,6 +167,41 @@ const planeFamilies = ({ http, inFlight, connections, deployments }: DataPlaneMe
       'serve_deployment_retries_total',
       'Calls that were sent again.',
       each(({ retries }, labels) => counted(labels, 'reason', retries)).flat(),
+    ),
+    ...cacheFamilies(deployments),
+  ];
+};
+
+/** Without values where no deployment has a response cache. */
+const cacheFamilies = (deployments: readonly DeploymentMetrics[]): readonly Family[] => {
+  const each = (read: (cache: CacheCounts, labels: Labels) => readonly Value[]): readonly Value[] =>
+    deployments.flatMap(({ application, deployment, cache }) =>
+      cache === undefined ? [] : read(cache, { application, deployment }),
+    );
+  return [
+    family(
+      'counter',
+      'serve_response_cache_requests_total',
+      'Calls of deployments with a response cache, by what it did for them.',
+      each(({ requests }, labels) => counted(labels, 'result', requests)),
+    ),
+    family(
+      'gauge',
+      'serve_response_cache_bytes',
+      'What a response cache takes of the memory of the daemon.',
+      each(({ bytes }, labels) => [[labels, bytes]]),
+    ),
+    family(
+      'gauge',
+      'serve_response_cache_entries',
+      'Answers that a response cache holds.',
+      each(({ entries }, labels) => [[labels, entries]]),
+    ),
+    family(
+      'counter',
+      'serve_response_cache_evictions_total',
+      'Answers that went, to make room or because their time was over.',
+      each(({ evictions }, labels) => counted(labels, 'reason', evictions)),
     ),
   ];
 };

@@ -1,5 +1,5 @@
 /** `status`: applications, deployments and replicas of a running daemon, as a table. */
-import type { ReplicaStatus, Status } from '../control/status.ts';
+import type { DeploymentStatus, ReplicaStatus, Status } from '../control/status.ts';
 import { CLIENT_HELP, CLIENT_OPTIONS, Client } from './client.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
 
@@ -62,6 +62,7 @@ const table = ({ version, pid, config, listeners, applications }: Status): strin
       lines.push(
         `  ${name.padEnd(20)} ${state.padEnd(14)} ${running}/${wanted} running, ${queued} queued, ${ongoing} ongoing, ${restarts} restarts`,
       );
+      lines.push(...cacheOf(deployment));
       for (const replica of replicas)
         lines.push(
           `    ${replica.replica_id.padEnd(36)} ${replica.state.padEnd(9)} pid ${replica.pid ?? '-'}, since ${replica.since}, ${replica.ongoing} ongoing${modelsOf(replica)}${versionsOf(replica)}`,
@@ -69,6 +70,16 @@ const table = ({ version, pid, config, listeners, applications }: Status): strin
     }
   }
   return `${lines.join('\n')}\n`;
+};
+
+/** How many of its requests no replica had to work on. */
+const cacheOf = ({ response_cache }: DeploymentStatus): readonly string[] => {
+  if (response_cache === null) return [];
+  const { requests, entries, bytes } = response_cache;
+  const { hit, shared, miss, bypass } = requests;
+  return [
+    `    response cache: ${hit} hit, ${shared} shared, ${miss} missed, ${bypass} bypassed, ${entries} answers in ${(bytes / 2 ** 20).toFixed(1)} MiB`,
+  ];
 };
 
 const versionsOf = ({ model_versions }: ReplicaStatus): string =>

@@ -11,6 +11,7 @@ export const checkDeployment = (deployment: SeenDeployment, application: SeenApp
   checkVersions(deployment, checking);
   checkMultiplexing(deployment, checking);
   checkSequence(deployment, checking);
+  checkResponseCache(deployment, checking);
   checkHandles(deployment, application, checking);
   checkScaling(deployment, application, checking, checkCode);
   checkQuota(deployment, checking);
@@ -183,6 +184,17 @@ const checkSequence = ({ data, path }: SeenDeployment, checking: Checking): void
   const state = mappingOf(mappingOf(mappingOf(data.model)?.sequence)?.state);
   if (state === undefined || Object.keys(state).length > 0 || !checking.sound(at)) return;
   checking.error('BAD_VALUE', at, 'expected the inputs that are state, as `{state: stateN}`, got none', 'key');
+};
+
+const checkResponseCache = ({ data, path }: SeenDeployment, checking: Checking): void => {
+  if (!isGiven(data.model) || !isGiven(data.response_cache)) return;
+  if (isGiven(mappingOf(data.model)?.sequence)) {
+    const message = 'answers of a model with a `sequence` follow from what was asked before, and cannot be kept';
+    checking.error('EXCLUSIVE_KEYS', [...path, 'response_cache'], message, 'key');
+  }
+  if (!isGiven(mappingOf(data.response_cache)?.vary)) return;
+  const message = '`vary` is for code; a `model` reads no headers but those of the protocol, which always count';
+  checking.error('NO_EFFECT', [...path, 'response_cache', 'vary'], message, 'key');
 };
 
 /** Handles and `init_args` reach the constructor in one object, so a name must not be in both. */

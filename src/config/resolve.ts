@@ -8,6 +8,7 @@ import type {
   MultiplexingSpec,
   OwnLoggingSpec,
   ResourcesSpec,
+  ResponseCacheSpec,
   RolloutSpec,
   RouterSpec,
   Runnable,
@@ -182,6 +183,7 @@ const deploymentOf = (section: Section, application: Section, policy: ScalingPol
     batching,
     multiplexing: multiplexingOf(section),
     ...(sequence === undefined ? {} : { sequence }),
+    responseCache: responseCacheOf(section),
     requestRouterConfig: { policy: section.section('request_router_config').text<RouterSpec['policy']>('policy') },
     health: {
       periodMs: section.millis('health_check_period_s'),
@@ -269,6 +271,17 @@ const multiplexingOf = (section: Section): MultiplexingSpec | null => {
   return {
     maxNumModelsPerReplica: multiplexing.number('max_num_models_per_replica'),
     targetReplicasPerModel: multiplexing.number('target_replicas_per_model'),
+  };
+};
+
+const responseCacheOf = (section: Section): ResponseCacheSpec | null => {
+  if (!section.has('response_cache')) return null;
+  const cache = section.section('response_cache');
+  const vary = cache.json('vary') as readonly string[] | null;
+  return {
+    maxBytes: cache.bytes('max_bytes'),
+    ttlMs: cache.millisOrNull('ttl_s'),
+    vary: vary?.map((name) => name.toLowerCase()) ?? null,
   };
 };
 

@@ -3,6 +3,7 @@ import type { ApplicationSpec, DeploymentSpec, ProxySpec, SequenceLimits, Sequen
 import type { LogRules } from '../domain/logging.ts';
 import type { ApplicationRouting, DeploymentRouting, ReplicaRouting, RoutingSnapshot } from '../domain/snapshot.ts';
 import { threadsOf } from '../protocol/start.ts';
+import { answersFrom } from './answers-from.ts';
 import type { ActualReplica, ActualState, Serving } from './plan.ts';
 import { restartKey, rolloutSteps } from './plan.ts';
 import { hasFailed, isUnhealthy, type RestartMemory } from './restart.ts';
@@ -186,6 +187,7 @@ const limitsOf = (
     multiplexing: spec.multiplexing,
     ...(spec.sequence === undefined ? {} : { sequence: limitsOfSequences(spec.sequence) }),
     router: spec.requestRouterConfig,
+    ...responseCacheOf(application, spec, input, steps),
     unresponsiveTimeoutMs: spec.unresponsiveTimeoutMs,
     gracefulShutdownTimeoutMs: spec.gracefulShutdownTimeoutMs,
     autoscales: spec.autoscaling !== null,
@@ -205,6 +207,18 @@ const mostAtWorkOf = ({ runs, numCpus }: DeploymentSpec, cpus: number): Pick<Dep
 };
 
 const limitsOfSequences = ({ idleTimeoutMs, maxSequences }: SequenceSpec): SequenceLimits => ({ idleTimeoutMs, maxSequences });
+
+/** Only for those that have one, as it looks at all that a deployment calls. */
+const responseCacheOf = (
+  application: string,
+  { name, responseCache }: DeploymentSpec,
+  input: SnapshotInput,
+  steps: Steps,
+): Pick<DeploymentRouting, 'responseCache'> => {
+  if (responseCache === null) return {};
+  const from = answersFrom(application, name, input.actual, (replica) => alsoOf(replica, steps, input));
+  return { responseCache: { ...responseCache, from } };
+};
 
 /** A deployment that begins without replicas serves before it is known whether one can start. */
 const failureOf = (memory: RestartMemory, maxRetries: number): string | undefined => {

@@ -8,6 +8,14 @@ export const deploymentConfigOf = (spec: DeploymentSpec): object => ({
   autoscaling_config: spec.autoscaling === null ? null : autoscalingOf(spec.autoscaling),
   max_ongoing_requests: spec.maxOngoingRequests,
   max_queued_requests: spec.maxQueuedRequests,
+  response_cache:
+    spec.responseCache === null
+      ? null
+      : {
+          max_bytes: spec.responseCache.maxBytes,
+          ttl_s: spec.responseCache.ttlMs === null ? null : spec.responseCache.ttlMs / 1000,
+          vary: spec.responseCache.vary,
+        },
   request_timeout_s: spec.requestTimeoutMs === null ? null : spec.requestTimeoutMs / 1000,
   health_check_period_s: spec.health.periodMs / 1000,
   health_check_timeout_s: spec.health.timeoutMs / 1000,

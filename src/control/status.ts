@@ -3,6 +3,7 @@
 import type { ApplicationSpec, ProxySpec } from '../domain/desired.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
 import type { Json } from '../domain/json.ts';
+import type { CacheCounts } from '../domain/metrics.ts';
 import type { DataPlaneLoad, ShadowCounts } from '../domain/snapshot.ts';
 import type { DeathRecord, ReplicaView, Waiting } from './managed.ts';
 import type { ActualState } from './plan.ts';
@@ -113,6 +114,8 @@ export interface DeploymentStatus {
   readonly ongoing: number;
   /** Open ones, on all its replicas. */
   readonly websockets: number;
+  /** What its response cache has done and holds. null: it has none. */
+  readonly response_cache: CacheCounts | null;
   readonly restarts: number;
   /** Cause → how many replicas have died of it. */
   readonly deaths: Readonly<Record<string, number>>;

@@ -16,10 +16,13 @@ export class DeploymentCounts {
   #dropped = 0;
 
   /** @param result `OK` or the code of an error */
-  finished(result: string, queueMs: number, workMs: number, wasSent: boolean): void {
+  finished(result: string): void {
     if (result === 'OK') this.#ok += 1;
     else this.#results.set(result, (this.#results.get(result) ?? 0) + 1);
-    if (!wasSent) return;
+  }
+
+  /** A replica had it. */
+  ran(queueMs: number, workMs: number): void {
     this.#queueWait.observe(queueMs / 1000);
     this.#processing.observe(workMs / 1000);
   }
@@ -39,7 +42,10 @@ export class DeploymentCounts {
     this.#retries[reason] += calls;
   }
 
-  read(): Omit<DeploymentMetrics, 'application' | 'deployment' | 'queued' | 'ongoing' | 'websockets' | 'batchSizeInForce'> {
+  read(): Omit<
+    DeploymentMetrics,
+    'application' | 'deployment' | 'queued' | 'ongoing' | 'websockets' | 'batchSizeInForce' | 'cache'
+  > {
     return {
       results: { OK: this.#ok, ...Object.fromEntries(this.#results) },
       queueWait: { ...this.#queueWait },

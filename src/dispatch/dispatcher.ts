@@ -23,10 +23,11 @@ import { hashOf } from './choose-session.ts';
 import { Generation } from './generation.ts';
 import { Link, type LinkOwner } from './link.ts';
 import { LoadMeter } from './load-meter.ts';
-import { type CallTrace, PendingCall, type Sink, timedOut } from './pending.ts';
+import { type CallTrace, type CallUnderWay, note, PendingCall, type Sink, timedOut } from './pending.ts';
 import { isPriority, LEAST_URGENT, MOST_URGENT } from './priority.ts';
 import { DeploymentQueue } from './queue.ts';
 import type { RequestBody } from './request-body.ts';
+import { ResponseCache, ResponseCaches } from './response-cache.ts';
 import type { SocketSink } from './socket.ts';
 
 /** Calls that one replica may have under way at once: beyond it something is wrong in its code. */
@@ -55,6 +56,8 @@ export interface CallRequest {
   readonly exempt?: boolean;
   /** Where what this call cost is written down for the access log of the request that it serves. */
   readonly traces?: CallTrace[];
+  /** Several may wait for its answer: see `PendingCall`. */
+  readonly isShared?: boolean;
   /** Where they are not in the headers of `http`. */
   readonly modelId?: string | undefined;
   readonly sessionId?: string | undefined;
@@ -74,9 +77,6 @@ const NOTHING_SPECIAL: Purpose = {
   briefValues: false,
 };
 
-/** Calls noted for one request in the access log; further ones are served all the same. */
-const MAX_TRACES = 512;
-
 export class Dispatcher implements LinkOwner {
   readonly #now: () => number;
   #checkedAt: number;
@@ -88,7 +88,8 @@ export class Dispatcher implements LinkOwner {
   readonly #links = new Map<string, Link>();
   readonly #meter: LoadMeter;
   /** Calls made by replicas: link → the replica's id → the call. */
-  readonly #children = new Map<Link, PeerSlotTable<PendingCall>>();
+  readonly #children = new Map<Link, PeerSlotTable<CallUnderWay>>();
+  readonly #caches = new ResponseCaches();
   #replicas: ReadonlyMap<string, ReplicaRouting> = new Map();
   #maxBufferedBytes = Number.POSITIVE_INFINITY;
   #bufferedBytes = 0;
@@ -144,6 +145,7 @@ export class Dispatcher implements LinkOwner {
       else queue.endSequences();
     }
     this.#queueByRouting = new WeakMap();
+    this.#caches.follow(snapshot, this.#cacheOf);
     this.#listReplicas(snapshot);
     this.#meter.follow();
     for (const [before, generation] of replaced) {
@@ -160,18 +162,29 @@ export class Dispatcher implements LinkOwner {
 
   /**
    * Begins a call; its answer goes to the sink. Refusals at the door come to the sink too, before this returns.
-   * @returns the call; undefined when it was refused
+   * @returns the call; undefined when it was refused, or answered from memory
    */
-  call(request: CallRequest): PendingCall | undefined {
+  call(request: CallRequest): CallUnderWay | undefined {
+    const { target } = request;
+    const routing = request.generation.deployment(target.deployment);
+    if (routing?.responseCache === undefined) return this.#begin(request, routing);
+    const cache = this.#caches.of(`${target.application}/${target.deployment}`);
+    const deadlineAt = Math.min(request.deadlineAt, ownDeadline(routing, this.#now()));
+    const taken = cache?.take(request, routing, deadlineAt);
+    if (taken !== undefined) return taken === 'answered' ? undefined : taken;
+    const call = this.#begin(request, routing);
+    if (call !== undefined) call.cache = 'bypass';
+    return call;
+  }
+
+  #begin(request: CallRequest, routing: DeploymentRouting | undefined): PendingCall | undefined {
     const { generation, target, sink } = request;
-    const routing = generation.deployment(target.deployment);
     const queue = routing === undefined ? undefined : this.#queueOf(routing, target);
     if (routing === undefined || queue === undefined) {
       sink.error(new ServeError('CALL_REFUSED', `Application ${target.application} has no deployment ${target.deployment}.`));
       return undefined;
     }
     const now = this.#now();
-    const own = routing.requestTimeoutMs === null ? Number.POSITIVE_INFINITY : now + routing.requestTimeoutMs;
     const call = new PendingCall({
       requestId: request.requestId,
       generation,
@@ -181,10 +194,11 @@ export class Dispatcher implements LinkOwner {
       value: request.value,
       spread: request.spread ?? false,
       http: request.http,
-      deadlineAt: Math.min(request.deadlineAt, own),
+      deadlineAt: Math.min(request.deadlineAt, ownDeadline(routing, now)),
       sink,
       socketSink: request.socketSink,
       parent: request.parent,
+      isShared: request.isShared ?? false,
       now,
     });
     call.movable = request.movable ?? false;
@@ -194,19 +208,12 @@ export class Dispatcher implements LinkOwner {
     call.priority = request.priority;
     call.body = request.body;
     call.body?.account(this.#buffered);
-    if (request.traces !== undefined && request.traces.length < MAX_TRACES) request.traces.push(call);
-    if (call.parent !== undefined) {
-      call.parent.children ??= new Set();
-      call.parent.children.add(call);
+    note(request.traces, call);
+    if (call.deadlineAt <= now) {
+      call.fail(timedOut());
+      return undefined;
     }
-    if (call.deadlineAt !== Number.POSITIVE_INFINITY) {
-      const leftMs = call.deadlineAt - now;
-      if (leftMs <= 0) {
-        call.fail(timedOut());
-        return undefined;
-      }
-      call.timer = setTimeout(() => call.abandon(timedOut()), Math.min(leftMs, MAX_TIMER_MS));
-    }
+    call.limit(call.deadlineAt, now);
     try {
       // Headers are read only where something depends on them.
       if (routing.multiplexing !== null) nameModel(call);
@@ -227,6 +234,13 @@ export class Dispatcher implements LinkOwner {
     }
     return call;
   }
+
+  readonly #cacheOf = (key: string): ResponseCache => {
+    // A deployment has its queue before it has a cache.
+    const { counts } = this.#queues.get(key) as DeploymentQueue;
+    const begin = (request: CallRequest) => this.#begin(request, request.generation.deployment(request.target.deployment));
+    return new ResponseCache(key, counts, this.#now, begin);
+  };
 
   #queueOf(routing: DeploymentRouting, target: CallTarget): DeploymentQueue | undefined {
     const known = this.#queueByRouting.get(routing);
@@ -287,14 +301,18 @@ export class Dispatcher implements LinkOwner {
         websockets: queue.openSockets,
         batchSizeInForce: queue.batchSize,
         ...(queue.sequences === undefined ? {} : { sequences: queue.sequences }),
+        cache: this.#caches.of(queue.key)?.read(),
       };
     });
   }
 
   load(): DataPlaneLoad {
-    const deployments: Record<string, { queued: number; ongoing: number; websockets: number }> = {};
-    for (const [key, queue] of this.#queues)
-      deployments[key] = { queued: queue.queued, ongoing: queue.ongoing, websockets: queue.openSockets };
+    const deployments: Record<string, DataPlaneLoad['deployments'][string]> = {};
+    for (const [key, queue] of this.#queues) {
+      const cache = this.#caches.of(key)?.read();
+      const { queued, ongoing, openSockets: websockets } = queue;
+      deployments[key] = { queued, ongoing, websockets, ...(cache === undefined ? {} : { cache }) };
+    }
     const replicas: Record<string, ReplicaLoad> = {};
     for (const [id, { ongoing, modelIds, sequences, deployment }] of this.#links) {
       const keeps = this.#queues.get(deployment)?.routing.sequence !== undefined;
@@ -349,7 +367,7 @@ export class Dispatcher implements LinkOwner {
   }
 
   childCall(link: Link, id: number, meta: CallMeta, value: WireValue): void {
-    const children = this.#children.get(link) ?? new PeerSlotTable<PendingCall>();
+    const children = this.#children.get(link) ?? new PeerSlotTable<CallUnderWay>();
     this.#children.set(link, children);
     const refuse = (message: string) => link.answerError(id, new ServeError('CALL_REFUSED', message));
     if (children.get(id) !== undefined) return refuse(`the id ${id} of a call is in use`);
@@ -407,7 +425,7 @@ export class Dispatcher implements LinkOwner {
         },
       },
     });
-    if (call !== undefined && call.state !== 'done' && !children.set(id, call))
+    if (call !== undefined && !call.isOver && !children.set(id, call))
       call.abandon(new ServeError('CALL_REFUSED', `the id ${id} of a call is taken, or not one that a replica may give`));
   }
 
@@ -418,8 +436,7 @@ export class Dispatcher implements LinkOwner {
   }
 
   childCredit(link: Link, id: number, bytes: number): void {
-    const call = this.#children.get(link)?.get(id);
-    if (call?.state === 'sent') call.link?.credit(call, bytes);
+    this.#children.get(link)?.get(id)?.credit(bytes);
   }
 
   freed(link: Link): void {
@@ -547,5 +564,5 @@ const takeOver = (call: PendingCall, generation: Generation): true => {
   return true;
 };
 
-/** The longest delay that a timer takes. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
+const ownDeadline = ({ requestTimeoutMs }: DeploymentRouting, now: number): number =>
+  requestTimeoutMs === null ? Number.POSITIVE_INFINITY : now + requestTimeoutMs;

@@ -20,6 +20,9 @@ export interface Sink {
   end(): void;
 }
 
+/** What a response cache did for a call: it had the answer, or found others who wait for it, or had the work begun, or was left out. */
+export type CacheUse = 'hit' | 'shared' | 'miss' | 'bypass';
+
 /** What one call cost, for the access log. */
 export interface CallTrace {
   readonly deployment: string;
@@ -27,9 +30,30 @@ export interface CallTrace {
   readonly batchSize: number;
   readonly queueMs: number;
   readonly workMs: number;
+  /** undefined: its deployment has no response cache. */
+  readonly cache?: CacheUse | undefined;
+  /** How long it took to look. */
+  readonly cacheMs?: number;
 }
 
-export class PendingCall implements CallTrace {
+/** Calls noted for one request in the access log; further ones are served all the same. */
+const MAX_TRACES = 512;
+
+export const note = (traces: CallTrace[] | undefined, trace: CallTrace): void => {
+  if (traces !== undefined && traces.length < MAX_TRACES) traces.push(trace);
+};
+
+/** A call as who began it has it: with work of its own, or waiting for that of another. */
+export interface CallUnderWay extends CallTrace {
+  readonly isOver: boolean;
+  readonly streaming: boolean;
+  /** Of its stream so many bytes were taken. */
+  credit(bytes: number): void;
+  /** Nobody waits for it any more, or its time is over. `error` goes to who waits, if anybody does. */
+  abandon(error: ServeError | undefined): void;
+}
+
+export class PendingCall implements CallUnderWay {
   readonly requestId: string;
   /** Changed only while `movable` and queued. */
   generation: Generation;
@@ -45,6 +69,8 @@ export class PendingCall implements CallTrace {
   readonly socketSink: SocketSink | undefined;
   /** The call in whose work this one was made; its children are cancelled with it. */
   readonly parent: PendingCall | undefined;
+  /** Several may wait for its answer, each of whom is counted; it is not. */
+  readonly #isShared: boolean;
 
   /** `held`: its replica died, and the pause before its next try is not over. */
   state: 'queued' | 'sent' | 'held' | 'done' = 'queued';
@@ -76,13 +102,14 @@ export class PendingCall implements CallTrace {
   batchSize = 0;
   queueMs = 0;
   workMs = 0;
+  cache: CacheUse | undefined;
   link: Link | undefined;
   /** Id on its link. */
   id = 0;
   attempts = 0;
   /** Deaths of replicas on which it was the only request in work. */
   deathsAlone = 0;
-  children: Set<PendingCall> | undefined;
+  children: Set<CallUnderWay> | undefined;
   /** Of a request from HTTP, where it is not in the value: it comes in pieces, and is let go when this is over. */
   body: RequestBody | undefined;
   /** Of the whole request that this call serves. */
@@ -103,6 +130,7 @@ export class PendingCall implements CallTrace {
     sink: Sink;
     socketSink?: SocketSink | undefined;
     parent: PendingCall | undefined;
+    isShared: boolean;
     now: number;
   }) {
     this.requestId = init.requestId;
@@ -118,12 +146,42 @@ export class PendingCall implements CallTrace {
     this.socketSink = init.socketSink;
     init.generation.enter();
     this.parent = init.parent;
+    this.#isShared = init.isShared;
+    init.parent?.adopt(this);
     this.arrivedAt = init.now;
     this.queuedAt = init.now;
   }
 
   get deployment(): string {
     return this.queue.key;
+  }
+
+  get isOver(): boolean {
+    return this.state === 'done';
+  }
+
+  /** A call that is made in the work of this one. */
+  adopt(child: CallUnderWay): void {
+    this.children ??= new Set();
+    this.children.add(child);
+  }
+
+  /** From now on its time is over then. @param now monotonic milliseconds, as all times here */
+  limit(deadlineAt: number, now: number): void {
+    this.deadlineAt = deadlineAt;
+    clearTimeout(this.timer);
+    this.timer = deadlineTimer(deadlineAt, now, () => this.abandon(timedOut()));
+  }
+
+  /** Gives it more time. @returns false: its replica has been told how much there is */
+  extend(deadlineAt: number, now: number): boolean {
+    if (this.state !== 'queued' && this.state !== 'held') return false;
+    this.limit(deadlineAt, now);
+    return true;
+  }
+
+  credit(bytes: number): void {
+    if (this.state === 'sent') this.link?.credit(this, bytes);
   }
 
   /** @param now an answer that comes late is none, also when the timer has not run yet */
@@ -199,7 +257,8 @@ export class PendingCall implements CallTrace {
     this.#finished = true;
     this.state = 'done';
     clearTimeout(this.timer);
-    this.queue.counts.finished(result, this.queueMs, this.workMs, this.attempts > 0);
+    if (!this.#isShared) this.queue.counts.finished(result);
+    if (this.attempts > 0) this.queue.counts.ran(this.queueMs, this.workMs);
     this.parent?.children?.delete(this);
     this.generation.leave();
     this.body?.drop();
@@ -213,5 +272,12 @@ export class PendingCall implements CallTrace {
     return sum;
   }
 }
+
+/** The longest delay that a timer takes. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** @param deadlineAt Infinity: there is none, and no timer */
+export const deadlineTimer = (deadlineAt: number, now: number, over: () => void): NodeJS.Timeout | undefined =>
+  deadlineAt === Number.POSITIVE_INFINITY ? undefined : setTimeout(over, Math.min(deadlineAt - now, MAX_TIMER_MS));
 
 export const timedOut = (): ServeError => new ServeError('DEADLINE_EXCEEDED', 'The request was not answered in time.');

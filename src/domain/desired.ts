@@ -169,6 +169,8 @@ export interface DeploymentSpec {
   /** Absent: its model keeps nothing from request to request, or it is code. */
   readonly sequence?: SequenceSpec;
   readonly requestRouterConfig: RouterSpec;
+  /** null: each request is worked on. */
+  readonly responseCache: ResponseCacheSpec | null;
   readonly health: { readonly periodMs: number; readonly timeoutMs: number; readonly failureThreshold: number };
   readonly unresponsiveTimeoutMs: number;
   readonly startupTimeoutMs: number;
@@ -229,6 +231,15 @@ export interface StateSpec {
 /** `request_router_config`: how a replica is chosen. */
 export interface RouterSpec {
   readonly policy: 'least_loaded' | 'session';
+}
+
+/** `response_cache`: answers are kept and given again. */
+export interface ResponseCacheSpec {
+  readonly maxBytes: number;
+  /** null: as long as there is room, and until what it runs changes. */
+  readonly ttlMs: number | null;
+  /** Code only: names of request headers, in lower case, that its answers depend on; null: all. */
+  readonly vary: readonly string[] | null;
 }
 
 export interface BatchingSpec {

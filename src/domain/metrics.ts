@@ -42,6 +42,17 @@ export interface HttpMetrics {
   readonly duration: HistogramCounts;
 }
 
+/** What a response cache has done and holds. */
+export interface CacheCounts {
+  /** Calls: answered from memory; answered with another's answer; that began the work; that it left alone. */
+  readonly requests: Readonly<Record<'hit' | 'shared' | 'miss' | 'bypass', number>>;
+  readonly entries: number;
+  /** Of its entries, what is around them included. */
+  readonly bytes: number;
+  /** Entries that went: to make room, or because their time was over. */
+  readonly evictions: Readonly<Record<'size' | 'expired', number>>;
+}
+
 /** Calls of one deployment: from HTTP, from steps of graphs, and from other replicas. */
 export interface DeploymentMetrics {
   readonly application: string;
@@ -65,6 +76,8 @@ export interface DeploymentMetrics {
   readonly websockets: number;
   /** Absent where its model keeps none. */
   readonly sequences?: SequenceMetrics;
+  /** undefined: it has no response cache. */
+  readonly cache: CacheCounts | undefined;
 }
 
 export interface SequenceMetrics {

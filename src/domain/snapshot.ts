@@ -1,8 +1,16 @@
 /** The one value in which control plane and data plane meet: what may be served, by whom, under which limits. Swapped whole. */
-import type { BatchingSpec, Ingress, MultiplexingSpec, ProxySpec, RouterSpec, SequenceLimits } from './desired.ts';
+import type {
+  BatchingSpec,
+  Ingress,
+  MultiplexingSpec,
+  ProxySpec,
+  ResponseCacheSpec,
+  RouterSpec,
+  SequenceLimits,
+} from './desired.ts';
 import type { CallTarget } from './graph.ts';
 import type { HttpDriver } from './listener.ts';
-import type { DataPlaneMetrics } from './metrics.ts';
+import type { CacheCounts, DataPlaneMetrics } from './metrics.ts';
 import type { ModelDescription } from './model.ts';
 
 export interface RoutingSnapshot {
@@ -62,6 +70,8 @@ export interface DeploymentRouting {
   readonly router: RouterSpec;
   readonly unresponsiveTimeoutMs: number;
   readonly gracefulShutdownTimeoutMs: number;
+  /** Absent: each request is worked on. */
+  readonly responseCache?: ResponseCacheRouting;
   /** Its code reads the bodies of HTTP requests as they come. Absent: it gets them whole. */
   readonly streams?: boolean;
   /** What its replicas tell of the model that they run; absent as long as none has, and of code. */
@@ -82,6 +92,14 @@ export interface DataPlaneSettings {
   readonly accessLog: 'TEXT' | 'JSON';
   /** What this process may use; fractions where a quota says so. */
   readonly cpus: number;
+}
+
+export interface ResponseCacheRouting extends ResponseCacheSpec {
+  /**
+   * What its answers follow from, in one text: what it runs with, and all that it calls. Another text: no answer from before is given
+   * any more. null: its replicas, or those of what it calls, differ just now, so that nothing is kept and nobody waits for another's answer.
+   */
+  readonly from: string | null;
 }
 
 /** Main thread → data plane. */
@@ -141,7 +159,10 @@ export type FromDataPlane =
 export interface DataPlaneLoad {
   readonly ongoing: number;
   readonly deployments: Readonly<
-    Record<string, { readonly queued: number; readonly ongoing: number; readonly websockets?: number }>
+    Record<
+      string,
+      { readonly queued: number; readonly ongoing: number; readonly websockets?: number; readonly cache?: CacheCounts }
+    >
   >;
   readonly replicas: Readonly<Record<string, ReplicaLoad>>;
   /** By `application/step`. */

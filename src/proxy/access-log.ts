@@ -1,5 +1,5 @@
 /** One line a request: where it went, how long it waited and worked, in how large a batch. Formatting is pure; nothing of bodies or credentials. */
-import type { CallTrace } from '../dispatch/pending.ts';
+import type { CacheUse, CallTrace } from '../dispatch/pending.ts';
 
 export interface AccessRecord {
   /** Milliseconds since the epoch. */
@@ -26,6 +26,8 @@ interface Share {
   batch: number;
   queueMs: number;
   workMs: number;
+  /** `mixed`: not the same for all of its calls. undefined: it has no response cache. */
+  cache: CacheUse | 'mixed' | undefined;
 }
 
 /** One share a deployment, in order of the first call: the largest batch, the longest wait and the longest work. */
@@ -33,7 +35,7 @@ export const sharesOf = (traces: readonly CallTrace[]): Share[] => {
   if (traces.length === 1) return traces.map(shareOf);
   const shares = new Map<string, Share>();
   for (const trace of traces) {
-    const { deployment, batchSize, queueMs, workMs } = trace;
+    const { deployment, batchSize, queueMs, workMs, cache } = trace;
     const share = shares.get(deployment);
     if (share === undefined) {
       shares.set(deployment, shareOf(trace));
@@ -43,17 +45,19 @@ export const sharesOf = (traces: readonly CallTrace[]): Share[] => {
     share.batch = Math.max(share.batch, batchSize);
     share.queueMs = Math.max(share.queueMs, round(queueMs));
     share.workMs = Math.max(share.workMs, round(workMs));
+    if (share.cache !== cache) share.cache = 'mixed';
   }
   return [...shares.values()];
 };
 
-const shareOf = ({ deployment, replica, batchSize, queueMs, workMs }: CallTrace): Share => ({
+const shareOf = ({ deployment, replica, batchSize, queueMs, workMs, cache }: CallTrace): Share => ({
   deployment,
   replica,
   calls: 1,
   batch: batchSize,
   queueMs: round(queueMs),
   workMs: round(workMs),
+  cache,
 });
 
 const round = (ms: number): number => Math.round(ms * 100) / 100;
@@ -62,8 +66,9 @@ const round = (ms: number): number => Math.round(ms * 100) / 100;
 export const jsonLine = (record: AccessRecord): string => {
   const { time, requestId, method, path, application, route, status, totalMs, error, closeCode } = record;
   let shares = '';
-  for (const { deployment, replica, calls, batch, queueMs, workMs } of sharesOf(record.traces)) {
-    shares += `${shares === '' ? '' : ','}{"deployment":"${deployment}","replica":"${replica}","calls":${calls},"batch":${batch},"queueMs":${queueMs},"workMs":${workMs}}`;
+  for (const { deployment, replica, calls, batch, queueMs, workMs, cache } of sharesOf(record.traces)) {
+    const cached = cache === undefined ? '' : `,"cache":"${cache}"`;
+    shares += `${shares === '' ? '' : ','}{"deployment":"${deployment}","replica":"${replica}","calls":${calls},"batch":${batch},"queueMs":${queueMs},"workMs":${workMs}${cached}}`;
   }
   const failed = error === undefined ? '' : `,"error":"${error}"`;
   const closed = closeCode === undefined ? '' : `,"closeCode":${closeCode}`;
@@ -76,8 +81,8 @@ export const textLine = (record: AccessRecord, dated = false): string => {
   const iso = new Date(record.time).toISOString();
   const at = dated ? iso : iso.slice(11, 23);
   const shares = sharesOf(record.traces).map(
-    ({ deployment, replica, calls, batch, queueMs, workMs }) =>
-      `${replica === '' ? deployment : replica}${calls > 1 ? ` ×${calls}` : ''} batch=${batch} queue=${queueMs}ms work=${workMs}ms`,
+    ({ deployment, replica, calls, batch, queueMs, workMs, cache }) =>
+      `${replica === '' ? deployment : replica}${calls > 1 ? ` ×${calls}` : ''} batch=${batch} queue=${queueMs}ms work=${workMs}ms${cache === undefined ? '' : ` cache=${cache}`}`,
   );
   const error = record.error === undefined ? '' : ` ${record.error}`;
   const closed = record.closeCode === undefined ? '' : ` close=${record.closeCode}`;

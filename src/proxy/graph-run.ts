@@ -1,7 +1,7 @@
 /** Runs a declared graph for one request: calls what is ready, keeps deadlines, bounds fan-out, and ends everything when one step fails. */
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { Generation } from '../dispatch/generation.ts';
-import type { CallTrace, PendingCall, Sink } from '../dispatch/pending.ts';
+import type { CallTrace, CallUnderWay, Sink } from '../dispatch/pending.ts';
 import { ServeError } from '../domain/errors.ts';
 import type { CallTarget, Graph, GraphStep, Shadow } from '../domain/graph.ts';
 import { jsonNode, listNode, type RequestScope } from '../graph/evaluate.ts';
@@ -44,7 +44,7 @@ export class GraphRun {
   readonly #dispatcher: Dispatcher;
   readonly #request: GraphRequest;
   readonly #now: () => number;
-  readonly #calls = new Set<PendingCall>();
+  readonly #calls = new Set<CallUnderWay>();
   /** Pauses before a further try. */
   readonly #pauses = new Set<NodeJS.Timeout>();
   #state: RunState;
@@ -194,7 +194,7 @@ export class GraphRun {
     const own = this.#generationOf(target);
     if (own === undefined) return failed(new ServeError('UNAVAILABLE', `Application ${target.application} is not there.`));
     const compare = step.shadow === undefined ? undefined : this.#shadow(step.name, step.shadow, input, modelId, deadlineAt);
-    let call: PendingCall | undefined;
+    let call: CallUnderWay | undefined;
     const over = () => {
       if (call !== undefined) this.#calls.delete(call);
     };
@@ -213,7 +213,7 @@ export class GraphRun {
       open: () => {},
       chunk: (value, bytes) => {
         this.#guard(() => chunks.push(nodeOf(value)));
-        if (call?.state === 'sent') call.link?.credit(call, bytes);
+        call?.credit(bytes);
       },
       end: () => {
         over();
@@ -235,7 +235,7 @@ export class GraphRun {
       sessionId,
       priority,
     });
-    if (call !== undefined && call.state !== 'done') this.#calls.add(call);
+    if (call !== undefined && !call.isOver) this.#calls.add(call);
   }
 
   #generationOf(target: CallTarget): Generation | undefined {

@@ -105,7 +105,7 @@ const tensorMetadata = ({ name, dtype, shape }: ModelPort): Json => ({
 
 /** As Triton's ModelConfig, which load generators read. With batches its `dims` are without the batch's extent. */
 export const configOf = (model: ServedModel, version: ModelVersion, replicas: number): Json => {
-  const { batching, sequence } = model.routing as DeploymentRouting;
+  const { batching, sequence, responseCache } = model.routing as DeploymentRouting;
   const isBatched = batching !== null && [...version.inputs, ...version.outputs].every(({ shape }) => shape?.[0] === -1);
   const port = ({ name, dtype, shape }: ModelPort): Json => {
     return {
@@ -130,6 +130,7 @@ export const configOf = (model: ServedModel, version: ModelVersion, replicas: nu
       : {}),
     ...(sequence === undefined ? {} : { sequence_batching: sequenceBatching(sequence, version) }),
     model_transaction_policy: { decoupled: false },
+    ...(responseCache === undefined ? {} : { response_cache: { enable: true } }),
     parameters: {},
   };
 };

@@ -1,9 +1,18 @@
 /** Counts of the Open Inference Protocol's statistics, for each model and version. Of what came over the protocol; times of success and failure are a client's. */
+import type { CacheUse } from '../dispatch/pending.ts';
 import type { Json } from '../domain/json.ts';
 import type { RunReport } from '../protocol/run-report.ts';
 
 /** Nanoseconds in a millisecond. */
 const NS = 1_000_000;
+
+export interface InferenceTimes {
+  readonly queueMs: number;
+  /** From the request's head to its answer. */
+  readonly totalMs: number;
+  /** Of that, looking into the response cache. */
+  readonly cacheMs: number;
+}
 
 class Duration {
   #count = 0;
@@ -33,6 +42,8 @@ class VersionCounts {
   readonly input = new Duration();
   readonly infer = new Duration();
   readonly output = new Duration();
+  readonly hit = new Duration();
+  readonly miss = new Duration();
   readonly batches = new Map<number, BatchCounts>();
   inferences = 0;
   executions = 0;
@@ -61,7 +72,6 @@ class VersionCounts {
 
 /** Clients choose how many rows a request has. */
 const MAX_BATCH_SIZES = 256;
-const NONE: Json = { count: 0, ns: 0 };
 
 export class InferenceStats {
   readonly #counts = new Map<string, Map<string, VersionCounts>>();
@@ -71,13 +81,25 @@ export class InferenceStats {
     for (const model of this.#counts.keys()) if (!models.has(model)) this.#counts.delete(model);
   }
 
-  /** @param model `application/Deployment`; @param totalMs from the request's head to its answer */
-  succeeded(model: string, report: RunReport, queueMs: number, totalMs: number, now: number): void {
+  /**
+   * @param model `application/Deployment`
+   * @param report of the run that the answer comes from
+   * @param cache undefined: there is no response cache
+   */
+  succeeded(
+    model: string,
+    report: RunReport,
+    { queueMs, totalMs, cacheMs }: InferenceTimes,
+    cache: CacheUse | undefined,
+    now: number,
+  ): void {
     const counts = this.#of(model, report.version);
     counts.success.add(totalMs);
     counts.queue.add(queueMs);
-    counts.ran(report);
     counts.last = now;
+    if (cache === 'hit' || cache === 'shared') return counts.hit.add(cacheMs);
+    counts.ran(report);
+    if (cache === 'miss') counts.miss.add(cacheMs);
   }
 
   failed(model: string, version: string, totalMs: number): void {
@@ -100,8 +122,8 @@ export class InferenceStats {
         compute_input: counts.input.read(),
         compute_infer: counts.infer.read(),
         compute_output: counts.output.read(),
-        cache_hit: NONE,
-        cache_miss: NONE,
+        cache_hit: counts.hit.read(),
+        cache_miss: counts.miss.read(),
       },
       batch_stats: [...counts.batches]
         .sort(([a], [b]) => a - b)

@@ -1,5 +1,6 @@
 /** The Open Inference Protocol over HTTP: what is known here is answered here; an inference goes to the model's replicas as it came. */
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
+import type { CacheUse } from '../dispatch/pending.ts';
 import { ServeError } from '../domain/errors.ts';
 import type { Json } from '../domain/json.ts';
 import type { ModelDescription } from '../domain/model.ts';
@@ -11,7 +12,7 @@ import { takeRunReport } from '../protocol/run-report.ts';
 import { VERSION } from '../version.ts';
 import { configOf, InferenceModels, metadataOf, type ServedModel, versionOf } from './inference-models.ts';
 import { inferenceAsk } from './inference-route.ts';
-import { InferenceStats } from './inference-stats.ts';
+import { InferenceStats, type InferenceTimes } from './inference-stats.ts';
 
 /** What is really served, by the names that the protocol has. */
 const EXTENSIONS = [
@@ -102,11 +103,11 @@ export class Inference {
     }
   }
 
-  /** Takes what the replica told of the run out of its answer. @param version that was asked for */
-  answered(model: ServedModel, http: HttpAnswerHead, times: { queueMs: number; totalMs: number }): HttpAnswerHead {
+  /** Takes what the replica told of the run out of its answer: with one from the cache, of a run that was for another. */
+  answered(model: ServedModel, http: HttpAnswerHead, times: InferenceTimes, cache: CacheUse | undefined): HttpAnswerHead {
     const { report, headers } = takeRunReport(http.headers);
     if (report !== undefined && isServed(model, report.version))
-      this.#stats.succeeded(keyOf(model), report, times.queueMs, times.totalMs, Date.now());
+      this.#stats.succeeded(keyOf(model), report, times, cache, Date.now());
     return { status: http.status, headers };
   }
 

@@ -1,7 +1,7 @@
 /** One HTTP request from its head to the end of its answer: the call or the graph that it becomes, and what is made of what comes back. */
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { Generation } from '../dispatch/generation.ts';
-import type { CallTrace, PendingCall, Sink } from '../dispatch/pending.ts';
+import type { CacheUse, CallTrace, CallUnderWay, Sink } from '../dispatch/pending.ts';
 import { RequestBody } from '../dispatch/request-body.ts';
 import { ServeError } from '../domain/errors.ts';
 import type { Graph } from '../domain/graph.ts';
@@ -50,7 +50,7 @@ export class IngressRequest implements Sink {
   readonly #startedAt: number;
   readonly #traces: CallTrace[] = [];
   #application: ApplicationRouting | undefined;
-  #call: PendingCall | undefined;
+  #call: CallUnderWay | undefined;
   #run: GraphRun | undefined;
   /** Where it comes in pieces. */
   #body: RequestBody | undefined;
@@ -155,8 +155,9 @@ export class IngressRequest implements Sink {
     const generation = this.#finished ? undefined : this.#enter(application);
     if (generation === undefined) return;
     this.#answered = (http, bytes) => {
-      const times = { queueMs: this.#call?.queueMs ?? 0, totalMs: this.#totalMs() };
-      void this.#respondCoded(inference.answered(model, http, times), bytes);
+      const { queueMs, cache, cacheMs = 0 } = this.#traces[0] ?? { queueMs: 0 };
+      const head = inference.answered(model, http, { queueMs, totalMs: this.#totalMs(), cacheMs }, cache);
+      void this.#respondCoded(withCacheUse(head, cache), bytes);
     };
     const { query, headers, isSecure } = this.#exchange;
     const keepsSequences = generation.deployment(deployment)?.sequence !== undefined;
@@ -274,15 +275,17 @@ export class IngressRequest implements Sink {
   result(value: WireValue, http: HttpAnswerHead | undefined): void {
     if (http === undefined) return this.error(new ServeError('INTERNAL', 'a replica answered an HTTP call without an HTTP head'));
     const body = value.segments[0]?.bytes ?? EMPTY;
-    if (this.#answered === undefined) this.#respond(http.status, http.headers, body);
-    else this.#answered(http, body);
+    if (this.#answered !== undefined) return this.#answered(http, body);
+    const { status, headers } = withCacheUse(http, this.#traces[0]?.cache);
+    this.#respond(status, headers, body);
   }
 
   open(http: HttpAnswerHead | undefined): void {
     if (this.#finished) return;
     this.#begun = true;
     this.#status = http?.status ?? 200;
-    this.#exchange.begin(this.#status, this.#withId(http?.headers ?? []));
+    const { headers } = withCacheUse({ status: this.#status, headers: http?.headers ?? [] }, this.#traces[0]?.cache);
+    this.#exchange.begin(this.#status, this.#withId(headers));
   }
 
   chunk(value: WireValue, bytes: number): void {
@@ -305,8 +308,8 @@ export class IngressRequest implements Sink {
 
   /** Lets the producer go on, as far as the client has taken what it sent. */
   #giveCredit(atLeast: number): void {
-    if (this.#owedCredit < atLeast || this.#call === undefined || this.#call.state !== 'sent') return;
-    this.#call.link?.credit(this.#call, this.#owedCredit);
+    if (this.#owedCredit < atLeast || this.#call === undefined) return;
+    this.#call.credit(this.#owedCredit);
     this.#owedCredit = 0;
   }
 
@@ -381,6 +384,13 @@ const NO_VALUE: WireValue = { skeleton: 'null', segments: [] };
 const EMPTY = new Uint8Array(0);
 
 const ID_HEADER = 'x-request-id';
+const CACHE_HEADER = 'x-serve-cache';
+
+/** What the response cache did for the request, where there is one. */
+const withCacheUse = (head: HttpAnswerHead, use: CacheUse | undefined): HttpAnswerHead =>
+  use === undefined || headerOf(head.headers, CACHE_HEADER) !== undefined
+    ? head
+    : { status: head.status, headers: [...head.headers, CACHE_HEADER, use] };
 
 /** undefined: the client gave none that could be one. */
 export const givenId = (exchange: HttpExchange): string | undefined => {

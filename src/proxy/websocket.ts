@@ -1,6 +1,6 @@
 /** WebSockets between clients and replicas: the upgrade is a call of `websocket`; once it is taken, messages and closes go both ways until both have ended. */
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
-import type { CallTrace, PendingCall } from '../dispatch/pending.ts';
+import type { CallTrace, CallUnderWay } from '../dispatch/pending.ts';
 import type { Socket, SocketSink } from '../dispatch/socket.ts';
 import { ServeError } from '../domain/errors.ts';
 import type { ApplicationRouting } from '../domain/snapshot.ts';
@@ -82,7 +82,7 @@ class ClientWebSocket implements SocketSink, WebSocketListener {
   readonly #onOver: () => void;
   readonly #startedAt: number;
   readonly #traces: CallTrace[] = [];
-  #call: PendingCall | undefined;
+  #call: CallUnderWay | undefined;
   #socket: Socket | undefined;
   #peer: WebSocketPeer | undefined;
   #isStalled = false;

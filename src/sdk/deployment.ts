@@ -14,6 +14,7 @@ export interface DeploymentOptions {
   retry?: { maxAttempts?: number; backoffS?: number; idempotent?: boolean };
   batching?: { maxBatchSize?: number; batchWaitTimeoutS?: number; maxConcurrentBatches?: number; method?: string };
   multiplexing?: { maxNumModelsPerReplica?: number; targetReplicasPerModel?: number };
+  responseCache?: { maxBytes?: number | string; ttlS?: number | null; vary?: readonly string[] | null };
   requestRouterConfig?: { policy?: 'least_loaded' | 'session' };
   /** Given to `reconfigure`; its keys stay as they are. */
   userConfig?: unknown;

@@ -161,6 +161,17 @@ t.test('batching with nothing said: up to 64 rows of a model, 10 items of code, 
   });
 });
 
+t.test('a response cache is off unless it is named', async (t) => {
+  t.equal(deployment('').responseCache, null);
+  t.equal(deployment('response_cache: null').responseCache, null);
+  t.same(deployment('response_cache: {}').responseCache, { maxBytes: 64 * 2 ** 20, ttlMs: null, vary: null });
+  t.same(deployment('response_cache: {max_bytes: 1 MB, ttl_s: 0.5, vary: [X-Tenant]}').responseCache, {
+    maxBytes: 1_000_000,
+    ttlMs: 500,
+    vary: ['x-tenant'],
+  });
+});
+
 t.test('idempotent code is tried twice, unless the file says how often', async (t) => {
   t.match(deployment('retry: {idempotent: true}').retry, { maxAttempts: 2, idempotent: true });
   t.match(deployment('retry: {idempotent: true, max_attempts: 1}').retry, { maxAttempts: 1 });

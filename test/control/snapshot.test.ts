@@ -72,6 +72,16 @@ t.test('what serves is told with its own limits, not with those of the target th
   t.match(application, { generation: 5, unavailable: null, deployments: [{ version: versionOf(old) }] });
 });
 
+t.test('what answers follow from is told where they are kept, and only there', async (t) => {
+  const spec = applicationSpec({ deployments: [deploymentSpec({ responseCache: { maxBytes: 5, ttlMs: null, vary: null } })] });
+  const serving = target(spec);
+  const told = (state: ActualReplica['state']) =>
+    build({ serving, replicas: [replica('a', serving, state)] }).applications[0]?.deployments[0]?.responseCache;
+  t.match(told('RUNNING'), { maxBytes: 5, ttlMs: null, vary: null, from: String });
+  t.match(told('UPDATING'), { from: null });
+  t.equal(build({ serving: next }).applications[0]?.deployments[0]?.responseCache, undefined);
+});
+
 t.test('an application that does not serve says why', async (t) => {
   t.match(build().applications, [{ generation: 0, unavailable: 'Application app is starting.', deployments: [] }]);
   t.match(build({ failure: () => 'it throws' }).applications, [

@@ -93,7 +93,7 @@ t.test('SOCKET frees the place and ends the deadline; messages, closes and the e
   replica.end(id);
   await replica.settled();
   t.same(client.events, ['accepted', 'grüße', '3 bytes', 'close 4000 done', 'end']);
-  t.equal(call?.state, 'done');
+  t.equal(call?.isOver, true);
   message(replica, id, 'late');
   await replica.settled();
   t.equal(replica.closed, false, 'what comes late is ignored');

@@ -64,6 +64,7 @@ const base = (): Config => ({
           import_path: './code.ts:Code',
           user_config: { word: 1 },
           multiplexing: { max_num_models_per_replica: 2 },
+          response_cache: {},
         },
         { name: 'Callee', import_path: './echo.ts:echo' },
         { name: 'Model', model: './add.onnx', batching: {} },
@@ -172,6 +173,7 @@ const VALUES: Readonly<Record<string, () => Json | Promise<Json>>> = {
   'applications[].deployments[].user_config': () => ({ word: 2 }),
   'applications[].deployments[].num_replicas': () => 2,
   'applications[].deployments[].max_ongoing_requests': () => 50,
+  'applications[].deployments[].response_cache.vary': () => ['accept'],
   'applications[].deployments[].batching.method': () => 'other',
   'applications[].deployments[].batching.pad': () => ({ x: 1 }),
 };

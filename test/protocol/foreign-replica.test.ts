@@ -155,7 +155,7 @@ class Rig {
     const recorded = new RecordedCall();
     const generation = this.dispatcher.generation('app');
     if (generation === undefined) throw new Error('there is no application');
-    recorded.call = this.dispatcher.call({
+    recorded.underWay = this.dispatcher.call({
       generation,
       target: { application: 'app', deployment: 'A', method },
       requestId: 'r',

@@ -23,8 +23,8 @@ const record = (given: Partial<AccessRecord> = {}): AccessRecord => ({
 
 t.test('calls of one deployment are one share: their number, the longest wait, the largest batch', async (t) => {
   t.same(sharesOf([trace('A', 1), trace('B', 5), trace('A', 7.12345, 4)]), [
-    { deployment: 'A', replica: 'A/1', calls: 2, batch: 4, queueMs: 7.12, workMs: 2 },
-    { deployment: 'B', replica: 'B/1', calls: 1, batch: 1, queueMs: 5, workMs: 2 },
+    { deployment: 'A', replica: 'A/1', calls: 2, batch: 4, queueMs: 7.12, workMs: 2, cache: undefined },
+    { deployment: 'B', replica: 'B/1', calls: 1, batch: 1, queueMs: 5, workMs: 2, cache: undefined },
   ]);
 });
 
@@ -32,6 +32,14 @@ t.test('a JSON line is one line of JSON', async (t) => {
   const line = jsonLine(record({ path: '/a\nb', error: 'QUEUE_FULL' }));
   t.equal(line.split('\n').length, 2);
   t.match(JSON.parse(line), { path: '/a\nb', ms: 1.23, error: 'QUEUE_FULL', deployments: [], status: 200 });
+});
+
+t.test('what a response cache did is told where there is one', async (t) => {
+  const hit = { ...trace('A', 0), replica: '', cache: 'hit' as const };
+  t.match(JSON.parse(jsonLine(record({ traces: [hit, hit] }))), { deployments: [{ cache: 'hit', calls: 2 }] });
+  t.match(JSON.parse(jsonLine(record({ traces: [hit, { ...hit, cache: 'miss' }] }))), { deployments: [{ cache: 'mixed' }] });
+  t.match(textLine(record({ traces: [hit] })), /1\.23ms A batch=1 queue=0ms work=2ms cache=hit id=/);
+  t.notMatch(jsonLine(record({ traces: [trace('A', 0)] })), /cache/);
 });
 
 t.test('a WebSocket is told at its end, with what it was closed with', async (t) => {

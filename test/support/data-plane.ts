@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Dispatcher } from '../../src/dispatch/dispatcher.ts';
-import type { PendingCall } from '../../src/dispatch/pending.ts';
+import { type CallTrace, type CallUnderWay, PendingCall } from '../../src/dispatch/pending.ts';
 import type { RequestBody } from '../../src/dispatch/request-body.ts';
 import { ServeError } from '../../src/domain/errors.ts';
 import type { FromDataPlane, RoutingSnapshot } from '../../src/domain/snapshot.ts';
@@ -30,7 +30,7 @@ export class RecordedCall {
   /** `result`, `error CODE`, `open`, `chunk`, `end`. */
   readonly events: string[] = [];
   readonly chunks: unknown[] = [];
-  call: PendingCall | undefined;
+  underWay: CallUnderWay | undefined;
   value: unknown;
   error: ServeError | undefined;
   http: HttpAnswerHead | undefined;
@@ -39,6 +39,11 @@ export class RecordedCall {
 
   /** What its caller does about it, there and then. */
   onError: (() => void) | undefined;
+
+  /** Where it has work of its own. */
+  get call(): PendingCall | undefined {
+    return this.underWay instanceof PendingCall ? this.underWay : undefined;
+  }
 
   constructor() {
     let over = () => {};
@@ -95,6 +100,7 @@ export interface CallOptions {
   readonly modelId?: string;
   readonly sessionId?: string;
   readonly priority?: number;
+  readonly traces?: CallTrace[];
 }
 
 export class DataPlane {
@@ -145,7 +151,7 @@ export class DataPlane {
     const recorded = new RecordedCall();
     const generation = this.dispatcher.generation(application);
     if (generation === undefined) throw new Error(`there is no application ${application}`);
-    recorded.call = this.dispatcher.call({
+    recorded.underWay = this.dispatcher.call({
       generation,
       target: { application, deployment, method },
       requestId: options.id ?? `r${this.#nextRequest++}`,
@@ -158,6 +164,7 @@ export class DataPlane {
       modelId: options.modelId,
       sessionId: options.sessionId,
       priority: options.priority,
+      traces: options.traces,
       sink: recorded.sink,
     });
     return recorded;

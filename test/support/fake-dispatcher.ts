@@ -1,7 +1,7 @@
 /** A dispatcher whose calls the test answers, one by one, and that works on none of them. */
 import type { CallRequest, Dispatcher } from '../../src/dispatch/dispatcher.ts';
 import { Generation } from '../../src/dispatch/generation.ts';
-import type { PendingCall } from '../../src/dispatch/pending.ts';
+import type { CallUnderWay } from '../../src/dispatch/pending.ts';
 import { ServeError } from '../../src/domain/errors.ts';
 import type { ApplicationRouting } from '../../src/domain/snapshot.ts';
 import { decodeValue, encodeValue } from '../../src/protocol/codec.ts';
@@ -11,23 +11,23 @@ export class FakeCall {
   readonly request: CallRequest;
   readonly credits: number[] = [];
   cancelled = false;
-  /** What a PendingCall is to whoever began it. */
-  readonly pending: PendingCall;
-  #state = 'sent';
+  /** What it is to whoever began it. */
+  readonly pending: CallUnderWay;
+  #isOver = false;
 
   constructor(request: CallRequest) {
     this.request = request;
     const call = this;
     this.pending = {
-      get state() {
-        return call.#state;
+      get isOver() {
+        return call.#isOver;
       },
-      link: { credit: (_call: unknown, bytes: number) => this.credits.push(bytes) },
+      credit: (bytes: number) => this.credits.push(bytes),
       abandon: () => {
         this.cancelled = true;
-        this.#state = 'done';
+        this.#isOver = true;
       },
-    } as unknown as PendingCall;
+    } as unknown as CallUnderWay;
   }
 
   get target(): string {
@@ -39,17 +39,17 @@ export class FakeCall {
   }
 
   answer(value: unknown, http?: HttpAnswerHead): void {
-    this.#state = 'done';
+    this.#isOver = true;
     this.request.sink.result(encodeValue(value), http);
   }
 
   raw(skeleton: string): void {
-    this.#state = 'done';
+    this.#isOver = true;
     this.request.sink.result({ skeleton, segments: [] }, undefined);
   }
 
   fail(code: ServeError['code'] = 'USER_ERROR', message = 'it failed'): void {
-    this.#state = 'done';
+    this.#isOver = true;
     this.request.sink.error(new ServeError(code, message));
   }
 }
@@ -80,7 +80,7 @@ export class FakeDispatcher {
     return this.freeSlots;
   }
 
-  call(request: CallRequest): PendingCall | undefined {
+  call(request: CallRequest): CallUnderWay | undefined {
     const call = new FakeCall(request);
     this.calls.push(call);
     if (request.target.deployment !== this.refuses) return call.pending;

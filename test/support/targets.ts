@@ -29,6 +29,7 @@ export const deploymentSpec = (given: Partial<DeploymentSpec> = {}): DeploymentS
   resources: {},
   acceleratorType: null,
   multiplexing: null,
+  responseCache: null,
   requestRouterConfig: { policy: 'least_loaded' },
   cpuLimit: null,
   maxReplicasPerNode: null,
