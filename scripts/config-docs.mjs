@@ -11,7 +11,11 @@ const schema = JSON.parse(readFileSync(new URL('../schemas/config.schema.json', 
 const follow = (node) => {
   if (node.$ref === undefined) return node;
   const { $ref, ...beside } = node;
-  return { ...follow(schema.$defs[$ref.replace('#/$defs/', '')]), ...beside };
+  const target = $ref
+    .split('/')
+    .slice(1)
+    .reduce((at, key) => at[key], schema);
+  return { ...follow(target), ...beside };
 };
 
 /** Every section with fields of its own, as `{title, node, fields}`, outer before inner. */
@@ -23,8 +27,8 @@ const sectionsOf = (title, node, inherited, status) => {
     status: field['x-status'] ?? status,
   }));
   const inner = here.flatMap((field) => {
-    // Said elsewhere: the same as ray_actor_options; a condition inside a condition.
-    if (field.name === 'replica_options' || field.name === 'not') return [];
+    // Said elsewhere: the same as ray_actor_options; a condition inside a condition; fields of a deployment.
+    if (['replica_options', 'not', 'defaults', 'overrides'].includes(field.name)) return [];
     const at = title === '' ? field.name : `${title}.${field.name}`;
     const entry = [
       [at, field],

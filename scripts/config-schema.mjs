@@ -18,7 +18,10 @@ const KEYWORDS = new Set(
 
 const follow = (node) => {
   if (node.$ref === undefined) return node;
-  const target = schema.$defs[node.$ref.replace('#/$defs/', '')];
+  const target = node.$ref
+    .split('/')
+    .slice(1)
+    .reduce((at, key) => at?.[key], schema);
   if (target === undefined) throw new Error(`there is no ${node.$ref}`);
   const { $ref, ...beside } = node;
   return { ...follow(target), ...beside };

@@ -6,7 +6,7 @@ import { AdminListener } from './admin/listener.ts';
 import { routesOf } from './admin/routes.ts';
 import { cannotListen } from './cannot-listen.ts';
 import { formatDiagnostics } from './config/format.ts';
-import { FileWatcher } from './config/watch.ts';
+import { FileWatcher, type Followed } from './config/watch.ts';
 import { pruneCode } from './control/code-prune.ts';
 import type { ConfigOrigin } from './control/config-file.ts';
 import { Controller } from './control/controller.ts';
@@ -87,11 +87,12 @@ class Daemon implements RunningDaemon {
       apply: (outcome, before, retry) => this.#apply(outcome, before, retry),
       serving: () => ({ ...(this.#controller as Controller).goal, http: this.#http.at }),
       roomIf: ({ targets, desired }) => (this.#controller as Controller).roomIf(targets, desired),
-      follow: ({ code = [], certificate }, since) =>
-        this.#watcher?.follow(
-          [...(config.text === undefined ? [config.path] : []), ...certificate, ...(options.watchCode ? code : [])],
-          since,
-        ),
+      follow: ({ code = [], certificate, models }, since) => {
+        const own = [...(config.text === undefined ? [config.path] : []), ...certificate, ...(options.watchCode ? code : [])];
+        // An application's name is never empty.
+        const groups = new Map<string, Followed>(options.watchCode ? models : []);
+        this.#watcher?.follow(groups.set('', { files: own }), since);
+      },
       onReload: options.onReload,
     });
     this.#operations = operationsOf({

@@ -92,8 +92,9 @@ export const open = async ({ logging, proxy, resources, applications }: DesiredS
     enforcer,
     report: (diagnostics, verdict = 'files that the config names are missing or broken') => {
       const errors = diagnostics.filter(({ severity }) => severity === 'error');
-      for (const { severity, code, path, line, message } of diagnostics)
-        if (severity === 'warning') logger.warn({ code, path, line }, message);
+      for (const { severity, code, path, file, line, application, message } of diagnostics)
+        if (severity === 'warning')
+          logger.warn({ code, path, ...(application === undefined ? {} : { application, file }), line }, message);
       if (errors.length === 0) return;
       if (log.encoding === 'TEXT') log.writeLines(`${formatDiagnostics(errors)}\n`);
       logger.error(log.encoding === 'TEXT' ? {} : { diagnostics: errors }, verdict);

@@ -145,5 +145,8 @@ const writtenOf = ({ applied, desired }: Reloader): ReadonlyMap<string, Json> =>
   const { applications } = READ.get(text) ?? asWritten(Buffer.from(text).toString());
   if (!READ.has(text)) READ.set(text, { applications });
   const list = Array.isArray(applications) ? applications : [];
-  return new Map(desired.applications.map(({ name }, index) => [name, list[index] ?? null]));
+  const written = new Map<string, Json>();
+  for (const [index, { name, repository }] of desired.applications.entries())
+    written.set(name, (repository === undefined ? list[index] : written.get(repository)) ?? null);
+  return written;
 };

@@ -3,6 +3,7 @@ import { existsSync, realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { compile } from './config/compile.ts';
 import type { Environment } from './config/environment.ts';
+import { readRepository } from './config/repository.ts';
 import type { ConfigOrigin } from './control/config-file.ts';
 import { describeApplication } from './control/describe.ts';
 import type { Describe } from './control/describers.ts';
@@ -13,7 +14,8 @@ import type { Machine } from './quota/offer.ts';
 export const understandFor =
   ({ path: file, folder, text: unwritten }: ConfigOrigin, env: Environment, machine: Machine): CompileConfig =>
   ({ text, confined }, told) => {
-    const context = { file, folder, env, exists: existsSync, machine, told, realPath: confined ? realPath : undefined };
+    const confine = confined ? realPath : undefined;
+    const context = { file, folder, env, exists: existsSync, machine, told, realPath: confine, look: readRepository };
     const compiled = compile(text, context);
     if (unwritten === undefined || Buffer.from(text).toString() !== unwritten) return compiled;
     const { diagnostics, diagnose } = compiled;

@@ -47,7 +47,10 @@ const table = ({ version, pid, config, listeners, applications }: Status): strin
     lines.push(
       ofFiles ? `  the files that it names have ${count}:` : `  the file on disk has ${count} and is not what is served:`,
     );
-    for (const { line, column, message } of errors) lines.push(`  ${line === 0 ? '' : `${line}:${column} `}${message}`);
+    for (const { file, line, column, message } of errors) {
+      const where = file === config.path ? '' : `${file}:`;
+      lines.push(`  ${line === 0 ? '' : `${where}${line}:${column} `}${message}`);
+    }
   }
   for (const application of Object.values(applications)) {
     lines.push(

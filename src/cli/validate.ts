@@ -5,10 +5,12 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Compiled, compile } from '../config/compile.ts';
 import { formatDiagnostics } from '../config/format.ts';
+import { readRepository } from '../config/repository.ts';
 import { fileProblems, findArtifacts } from '../control/artifacts.ts';
 import { readCertificate } from '../control/certificate.ts';
 import { stopCompiler } from '../control/code.ts';
 import { readConfigFile } from '../control/config-file.ts';
+import { byPlace } from '../control/goal.ts';
 import { probe } from '../control/probe.ts';
 import { makeTarget, type TargetApplication } from '../control/target.ts';
 import type { DesiredState } from '../domain/desired.ts';
@@ -38,10 +40,11 @@ or the file cannot be read, with 2 for wrong usage.
       process.stderr.write(`serve-daemon: ${file} cannot be read: ${(error as Error).message}\n`);
       return 1;
     }
-    const compiled = compile(text, { file, env: process.env, exists: existsSync, machine: detectMachine(process.env) });
+    const machine = detectMachine(process.env);
+    const compiled = compile(text, { file, env: process.env, exists: existsSync, machine, look: readRepository });
     const load = values.load === true ? dirname(file) : undefined;
     const broken = [...(await lookInside(compiled, load)), ...(await lookAtCertificate(compiled))];
-    const diagnostics = [...compiled.diagnostics, ...broken.map(compiled.diagnose)].sort((a, b) => a.line - b.line);
+    const diagnostics = [...compiled.diagnostics, ...broken.map(compiled.diagnose)].sort(byPlace(file));
     const errors = diagnostics.filter(({ severity }) => severity === 'error').length;
     if (values.json) process.stdout.write(`${JSON.stringify(diagnostics, undefined, 2)}\n`);
     else

@@ -7,6 +7,11 @@ import { absolute, locateModule, pathMistake } from './locate.ts';
 
 export const checkDeployment = (deployment: SeenDeployment, application: SeenApplication, checking: Checking): void => {
   checkRuns(deployment, application, checking);
+  checkOptions(deployment, application, checking);
+};
+
+/** All but what it runs. */
+export const checkOptions = (deployment: SeenDeployment, application: SeenApplication, checking: Checking): void => {
   checkBatching(deployment, checking);
   checkVersions(deployment, checking);
   checkMultiplexing(deployment, checking);

@@ -3,6 +3,7 @@
 import type { Ingress } from '../domain/desired.ts';
 import type { CallTarget } from '../domain/graph.ts';
 import { compileGraph, findCycles, type GraphMistake, type KnownApplication } from '../graph/compile.ts';
+import { isRepository } from './check-models.ts';
 import type { Checking, SeenApplication } from './checking.ts';
 import type { Path } from './finding.ts';
 import { graphName, isOwnMistake, readableGraph } from './readable-graph.ts';
@@ -38,8 +39,8 @@ export const checkGraphs = (
   const called: Pick<WiredApplication, 'name' | 'calls'>[] = [];
   for (const application of known) {
     const { seen, graph, name } = application;
-    // Its deployments are not known: nothing can be said of how they are wired.
-    if (pending.has(Number(seen.path[1]))) continue;
+    // Its deployments are not known, and change without the file: nothing can be said of how they are wired.
+    if (pending.has(Number(seen.path[1])) || isRepository(seen)) continue;
     const { ingress, calls, mistakes } = compileGraph(graph, application, known);
     for (const mistake of mistakes) {
       if (isOwnMistake(mistake, seen, applications, checking)) reportMistake(mistake, seen, censor, checking);
@@ -55,6 +56,7 @@ export const checkGraphs = (
 const knownOf = (seen: SeenApplication): Known => ({
   name: graphName(seen),
   deployments: seen.deployments.flatMap(({ name }) => name ?? []),
+  isFolder: isRepository(seen),
   graph: readableGraph(seen.data.graph),
   seen,
 });

@@ -2,6 +2,7 @@
 import { checkApplicationCode, checkApplicationPolicy, checkDeployment, checkWorkingDir } from './check-deployment.ts';
 import { checkGraphs, type Graphs } from './check-graph.ts';
 import { checkKeepAlive, checkTls } from './check-http.ts';
+import { checkModels, isRepository } from './check-models.ts';
 import { applicationsOf, type Checking, checkingOf, type NamedFile } from './checking.ts';
 import { type Finding, type Mapping, mappingOf, type Path } from './finding.ts';
 import type { Files } from './locate.ts';
@@ -55,6 +56,7 @@ export const check = (
     checkWorkingDir(application.data, application.path, application, checking);
     checkApplicationPolicy(application, checking);
     checkApplicationCode(application, checking);
+    if (isRepository(application)) checkModels(application, checking);
     for (const deployment of application.deployments) checkDeployment(deployment, application, checking);
   }
   return { graphs: checkGraphs(applications, checking, pending), named: checking.named, findings };

@@ -17,10 +17,11 @@ import type {
 } from '../domain/desired.ts';
 import type { Json } from '../domain/json.ts';
 import type { Graphs } from './check-graph.ts';
-import type { Mapping } from './finding.ts';
+import { type Mapping, mappingOf } from './finding.ts';
 import { absolute, type Files, locateModule } from './locate.ts';
 import { modelOptionsOf, sequenceOf } from './resolve-model.ts';
 import { autoscalingOf, policyOf } from './resolve-scaling.ts';
+import { nodeAt } from './schema.ts';
 import { Section } from './section.ts';
 
 /**
@@ -115,6 +116,7 @@ const ownLoggingOf = (section: Section, files: Files): OwnLoggingSpec => ({
 });
 
 const applicationOf = (section: Section, wired: WiredOrNone, files: Files): ApplicationSpec => {
+  if (section.has('models')) return repositoryOf(section, files);
   section.json('graph');
   if (wired === undefined) throw new Error('an application without an ingress is an error that the check reports');
   const policy = policyOf(section.section('autoscaling_policy'), true, files);
@@ -128,6 +130,55 @@ const applicationOf = (section: Section, wired: WiredOrNone, files: Files): Appl
     externalScaler: section.flag('external_scaler_enabled'),
   };
 };
+
+/** A folder of models itself, without the models. */
+const repositoryOf = (section: Section, files: Files): ApplicationSpec => ({
+  name: section.text('name'),
+  routePrefix: section.nullableText('route_prefix'),
+  deployments: [],
+  ingress: { kind: 'models' },
+  calls: {},
+  logging: ownLoggingOf(section.section('logging_config'), files),
+  externalScaler: section.flag('external_scaler_enabled'),
+});
+
+/** One model of a folder. */
+export interface ModelInFolder {
+  /** The name of its application. */
+  readonly application: string;
+  readonly name: string;
+  /** Absolute. */
+  readonly path: string;
+  readonly within: string;
+  /** Of its deployment, from wherever they come. */
+  readonly fields: Mapping;
+}
+
+/** @param section the application that has the folder */
+export const modelApplication = (
+  section: Section,
+  { application, name, path, within, fields }: ModelInFolder,
+  files: Files,
+): ApplicationSpec => {
+  const own = repositoryOf(section, files);
+  const data = Object.assign(Object.create(null) as Mapping, fields, { name, model: { ...mappingOf(fields.model), path } });
+  const deployment = deploymentOf(
+    new Section(data, undefined, DEPLOYMENT),
+    section,
+    policyOf(section.section('autoscaling_policy'), true, files),
+    files,
+  );
+  return {
+    ...own,
+    name: application,
+    repository: own.name,
+    routePrefix: own.routePrefix === null ? null : `${own.routePrefix === '/' ? '' : own.routePrefix}/${name}`,
+    ingress: { kind: 'deployment', deployment: name },
+    deployments: [{ ...deployment, runs: { ...deployment.runs, within } as Runnable }],
+  };
+};
+
+const DEPLOYMENT = nodeAt(['applications', 0, 'deployments', 0]);
 
 /** What can be said of an application before its code has told the rest. */
 const pendingOf = (section: Section, files: Files): ApplicationSpec => {

@@ -57,7 +57,10 @@ export const follow = (node: SchemaNode): SchemaNode => {
   if (node.$ref === undefined) return node;
   const known = resolved.get(node);
   if (known !== undefined) return known;
-  const target = configSchema.$defs?.[node.$ref.replace('#/$defs/', '')];
+  const target = node.$ref
+    .split('/')
+    .slice(1)
+    .reduce<unknown>((at, key) => (isMapping(at) ? at[key] : undefined), configSchema) as SchemaNode | undefined;
   if (target === undefined) throw new Error(`the schema has no ${node.$ref}`);
   const { $ref: _, ...beside } = node;
   const followed = { ...follow(target), ...beside };

@@ -94,7 +94,7 @@ export const fileProblems = async (named: readonly NamedFile[], cacheDir: string
 const policyOf = ({ runs }: Artifact): PolicyCode | undefined =>
   runs.kind === 'module' ? { entry: runs.entry, export: runs.export } : undefined;
 const artifactOf = (runs: Runnable, cacheDir: string, compiled: Map<string, Promise<CompiledCode>>): Promise<Artifact> =>
-  runs.kind === 'model' ? modelArtifact(runs.path, runs.options) : codeArtifact(runs, cacheDir, compiled);
+  runs.kind === 'model' ? modelArtifact(runs) : codeArtifact(runs, cacheDir, compiled);
 
 const codeArtifact = async (
   runs: Extract<Runnable, { kind: 'module' }>,

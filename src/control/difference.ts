@@ -68,6 +68,8 @@ export interface After {
   readonly desired: DesiredState;
   readonly targets: readonly TargetApplication[];
   readonly broken: readonly BrokenApplication[];
+  /** By application: what is wrong with what is on disk, while its target is what it was. */
+  readonly held?: ReadonlyMap<string, string> | undefined;
   readonly counts?: ActualState['counts'] | undefined;
   readonly room?: Room | undefined;
 }
@@ -83,7 +85,11 @@ export const difference = (before: Before | undefined, after: After): Difference
     const { name } = target.spec;
     const goal = before?.targets.find((each) => each.spec.name === name);
     const change = withRoom(name, applicationChange(now.get(name), target, counts), after.room);
-    const note = noteOf(change.change, goal !== undefined && goal.hash === target.hash, goal !== undefined);
+    const held = after.held?.get(name);
+    const note =
+      held === undefined
+        ? noteOf(change.change, goal !== undefined && goal.hash === target.hash, goal !== undefined)
+        : `what is on disk is not taken: ${held}`;
     applications[name] = note === undefined ? change : { ...change, note };
   }
   for (const { spec, problem } of after.broken)

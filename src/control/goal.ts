@@ -1,6 +1,6 @@
 /** From the text of a config to targets: compiles it, looks at code and models. What it comes to is a value; taking it is another step. */
 import { existsSync } from 'node:fs';
-import type { ApplicationSpec, DesiredState } from '../domain/desired.ts';
+import type { ApplicationSpec, DesiredState, FoundModels } from '../domain/desired.ts';
 import type { Diagnostic, FileProblem } from '../domain/diagnostic.ts';
 import type { ApplicationMeta } from '../protocol/messages.ts';
 import { type Artifacts, findArtifacts, problemsOf } from './artifacts.ts';
@@ -8,8 +8,9 @@ import { readCertificate } from './certificate.ts';
 import { type CompiledCode, stopCompiler } from './code.ts';
 import { type ConfigOrigin, readConfigFile } from './config-file.ts';
 import { type Describe, Describers } from './describers.ts';
+import { fatesOf, type ModelFiles, modelFilesOf } from './fates.ts';
 import type { ConfigSource } from './history.ts';
-import { type BrokenApplication, hashOf, makeTarget, type TargetApplication } from './target.ts';
+import { type BrokenApplication, hashOf, type TargetApplication } from './target.ts';
 
 /** A text of the config, and what may be in it. */
 export interface ConfigText {
@@ -29,6 +30,7 @@ export type CompileConfig = (
   hash: string;
   /** Gives what is wrong with a file that the config names its place in the config. */
   diagnose(problem: FileProblem): Diagnostic;
+  models: FoundModels;
 };
 
 export type Outcome =
@@ -38,6 +40,8 @@ export type Outcome =
       readonly desired: DesiredState;
       readonly targets: readonly TargetApplication[];
       readonly broken: readonly BrokenApplication[];
+      /** By application, of those that were found in folders: what is wrong with what is on disk now, while the target is what it was. */
+      readonly held: ReadonlyMap<string, string>;
       /** Warnings, and what is wrong with the files of broken applications; in the order of the text. */
       readonly diagnostics: readonly Diagnostic[];
       readonly hash: string;
@@ -61,6 +65,8 @@ export interface GoalFiles {
   /** And models. */
   readonly code: readonly string[] | undefined;
   readonly certificate: readonly string[];
+  /** By application that has a folder of models, or was found in one. */
+  readonly models: ReadonlyMap<string, ModelFiles>;
 }
 
 export type GoalOutcome = Extract<Outcome, { type: 'goal' }>;
@@ -112,6 +118,7 @@ export class Goal {
       diagnostics: ofText,
       hash,
       diagnose,
+      models: found,
     } = described.told.size === 0 ? plain : this.#compile(config, described.told);
     if (said === undefined) return { type: 'rejected', diagnostics: ofText, problems: new Map(), files: undefined };
     const { desired, problems: ofCertificate, files: certificate } = await withCertificate(said);
@@ -124,39 +131,37 @@ export class Goal {
       desired.applications.map(async (spec) => ({ spec, artifacts: await findArtifacts(spec, this.#codeCache, compiled) })),
     );
     await stopCompiler();
-    const files = { code: [...described.files, ...applications.flatMap(({ artifacts }) => artifacts.files)], certificate };
+    const models = modelFilesOf(applications, found, first);
+    const code = applications.flatMap(({ spec, artifacts }) => (spec.repository === undefined ? artifacts.files : []));
+    const files = { code: [...described.files, ...code], certificate, models };
     const problems = new Map<string, string>();
     for (const { spec, artifacts } of applications) {
-      const problem = described.problems.get(spec.name) ?? strangersOf(spec, ofText) ?? problemOf(spec, artifacts);
+      const problem =
+        described.problems.get(spec.name) ??
+        found.refused.get(spec.name) ??
+        strangersOf(spec, ofText) ??
+        problemOf(spec, artifacts);
       if (problem !== undefined) problems.set(spec.name, problem);
     }
     const broke = applications.flatMap(({ spec, artifacts }, index) => [
       ...problemsOf(spec, index, artifacts),
       ...builderProblem(spec, index, described.problems.get(spec.name)),
     ]);
-    const all = [...diagnostics, ...broke.map(diagnose)].sort((a, b) => a.line - b.line);
-    // What could not be built at the start, and still cannot, holds up nothing else.
-    const blocking = [...problems.keys()].some((name) => !this.#broken.has(name));
+    const all = [...diagnostics, ...broke.map(diagnose)]
+      // What is being written is not wrong yet.
+      .filter(({ application }) => application === undefined || models.get(application)?.unsettled !== true)
+      .sort(byPlace(this.#origin.path));
+    // What could not be built at the start, and still cannot, holds up nothing else; nor does a model of a folder, ever.
+    const blocking = applications.some(
+      ({ spec }) => problems.has(spec.name) && spec.repository === undefined && !this.#broken.has(spec.name),
+    );
     if (blocking && !first) {
       return { type: 'rejected', diagnostics: all, problems, files };
     }
-    const targets: TargetApplication[] = [];
-    const broken: BrokenApplication[] = [];
-    for (const { spec, artifacts } of applications) {
-      const problem = problems.get(spec.name);
-      if (problem !== undefined) broken.push({ spec, problem });
-      else
-        targets.push(
-          makeTarget(
-            spec,
-            artifacts.found,
-            this.#previous.find((each) => each.spec.name === spec.name),
-          ),
-        );
-    }
-    const identity = hashOf([desired, targets.map((target) => target.hash), broken.map((each) => each.problem)]);
+    const { targets, broken, held } = fatesOf({ applications, problems, models, unseen: found.unseen, previous: this.#previous });
+    const identity = hashOf([desired, targets.map((target) => target.hash), broken.map((each) => each.problem), [...held]]);
     const changed = identity !== this.#identity;
-    return { type: 'goal', desired, targets, broken, diagnostics: all, hash, changed, identity, files };
+    return { type: 'goal', desired, targets, broken, held, diagnostics: all, hash, changed, identity, files };
   }
 
   /** From now on this is the goal: what is read later is compared with it. */
@@ -187,6 +192,12 @@ const strangersOf = ({ name, fromCode }: ApplicationSpec, diagnostics: readonly 
   fromCode === undefined
     ? undefined
     : diagnostics.find((each) => each.code === 'NOT_IN_CODE' && each.application === name)?.message;
+
+/** In the order of the config's text; those of other files behind, as they are. */
+export const byPlace =
+  (config: string) =>
+  (a: Diagnostic, b: Diagnostic): number =>
+    Number(a.file !== config) - Number(b.file !== config) || (a.file === config ? a.line - b.line : 0);
 
 const builderProblem = (spec: ApplicationSpec, index: number, message: string | undefined): readonly FileProblem[] =>
   message === undefined || spec.fromCode === undefined || !existsSync(spec.fromCode.file)

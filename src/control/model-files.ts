@@ -1,8 +1,12 @@
 /** Finds a model's files on disk: one file, or the numbered versions of a folder; and looks at each before a replica is started. */
 import { createHash } from 'node:crypto';
-import { open, readdir, readFile, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
-import type { ModelOptions, VersionPolicy } from '../domain/desired.ts';
+import { createReadStream, statSync } from 'node:fs';
+import { open, readdir, realpath, stat } from 'node:fs/promises';
+import { basename, join, sep } from 'node:path';
+import PQueue from 'p-queue';
+import type { Runnable, VersionPolicy } from '../domain/desired.ts';
+import { QUIET_MS } from '../domain/limits.ts';
+import { VERSION_FOLDER } from '../domain/model.ts';
 import type { Artifact } from './target.ts';
 
 /** What is wrong with a model, and what to watch until it is mended. */
@@ -16,14 +20,15 @@ export class ModelError extends Error {
 }
 
 /** @throws ModelError */
-export const modelArtifact = async (path: string, options: ModelOptions | undefined): Promise<Artifact> => {
+export const modelArtifact = async ({ path, options, within }: Extract<Runnable, { kind: 'model' }>): Promise<Artifact> => {
   const found = (await statOf(path)).isDirectory()
     ? await versionsIn(path, options?.versions ?? { latest: 1 })
     : { versions: [{ version: '1', path }], files: [path] };
   const hashes: string[] = [];
   for (const { version, path: file } of found.versions) {
     try {
-      hashes.push(`${version}:${await hashOf(file)}`);
+      if (within !== undefined) await checkWithin(within, file);
+      hashes.push(`${version}:${await reading.add(() => hashOf(file))}`);
     } catch (error) {
       throw new ModelError((error as Error).message, found.files);
     }
@@ -36,6 +41,31 @@ export const modelArtifact = async (path: string, options: ModelOptions | undefi
     files: found.files,
   };
 };
+
+/** @throws Error when a link leads elsewhere */
+const checkWithin = async (folder: string, file: string): Promise<void> => {
+  const real = await realpath(file).catch(() => file);
+  if (!real.startsWith(folder + sep))
+    throw new Error(
+      `${file} is a link that leads out of the folder of models: copy it there, or name it as a deployment with \`model\``,
+    );
+};
+
+/** So much earlier than a watcher calls a file quiet, so that what it tells of is found so. */
+const SETTLED_MS = QUIET_MS - 50;
+/** Clocks of file servers differ; what lies further ahead is no time of a change that goes on. */
+const AHEAD_MS = 1000;
+
+/** Whether any of the files was changed a moment ago, so that its writer may not have done. @param now milliseconds since the epoch */
+export const isBeingWritten = (files: readonly string[], now: number): boolean =>
+  files.some((file) => {
+    try {
+      const ageMs = now - statSync(file).ctimeMs;
+      return ageMs < SETTLED_MS && ageMs > -AHEAD_MS;
+    } catch {
+      return false;
+    }
+  });
 
 const statOf = (path: string) =>
   stat(path).catch((error: NodeJS.ErrnoException) => {
@@ -50,14 +80,12 @@ interface Found {
   readonly files: readonly string[];
 }
 
-const NUMBER = /^[1-9]\d{0,14}$/;
-
 /**
  * The versions of a folder that a policy wants. A numbered folder without a model is one that is being filled.
  * @throws ModelError
  */
 const versionsIn = async (folder: string, policy: VersionPolicy): Promise<Found> => {
-  const names = (await readdir(folder)).filter((name) => NUMBER.test(name)).sort((a, b) => Number(a) - Number(b));
+  const names = (await readdir(folder)).filter((name) => VERSION_FOLDER.test(name)).sort((a, b) => Number(a) - Number(b));
   // A folder is seen to change by what is in it: its own path is looked at, and that of each version beside it.
   const files = [folder, join(folder, '1')];
   const filled: { version: string; path: string }[] = [];
@@ -93,21 +121,30 @@ const wanted = <T extends { readonly version: string }>(versions: readonly T[], 
   return versions.filter(({ version }) => policy.specific.includes(Number(version)));
 };
 
-/** Content hashes of models, kept while size and time of change stay: a model may be large. */
+/** Content hashes of models, kept while size and time of change stay: a model may be large. Those that were read longest ago go first. */
 const hashes = new Map<string, { stamp: string; hash: string }>();
+const MAX_HASHES = 10_000;
+/** Models that are looked into at the same time: a folder may hold hundreds. */
+const reading = new PQueue({ concurrency: 4 });
+const PIECE_BYTES = 1024 * 1024;
 
 /** @throws Error when it is no model */
 const hashOf = async (path: string): Promise<string> => {
   const { size, mtimeMs, ino, dev } = await statOf(path);
-  const problem = await notOnnx(path, size);
-  if (problem !== undefined) throw new Error(`${path} is not an ONNX model: ${problem}`);
   const stamp = `${dev} ${ino} ${size} ${mtimeMs}`;
   const known = hashes.get(path);
   if (known?.stamp === stamp) return known.hash;
-  const hash = createHash('sha256')
-    .update(await readFile(path))
-    .digest('hex');
+  const problem = await notOnnx(path, size);
+  if (problem !== undefined) throw new Error(`${path} is not an ONNX model: ${problem}`);
+  const sum = createHash('sha256');
+  for await (const piece of createReadStream(path, { highWaterMark: PIECE_BYTES })) sum.update(piece);
+  const hash = sum.digest('hex');
+  hashes.delete(path);
   hashes.set(path, { stamp, hash });
+  for (const oldest of hashes.keys()) {
+    if (hashes.size <= MAX_HASHES) break;
+    hashes.delete(oldest);
+  }
   return hash;
 };
 

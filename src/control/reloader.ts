@@ -73,7 +73,9 @@ export class Reloader {
   #settledHash = '';
   /** By application: when it was last changed, and how. */
   readonly #deployed = new Map<string, Deployed>();
-  #files: GoalFiles = { code: [], certificate: [] };
+  #files: GoalFiles = { code: [], certificate: [], models: new Map() };
+  /** Why applications could not be built when the config was last taken. */
+  #broken: ReadonlyMap<string, string> = new Map();
   #turn: Promise<unknown> = Promise.resolve();
   #waiting: { retry: boolean } | undefined;
   /** Reloads that have been asked for and are not done. */
@@ -267,16 +269,19 @@ export class Reloader {
 
   /** @returns whether there was anything to apply */
   async #accept(outcome: GoalOutcome, writer: Pick<Applied, 'config' | 'source'>, retry: boolean): Promise<boolean> {
+    const before = this.#desired;
+    const known = new Set(retry || outcome.hash !== this.#applied.hash ? [] : this.#errors.map((each) => JSON.stringify(each)));
+    const news = outcome.diagnostics.filter((each) => !known.has(JSON.stringify(each)));
     this.#errors = outcome.diagnostics;
-    this.#rejected = new Map();
     if (!outcome.changed && !retry) {
+      this.#rejected = outcome.held;
       this.#results.unchanged += 1;
       this.#applied = { ...this.#applied, ...writer, hash: outcome.hash };
       return false;
     }
     this.#results[writer.source === 'rollback' ? 'rolled_back' : 'applied'] += 1;
-    this.#options.report(outcome.diagnostics);
-    const before = this.#desired;
+    // Of a folder of models that changes all the time, what is known is not told again and again.
+    this.#options.report(news);
     this.#desired = outcome.desired;
     await this.#take(outcome, writer, before, retry);
     return true;
@@ -291,10 +296,9 @@ export class Reloader {
     const { goal, history, log, apply } = this.#options;
     this.#remember(this.#compare(before, outcome));
     goal.take(outcome);
-    for (const { spec, problem } of outcome.broken)
-      log().error({ application: spec.name }, `application cannot be deployed: ${problem}`);
-    const at = new Date().toISOString();
     const { hash } = outcome;
+    this.#tellBroken(outcome, retry || hash !== this.#applied.hash);
+    const at = new Date().toISOString();
     const known = history.newest?.hash === hash ? history.newest : undefined;
     const text = Buffer.from(config.text).toString();
     const { revision } = known ?? history.add({ at, source, hash, text, confined: config.confined });
@@ -304,6 +308,19 @@ export class Reloader {
       { applications: outcome.targets.length + outcome.broken.length, hash: hash.slice(0, 12), source, revision },
       'config applied',
     );
+  }
+
+  /** @param all also what has been told before */
+  #tellBroken({ broken, held }: GoalOutcome, all: boolean): void {
+    const before = new Map([...this.#broken, ...this.#rejected]);
+    this.#broken = new Map(broken.map(({ spec, problem }) => [spec.name, problem]));
+    this.#rejected = held;
+    const log = this.#options.log();
+    for (const [application, problem] of this.#broken)
+      if (all || before.get(application) !== problem) log.error({ application }, `application cannot be deployed: ${problem}`);
+    for (const [application, problem] of held)
+      if (all || before.get(application) !== problem)
+        log.error({ application }, `what served before goes on serving: ${problem}`);
   }
 
   #compare(desired: DesiredState, outcome: GoalOutcome): Difference {
@@ -320,8 +337,13 @@ export class Reloader {
   }
 
   #follow(files: Partial<GoalFiles> | undefined, since: number): void {
-    const { code, certificate } = this.#files;
-    this.#files = { code: files?.code ?? code, certificate: files?.certificate ?? certificate };
+    const { code, certificate, models } = this.#files;
+    this.#files = {
+      code: files?.code ?? code,
+      certificate: files?.certificate ?? certificate,
+      // Of a text that says nothing of them they are not read: what was unsettled is read with the next one that does.
+      models: files?.models ?? new Map([...models].map(([name, each]) => [name, { ...each, unsettled: false }])),
+    };
     this.#options.follow(this.#files, since);
   }
 }

@@ -126,9 +126,9 @@ const servedRouting = ({ target, generation }: Serving, input: SnapshotInput, st
   };
 };
 
-const modelsOf = ({ deployments }: ApplicationSpec): Pick<ApplicationRouting, 'models'> => {
+const modelsOf = ({ deployments, repository }: ApplicationSpec): Pick<ApplicationRouting, 'models' | 'repository'> => {
   const models = deployments.filter(({ runs }) => runs.kind === 'model').map(({ name }) => name);
-  return models.length === 0 ? {} : { models };
+  return { ...(models.length === 0 ? {} : { models }), ...(repository === undefined ? {} : { repository }) };
 };
 
 /** Requests that reach none of its deployments are logged where those of any deployment are. */

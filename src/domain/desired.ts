@@ -93,14 +93,28 @@ export interface ApplicationSpec {
   readonly calls: Readonly<Record<string, Readonly<Record<string, CallTarget>>>>;
   /** Code builds it, which has not told yet of what: it has no deployments. */
   readonly fromCode?: CodeSource;
+  /** The application whose folder of models it was found in: it comes, fails, moves and goes apart from all others. */
+  readonly repository?: string;
   readonly logging: OwnLoggingSpec;
   /** `external_scaler_enabled`: the admin API may set numbers of replicas. */
   readonly externalScaler: boolean;
 }
 
+/** What is known of the folders of models that a config names, by application: those that have one, and those that were found in one. */
+export interface FoundModels {
+  /** Files whose change may change what is found. */
+  readonly follows: ReadonlyMap<string, readonly string[]>;
+  /** Why a folder cannot be looked at. */
+  readonly unseen: ReadonlyMap<string, string>;
+  /** What is wrong with what stands beside a model, or with its name: it cannot be served so. */
+  readonly refused: ReadonlyMap<string, string>;
+}
+
 export type Ingress =
   | { readonly kind: 'deployment'; readonly deployment: string }
-  | { readonly kind: 'graph'; readonly graph: Graph };
+  | { readonly kind: 'graph'; readonly graph: Graph }
+  /** A folder of models: tells which there are. Each is an application of its own. */
+  | { readonly kind: 'models' };
 
 /** What a deployment runs. Paths are absolute. */
 export type Runnable =
@@ -112,8 +126,11 @@ export type Runnable =
       /** The export is an application (or builds one, with these arguments), and this is the name of one of its deployments. */
       readonly bound?: { readonly deployment: string; readonly args: Readonly<Record<string, Json>> };
     }
-  /** A file, or a folder of numbered versions. `options` absent: the path alone is looked at. */
-  | { readonly kind: 'model'; readonly path: string; readonly options?: ModelOptions };
+  /**
+   * A file, or a folder of numbered versions. `options` absent: the path alone is looked at. `within`: a folder that its files must not
+   * lead out of.
+   */
+  | { readonly kind: 'model'; readonly path: string; readonly options?: ModelOptions; readonly within?: string };
 
 export interface ModelOptions {
   readonly versions: VersionPolicy;

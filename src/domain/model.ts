@@ -1,5 +1,8 @@
 /** What a replica tells of the model that it serves. Pure. */
 
+/** The name of a version's folder. */
+export const VERSION_FOLDER = /^[1-9]\d{0,14}$/;
+
 export interface ModelPort {
   readonly name: string;
   readonly dtype: string;

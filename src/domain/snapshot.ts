@@ -46,6 +46,8 @@ export interface ApplicationRouting {
   readonly deployments: readonly DeploymentRouting[];
   /** Those that run a `model`, also while they do not serve. Absent: none. */
   readonly models?: readonly string[];
+  /** The application whose folder of models it was found in. Absent: the config names it itself. */
+  readonly repository?: string;
   /** Its requests are logged. */
   readonly accessLog: boolean;
   /** Lines of its requests are handed on apart from those of others, and written so (null: as those of others are). */

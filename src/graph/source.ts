@@ -33,6 +33,8 @@ export interface StepSource {
 export interface KnownApplication {
   name: string;
   deployments: readonly string[];
+  /** Its deployments are models found in a folder, and come and go with it. */
+  isFolder?: boolean;
   /** Its own graph section, so that a deployment that only another application uses is not called unused. */
   graph?: GraphSource | undefined;
 }

@@ -32,6 +32,11 @@ export const callTarget = (
     );
     return undefined;
   }
+  if (callee.isFolder) {
+    const message = `\`${call}\`: the models of \`${callee.name}\` are found in a folder, and come and go with it: name the one that is called as a deployment with \`model\``;
+    report('UNKNOWN_DEPLOYMENT', path, message);
+    return undefined;
+  }
   if (!callee.deployments.includes(deployment)) {
     const elsewhere = all.find((known) => known !== callee && known.deployments.includes(deployment));
     const hint = elsewhere

@@ -42,18 +42,20 @@ export class InferenceModels {
     const times = new Map<string, number>();
     for (const { deployment } of found) times.set(deployment, (times.get(deployment) ?? 0) + 1);
     this.all = found.map(({ application, deployment }) => ({
-      name: times.get(deployment) === 1 ? deployment : `${application.name}/${deployment}`,
+      name: times.get(deployment) === 1 ? deployment : fullName(application, deployment),
       application,
       deployment,
       routing: application.deployments.find((each) => each.name === deployment),
     }));
     const names = this.all.flatMap((model) => [
-      [`${model.application.name}/${model.deployment}`, model] as const,
+      [fullName(model.application, model.deployment), model] as const,
       [model.name, model] as const,
     ]);
     this.#byName = new Map(names);
     const isTaken = applications.some(({ routePrefix }) => routePrefix === PREFIX || routePrefix?.startsWith(`${PREFIX}/`));
-    this.isOn = found.length > 0 && !isTaken;
+    // A folder of models may be filled at any time.
+    const isExpected = applications.some(({ ingress, routePrefix }) => ingress.kind === 'models' && routePrefix !== null);
+    this.isOn = (found.length > 0 || isExpected) && !isTaken;
   }
 
   takes(path: string): boolean {
@@ -66,9 +68,12 @@ export class InferenceModels {
     if (model !== undefined) return model;
     const names = this.all.slice(0, 20).map((each) => each.name);
     const more = this.all.length > names.length ? ` and ${this.all.length - names.length} more` : '';
-    throw new ServeError('ROUTE_NOT_FOUND', `Model '${name}' not found. There is ${names.join(', ')}${more}.`);
+    throw new ServeError('ROUTE_NOT_FOUND', `Model '${name}' not found. There is ${names.join(', ') || 'none'}${more}.`);
   }
 }
+
+/** A model that was found in a folder goes by the application that has the folder. */
+const fullName = ({ name, repository }: ApplicationRouting, deployment: string): string => `${repository ?? name}/${deployment}`;
 
 /**
  * What is known of one version; the newest where none is named.

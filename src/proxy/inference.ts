@@ -144,7 +144,7 @@ export class Inference {
 
   #ready({ ready, draining }: InferenceState): Json {
     if (draining) throw new ServeError('UNAVAILABLE', 'The daemon is stopping.', { retryAfterS: 1 });
-    const waiting = this.#models.all.filter((model) => !this.#serves(model)).map(({ name }) => name);
+    const waiting = this.#models.all.filter((model) => !this.#serves(model) && !isComing(model)).map(({ name }) => name);
     if (waiting.length > 0) {
       const message = `Not ready: ${waiting.slice(0, 20).join(', ')}${waiting.length > 20 ? ', …' : ''}.`;
       throw new ServeError('UNAVAILABLE', message, { retryAfterS: 1 });
@@ -214,6 +214,10 @@ export class Inference {
 }
 
 const answer = (json: Json): InferenceOutcome => ({ kind: 'answer', json });
+
+/** Of a folder of models, and never served: whoever copies one there must not take all the others out of service. */
+const isComing = ({ application }: ServedModel): boolean =>
+  application.repository !== undefined && application.unavailable !== null;
 
 const keyOf = ({ application, deployment }: ServedModel): string => `${application.name}/${deployment}`;
 

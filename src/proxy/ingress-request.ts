@@ -110,6 +110,7 @@ export class IngressRequest implements Sink {
     const deadlineAt = this.#deadlineAt(proxyTimeoutMs);
     const whole = body instanceof RequestBody ? undefined : body;
     if (ingress.kind === 'graph') return this.#runGraph(generation, ingress.graph, head, whole, deadlineAt);
+    if (ingress.kind === 'models') return this.error(ingressChanged(name));
     this.#call = this.#options.dispatcher.call({
       generation,
       target: { application: name, deployment: ingress.deployment, method: 'call' },
@@ -239,10 +240,7 @@ export class IngressRequest implements Sink {
 
   /** @param body undefined: it comes in pieces, for code that was the ingress a moment ago */
   #runGraph(generation: Generation, graph: Graph, head: HttpHead, body: Uint8Array | undefined, deadlineAt: number): void {
-    if (body === undefined) {
-      const message = `The ingress of application ${generation.application} has changed while the request came.`;
-      return this.error(new ServeError('UNAVAILABLE', message, { retryAfterS: 1 }));
-    }
+    if (body === undefined) return this.error(ingressChanged(generation.application));
     this.#run = new GraphRun(
       this.#options.dispatcher,
       {
@@ -378,6 +376,11 @@ export class IngressRequest implements Sink {
 
 export const thrown = (error: unknown): ServeError =>
   error instanceof ServeError ? error : new ServeError('INTERNAL', (error as Error).message);
+
+const ingressChanged = (application: string): ServeError =>
+  new ServeError('UNAVAILABLE', `The ingress of application ${application} has changed while the request came.`, {
+    retryAfterS: 1,
+  });
 
 const SEGMENT_0 = '{"$seg":0}';
 const NO_VALUE: WireValue = { skeleton: 'null', segments: [] };

@@ -6,6 +6,7 @@ import { inferenceErrorAnswer } from './error-answer.ts';
 import type { HttpExchange, HttpUpgrade } from './http-server.ts';
 import { Inference } from './inference.ts';
 import { clientTimeoutMs, givenId, type IngressOptions, IngressRequest, thrown } from './ingress-request.ts';
+import { modelList } from './model-list.ts';
 import { newRequestId } from './request-id.ts';
 import { RouteTable } from './route-table.ts';
 import { WebSockets } from './websocket.ts';
@@ -99,6 +100,10 @@ export class Ingress {
       );
       return;
     }
+    if (application.ingress.kind === 'models') {
+      exchange.body(() => this.#list(request, application, exchange.method, path));
+      return;
+    }
     const timeoutMs = this.#snapshot?.proxy.requestTimeoutMs ?? null;
     if ((exchange.bodyBytes > WHOLE_BYTES || exchange.bodyBytes < 0) && readsStreams(application))
       request.stream(application, timeoutMs);
@@ -138,6 +143,14 @@ export class Ingress {
     this.#ongoing -= 1;
     if (this.#ongoing === 0) this.#onQuiet?.();
   };
+
+  #list(request: IngressRequest, application: ApplicationRouting, method: string, path: string): void {
+    try {
+      request.json(modelList(application, this.#snapshot ?? { applications: [] }, method, path));
+    } catch (error) {
+      request.error(thrown(error));
+    }
+  }
 
   #pathOf(path: string): string {
     const root = this.#snapshot?.proxy.rootPath ?? '';

@@ -20,6 +20,8 @@ export interface WebSocketsOptions {
 }
 
 /** All that the daemon has, from the request to the end of their code. */
+const NO_CODE = { graph: 'a graph', models: 'a folder of models' } as const;
+
 export class WebSockets {
   readonly #options: WebSocketsOptions;
   /** From the request to the end of their code: what `max_websockets` bounds. */
@@ -110,8 +112,8 @@ class ClientWebSocket implements SocketSink, WebSocketListener {
     const generation = this.#options.dispatcher.generation(name);
     if (unavailable !== null || generation === undefined)
       return this.error(new ServeError('UNAVAILABLE', unavailable ?? `Application ${name} is starting.`, { retryAfterS: 1 }));
-    if (ingress.kind === 'graph' || generation.deployment(ingress.deployment)?.kind === 'model') {
-      const what = ingress.kind === 'graph' ? 'a graph' : `the model ${ingress.deployment}`;
+    if (ingress.kind !== 'deployment' || generation.deployment(ingress.deployment)?.kind === 'model') {
+      const what = ingress.kind === 'deployment' ? `the model ${ingress.deployment}` : NO_CODE[ingress.kind];
       return this.error(new ServeError('INVALID_INPUT', `No WebSockets here: the ingress of application ${name} is ${what}.`));
     }
     const { method, path, query, headers } = this.#exchange;

@@ -40,6 +40,8 @@ export const other = build;
   'scaler.ts': 'export const one = () => 1;\nexport const other = () => 1;\n',
   'add.onnx': addModel([1], ['rows', 'columns']),
   'more.onnx': addModel([3], ['rows', 'columns']),
+  'zoo/cat/1/model.onnx': addModel([1]),
+  'aviary/cat/1/model.onnx': addModel([2]),
   'sub/empty.txt': '',
   'own/empty.txt': '',
 };
@@ -91,6 +93,7 @@ const base = (): Config => ({
       deployments: [{ name: 'Only', import_path: './echo.ts:echo', autoscaling_config: { max_replicas: 2 } }],
     },
     { name: 'built', route_prefix: '/built', import_path: './built.ts:build', args: { to: 'fr' } },
+    { name: 'zoo', route_prefix: '/zoo', models: { path: './zoo' } },
   ],
 });
 
@@ -148,6 +151,10 @@ const VALUES: Readonly<Record<string, () => Json | Promise<Json>>> = {
       { call: 'Two', weight: 1 },
     ],
   }),
+  'applications[].models.path': () => './aviary',
+  // What is in them are fields of a deployment.
+  'applications[].models.defaults': () => ({ num_replicas: 2 }),
+  'applications[].models.overrides': () => ({ cat: { max_queued_requests: 7 } }),
   'applications[].autoscaling_policy.policy_function': () => './scaler.ts:one',
   'applications[].autoscaling_policy.policy_kwargs': () => ({ a: 1 }),
   'applications[].deployments[].autoscaling_config.initial_replicas': () => 3,
@@ -249,7 +256,8 @@ const placeOf = (field: string): readonly (string | number)[] => {
         ? 3
         : 0;
   const isBuilt = field === 'applications[].import_path' || field === 'applications[].args';
-  const indices = [isFlow ? 1 : isScaled ? 2 : isBuilt ? 3 : 0, deployment];
+  const isFolder = field.startsWith('applications[].models.');
+  const indices = [isFlow ? 1 : isScaled ? 2 : isBuilt ? 3 : isFolder ? 4 : 0, deployment];
   return field
     .replaceAll('[]', '.[]')
     .replace('.*', '.last')
@@ -357,6 +365,10 @@ t.test('every field: what the plan says, what happens, and what the schema decla
       .replace(/^replica_options/, 'ray_actor_options')
       .replace(/^graph\.(ingress|output|steps).*/, 'graph')
       .replace(/^autoscaling_(policy|config\.policy)\..*/, 'autoscaling_config.policy')
+      // As each model of the folder has them.
+      .replace('models.path', 'model')
+      .replace('models.defaults', 'num_replicas')
+      .replace('models.overrides', 'max_queued_requests')
       .replace('model.path', 'model')
       .replace('rolling_update_percentage', 'rolling_update.max_unavailable');
     t.ok(

@@ -24,3 +24,11 @@ t.test('without a route for the rest a path may have none', async (t) => {
   t.equal(routes.match('/ab'), undefined);
   t.equal(new RouteTable([]).match('/'), undefined);
 });
+
+t.test('hundreds of routes, and paths of nothing but slashes', async (t) => {
+  const prefixes = Array.from({ length: 500 }, (_, index) => `/models/m${index}`);
+  const routes = new RouteTable(['/models', ...prefixes].map((prefix) => [prefix, prefix] as const));
+  for (const prefix of prefixes) t.equal(routes.match(`${prefix}/x`), prefix);
+  t.equal(routes.match('/models/m500'), '/models');
+  t.equal(routes.match('/'.repeat(16_000)), undefined);
+});

@@ -1,0 +1,107 @@
+/** Looks at a folder of models: which there are, and what stands beside each. Nothing in it is trusted to be what it seems. */
+import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, realpathSync, statSync } from 'node:fs';
+import { join, sep } from 'node:path';
+import { VERSION_FOLDER } from '../domain/model.ts';
+import { MAX_PBTXT_BYTES } from './pbtxt.ts';
+import { CONFIG_NAME } from './triton-config.ts';
+
+export interface FoundModel {
+  /** Of its folder. */
+  readonly name: string;
+  /** Its folder, absolute. */
+  readonly folder: string;
+  /** Where the folder of models really is: nothing of the model may lead out of it. */
+  readonly root: string;
+  /** What is served: the folder with its versions, or the one `.onnx` in it. */
+  readonly path: string;
+  /** The bytes of its `config.pbtxt`, where it has one. */
+  readonly config?: Uint8Array;
+  /** Why it cannot be looked at. */
+  readonly problem?: string;
+}
+
+export type Repository =
+  | {
+      /** In the order of their names. */
+      readonly models: readonly FoundModel[];
+      /** How many more there are than are served from one folder. */
+      readonly left: number;
+    }
+  /** The folder itself cannot be looked at. */
+  | { readonly problem: string };
+
+/** Each is a process at least. */
+const MAX_MODELS = 1000;
+
+/** @param path absolute @throws nothing */
+export const readRepository = (path: string): Repository => {
+  try {
+    const root = realpathSync(path);
+    const names = readdirSync(path, { withFileTypes: true })
+      // Others begin with a dot: `.git`, and what Kubernetes' mounts swap.
+      .filter((entry) => !entry.name.startsWith('.') && (entry.isDirectory() || entry.isSymbolicLink()))
+      .map(({ name }) => name)
+      .sort();
+    const models = names.slice(0, MAX_MODELS).flatMap((name) => lookAt(root, join(path, name), name) ?? []);
+    return { models, left: Math.max(0, names.length - MAX_MODELS) };
+  } catch (error) {
+    return { problem: why(error) };
+  }
+};
+
+/** @returns undefined: it is no folder */
+const lookAt = (root: string, folder: string, name: string): FoundModel | undefined => {
+  try {
+    if (!statSync(folder).isDirectory()) return undefined;
+    if (isOutside(root, realpathSync(folder))) return { name, folder, root, path: folder, problem: OUTSIDE };
+    const inside = readdirSync(folder);
+    const single = inside.filter((each) => each.endsWith('.onnx'));
+    const isFile = single.length === 1 && !inside.some((each) => VERSION_FOLDER.test(each));
+    const path = isFile ? join(folder, single[0] as string) : folder;
+    if (!inside.includes(CONFIG_NAME)) return { name, folder, root, path };
+    return { name, folder, root, path, ...configIn(root, join(folder, CONFIG_NAME)) };
+  } catch (error) {
+    return { name, folder, root, path: folder, problem: why(error) };
+  }
+};
+
+const OUTSIDE = 'it is a link that leads out of the folder of models: copy it there, or name it as a deployment with `model`';
+
+const configIn = (root: string, file: string): Pick<FoundModel, 'config' | 'problem'> => {
+  try {
+    // What leads elsewhere may be anything, and an excerpt of it would be shown.
+    if (isOutside(root, realpathSync(file))) return { problem: `${CONFIG_NAME}: ${OUTSIDE}` };
+    return { config: readBounded(file) };
+  } catch (error) {
+    return { problem: `${CONFIG_NAME} ${why(error)}` };
+  }
+};
+
+/** At most one byte more than it may have. A pipe is not waited for. */
+const readBounded = (file: string): Uint8Array => {
+  const descriptor = openSync(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+  try {
+    const stats = fstatSync(descriptor);
+    if (!stats.isFile()) throw new Error('is no file');
+    const buffer = Buffer.alloc(Math.min(stats.size, MAX_PBTXT_BYTES) + 1);
+    return buffer.subarray(0, readSync(descriptor, buffer, 0, buffer.length, 0));
+  } finally {
+    closeSync(descriptor);
+  }
+};
+
+const isOutside = (root: string, real: string): boolean =>
+  real !== root && !real.startsWith(root.endsWith(sep) ? root : root + sep);
+
+const WORDS: Readonly<Record<string, string>> = {
+  ENOENT: 'is not there',
+  ENOTDIR: 'is no folder',
+  EACCES: 'cannot be read: permission denied',
+  EPERM: 'cannot be read: permission denied',
+  ELOOP: 'cannot be read: its links lead in a circle',
+};
+
+const why = (error: unknown): string => {
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  return WORDS[code] ?? (code === '' ? message : `cannot be read: ${message}`);
+};
