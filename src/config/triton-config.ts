@@ -401,7 +401,10 @@ class Reader {
     return Object.fromEntries(names.map((name) => [name, { many: true, ...this.#left('there is nothing like it here') }]));
   }
 
+  /** Of a list once, not for each of its elements. */
   #notTaken(path: Path, why: string, at: number): void {
+    const field = path.join('.');
+    if (this.#findings.some((each) => each.code === 'NOT_TAKEN_OVER' && each.path.join('.') === field)) return;
     this.#report('warning', 'NOT_TAKEN_OVER', path, `\`${path.at(-1)}\` of a config.pbtxt is not taken over: ${why}`, at);
   }
 

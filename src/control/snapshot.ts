@@ -52,7 +52,7 @@ export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
       name: spec.name,
       generation: 0,
       routePrefix: taken.has(spec.routePrefix) ? null : spec.routePrefix,
-      unavailable: why === undefined ? `Application ${spec.name} is starting.` : `Application ${spec.name} ${why}`,
+      unavailable: why === undefined ? `Application ${spec.name} is starting.` : `Application ${spec.name} ${forClients(why)}`,
       ingress: spec.ingress,
       calls: {},
       deployments: [],
@@ -69,6 +69,12 @@ export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
     });
   return { revision, proxy, attempt, ready, applications, replicas };
 };
+
+/** An absolute path, but not that of an address on the web. */
+const PATH = /(?:file:\/\/|(?<![\w.:/]))(?:\/[\w.@+~-]+)+\/([\w.@+~-]+)/g;
+
+/** Where something lies on this machine is for the log and the status; clients are told its name. */
+const forClients = (why: string): string => why.replaceAll(PATH, '$1');
 
 /** Which of its deployments wait for room, and why. */
 const waitingOf = ({ name, deployments }: ApplicationSpec, { pending }: SnapshotInput): string | undefined => {
@@ -194,7 +200,7 @@ const limitsOf = (
     ...(input.logging.logsRequests(application, spec.name) ? {} : { silent: true as const }),
     ...(spec.batching === null && replicas.some(({ streams }) => streams) ? { streams: true } : {}),
     ...(model === undefined ? {} : { model }),
-    refuse: failing === undefined ? (stuck ?? closed) : `${name} is ${failing}.`,
+    refuse: failing === undefined ? (stuck ?? closed) : `${name} is ${forClients(failing)}.`,
   };
 };
 

@@ -158,3 +158,13 @@ t.test('a model on the CPU has as many replicas at work as there are CPUs for th
   t.equal(mostAtWork(['cuda', 'cpu']), undefined, 'what another device takes is not known');
   t.equal(build({ serving: next }).applications[0]?.deployments[0]?.mostAtWork, undefined, 'nor what code does');
 });
+
+t.test('clients are not told where something lies on this machine', async (t) => {
+  const told = (problem: string) => build({ targets: [], broken: [{ spec: next.spec, problem }] }).applications[0]?.unavailable;
+  t.equal(
+    told('a: /srv/models/a/1/model.onnx is not an ONNX model'),
+    'Application app could not be deployed: a: model.onnx is not an ONNX model',
+  );
+  t.match(told('Error: no (file:///srv/app/a.ts:3:5) see https://example.org/docs/a, 1/2'), /no \(a\.ts:3:5\)/);
+  t.match(told('see https://example.org/docs/a, 1/2'), /https:\/\/example\.org\/docs\/a, 1\/2/);
+});
