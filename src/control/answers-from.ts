@@ -3,8 +3,8 @@ import type { CallTarget } from '../domain/graph.ts';
 import type { ActualReplica, ActualState } from './plan.ts';
 import { hashOf, type TargetDeployment } from './target.ts';
 
-/** @param standsInFor other versions than its own whose requests a replica takes */
-export type StandIns = (replica: ActualReplica) => readonly string[];
+/** Versions whose requests a replica takes: its own, and those that it stands in for; none, where it gets nothing new. */
+export type VersionsTaken = (replica: ActualReplica) => readonly string[];
 
 /**
  * Its version and `user_config`, which of its methods takes arrays, whom its handles lead to, and the same of every deployment that they do.
@@ -14,7 +14,7 @@ export const answersFrom = (
   application: string,
   deployment: string,
   actual: Pick<ActualState, 'serving' | 'replicas'>,
-  standsInFor: StandIns,
+  versionsTaken: VersionsTaken,
 ): string | null => {
   const parts: string[] = [];
   const seen = new Set<string>();
@@ -26,7 +26,7 @@ export const answersFrom = (
     const { deployment: name } = at;
     const target = actual.serving.get(at.application)?.target;
     const found = target?.deployments.find(({ spec }) => spec.name === name);
-    if (target !== undefined && found !== undefined && !isSettled(at.application, found, actual.replicas, standsInFor))
+    if (target !== undefined && found !== undefined && !isSettled(at.application, found, actual.replicas, versionsTaken))
       return null;
     const calls = target?.spec.calls[name] ?? {};
     // One that is not there is told too: calls of it fail, and will not when it has come.
@@ -41,11 +41,10 @@ const isSettled = (
   application: string,
   { spec, version, userConfigHash }: TargetDeployment,
   replicas: readonly ActualReplica[],
-  standsInFor: StandIns,
+  versionsTaken: VersionsTaken,
 ): boolean =>
   replicas.every((replica) => {
     if (replica.application !== application || replica.deployment !== spec.name) return true;
-    if (replica.state !== 'RUNNING' && replica.state !== 'UPDATING') return true;
-    if (replica.version !== version) return !standsInFor(replica).includes(version);
-    return replica.state === 'RUNNING' && replica.userConfigHash === userConfigHash;
+    if (!versionsTaken(replica).includes(version)) return true;
+    return replica.version === version && replica.state === 'RUNNING' && replica.userConfigHash === userConfigHash;
   });

@@ -60,13 +60,12 @@ export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
       ...accessLogOf(spec.name, [], input.logging),
     });
   }
-  const replicas = actual.replicas
-    .filter((replica) => mayTakeWork(replica, input))
-    .map((replica): ReplicaRouting => {
-      const { id, application, deployment, version } = replica;
-      const also = alsoOf(replica, steps, input);
-      return { id, deployment: `${application}/${deployment}`, version, ...(also.length === 0 ? {} : { also }) };
-    });
+  const replicas = actual.replicas.flatMap((replica): ReplicaRouting[] => {
+    const [version, ...also] = versionsTaken(replica, steps, input);
+    if (version === undefined) return [];
+    const { id, application, deployment } = replica;
+    return [{ id, deployment: `${application}/${deployment}`, version, ...(also.length === 0 ? {} : { also }) }];
+  });
   return { revision, proxy, attempt, ready, applications, replicas };
 };
 
@@ -84,6 +83,10 @@ const waitingOf = ({ name, deployments }: ApplicationSpec, { pending }: Snapshot
   });
   return told.length === 0 ? undefined : `waits for room: ${told.join('; ')}.`;
 };
+
+/** Versions whose requests a replica gets, its own first. */
+const versionsTaken = (replica: ActualReplica, steps: Steps, input: SnapshotInput): readonly string[] =>
+  mayTakeWork(replica, input) ? [replica.version, ...alsoOf(replica, steps, input)] : [];
 
 /** Versions that a replica stands in for: in a rollout that goes in steps, and for older generations when their own replicas have gone. */
 const alsoOf = (
@@ -222,7 +225,7 @@ const responseCacheOf = (
   steps: Steps,
 ): Pick<DeploymentRouting, 'responseCache'> => {
   if (responseCache === null) return {};
-  const from = answersFrom(application, name, input.actual, (replica) => alsoOf(replica, steps, input));
+  const from = answersFrom(application, name, input.actual, (replica) => versionsTaken(replica, steps, input));
   return { responseCache: { ...responseCache, from } };
 };
 

@@ -62,10 +62,11 @@ const replicasOf = (targets: readonly TargetApplication[], more: Partial<ActualR
 const from = (
   targets: readonly TargetApplication[],
   replicas: readonly ActualReplica[] = replicasOf(targets),
-  standsInFor: (replica: ActualReplica) => readonly string[] = () => [],
+  versionsTaken = ({ state, version }: ActualReplica): readonly string[] =>
+    state === 'RUNNING' || state === 'UPDATING' ? [version] : [],
 ) => {
   const serving = new Map(targets.map((each) => [each.spec.name, { target: each, generation: 1 }]));
-  return answersFrom('app', 'A', { serving, replicas }, standsInFor);
+  return answersFrom('app', 'A', { serving, replicas }, versionsTaken);
 };
 
 /** Those of one deployment changed. */
@@ -112,10 +113,10 @@ t.test('replicas of another version count only where they stand in for this one'
   const replicas = [...replicasOf(targets), newer];
   t.equal(from(targets, replicas), from(targets));
   const version = targets[0]?.deployments[1]?.version ?? '';
-  t.equal(
-    from(targets, replicas, ({ id }) => (id === 'newer' ? [version] : [])),
-    null,
-  );
+  const standsIn = (replica: ActualReplica) => (replica.id === 'newer' ? ['newer', version] : [replica.version]);
+  t.equal(from(targets, replicas, standsIn), null);
+  const draining = replicas.map((replica) => (replica.id === 'newer' ? { ...replica, state: 'DRAINING' as const } : replica));
+  t.equal(from(targets, draining, standsIn), null, 'also while it is on its way out');
 });
 
 t.test('those that start, drain or stop take no new requests', async (t) => {

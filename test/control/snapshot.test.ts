@@ -131,6 +131,30 @@ t.test('a replica stands in for older generations whose own replicas have gone',
   t.equal(alsoOf([replica('a', old, 'DRAINING'), replica('b', next, 'RUNNING')]), undefined);
 });
 
+t.test(
+  'while a replica on its way out stands in for the version that serves, what answers follow from is not known',
+  async (t) => {
+    const spec = applicationSpec({
+      deployments: [
+        deploymentSpec({
+          numReplicas: 2,
+          responseCache: { maxBytes: 5, ttlMs: null, vary: null },
+          rollout: { maxSurge: { replicas: 1 }, maxUnavailable: { replicas: 0 } },
+        }),
+      ],
+    });
+    const [first, second] = [target(spec, 'first'), target(spec, 'second')];
+    const replicas = [replica('a', first, 'DRAINING'), replica('b', second, 'RUNNING'), replica('c', second, 'RUNNING')];
+    const retiring = [{ application: 'app', generation: 4, target: first }];
+    const told = (wanted: typeof first) => {
+      const snapshot = build({ serving: second, targets: [wanted], replicas, retiring });
+      return [snapshot.replicas[0]?.also, typeof snapshot.applications[0]?.deployments[0]?.responseCache?.from];
+    };
+    t.same(told(second), [undefined, 'string'], 'it has requests of its own version only');
+    t.same(told(first), [[versionOf(second)], 'object'], 'wanted again, it is given those of the other');
+  },
+);
+
 t.test('a model on the CPU has as many replicas at work as there are CPUs for their threads', async (t) => {
   const session = {
     intraOpThreads: null,
