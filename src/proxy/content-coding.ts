@@ -175,5 +175,26 @@ export const codingFor = (acceptEncoding: string | undefined, bytes: number): Co
   return deflateWeight > 0 ? 'deflate' : undefined;
 };
 
+/** Answers that are being compressed. One that goes to many at once, as those of a response cache do, is compressed once. */
+export class Encodes {
+  readonly #encode: typeof encode;
+  readonly #running: Readonly<Record<Coding, Map<Uint8Array, Promise<Uint8Array>>>> = { gzip: new Map(), deflate: new Map() };
+
+  constructor(encodeOne: typeof encode = encode) {
+    this.#encode = encodeOne;
+  }
+
+  /** @param body whoever gives the same object while it is under way gets the same bytes */
+  encode(body: Uint8Array, coding: Coding): Promise<Uint8Array> {
+    const running = this.#running[coding];
+    let coded = running.get(body);
+    if (coded === undefined) {
+      coded = this.#encode(body, coding).finally(() => running.delete(body));
+      running.set(body, coded);
+    }
+    return coded;
+  }
+}
+
 export const encode = (body: Uint8Array, coding: Coding): Promise<Uint8Array> =>
   (coding === 'gzip' ? gzip : deflate)(body, { level: LEVEL });

@@ -12,7 +12,7 @@ import type { HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
 import { priorityOfHeaders, sessionIdOf } from '../protocol/routing-headers.ts';
 import type { WireValue } from '../protocol/value.ts';
 import type { AccessRecord } from './access-log.ts';
-import { codingFor, codingOf, type Decodes, encode } from './content-coding.ts';
+import { codingFor, codingOf, type Decodes, type Encodes } from './content-coding.ts';
 import { errorAnswer } from './error-answer.ts';
 import { GraphRun } from './graph-run.ts';
 import type { HttpCounts } from './http-counts.ts';
@@ -131,17 +131,17 @@ export class IngressRequest implements Sink {
     path: string,
     sent: Uint8Array,
     { timeoutMs, maxBodyBytes }: { timeoutMs: number | null; maxBodyBytes: number },
-    { inference, decodes }: { inference: Inference; decodes: Decodes },
+    { inference, decodes, encodes }: { inference: Inference; decodes: Decodes; encodes: Encodes },
   ): void {
     this.#failed = () => inference.failed(outcome.model, outcome.version, this.#totalMs());
     try {
       const coding = codingOf(this.#exchange.header('content-encoding'));
-      if (coding === undefined) return this.#inferPlain(outcome.model, path, sent, timeoutMs, inference);
+      if (coding === undefined) return this.#inferPlain(outcome.model, path, sent, timeoutMs, { inference, encodes });
       this.#stopDecoding = decodes.decode(sent, coding, maxBodyBytes, (body) => {
         this.#stopDecoding = undefined;
         if (body instanceof ServeError) return this.error(body);
         try {
-          this.#inferPlain(outcome.model, path, body, timeoutMs, inference);
+          this.#inferPlain(outcome.model, path, body, timeoutMs, { inference, encodes });
         } catch (error) {
           this.error(thrown(error));
         }
@@ -151,14 +151,20 @@ export class IngressRequest implements Sink {
     }
   }
 
-  #inferPlain(model: ServedModel, path: string, body: Uint8Array, timeoutMs: number | null, inference: Inference): void {
+  #inferPlain(
+    model: ServedModel,
+    path: string,
+    body: Uint8Array,
+    timeoutMs: number | null,
+    { inference, encodes }: { inference: Inference; encodes: Encodes },
+  ): void {
     const { application, deployment } = model;
     const generation = this.#finished ? undefined : this.#enter(application);
     if (generation === undefined) return;
     this.#answered = (http, bytes) => {
       const { queueMs, cache, cacheMs = 0 } = this.#traces[0] ?? { queueMs: 0 };
-      const head = inference.answered(model, http, { queueMs, totalMs: this.#totalMs(), cacheMs }, cache);
-      void this.#respondCoded(withCacheUse(head, cache), bytes);
+      const { status, headers } = inference.answered(model, http, { queueMs, totalMs: this.#totalMs(), cacheMs }, cache);
+      void this.#respondCoded(status, withCacheUse(headers, cache), bytes, encodes);
     };
     const { query, headers, isSecure } = this.#exchange;
     const keepsSequences = generation.deployment(deployment)?.sequence !== undefined;
@@ -181,11 +187,11 @@ export class IngressRequest implements Sink {
   }
 
   /** Compressed where the client takes that. */
-  async #respondCoded({ status, headers }: HttpAnswerHead, body: Uint8Array): Promise<void> {
+  async #respondCoded(status: number, headers: readonly string[], body: Uint8Array, encodes: Encodes): Promise<void> {
     const coding = codingFor(this.#exchange.header('accept-encoding'), body.byteLength);
     if (coding === undefined) return this.#respond(status, headers, body);
     try {
-      const coded = await encode(body, coding);
+      const coded = await encodes.encode(body, coding);
       this.#respond(status, [...headers, 'content-encoding', coding, 'vary', 'accept-encoding'], coded);
     } catch (error) {
       this.error(thrown(error));
@@ -274,16 +280,14 @@ export class IngressRequest implements Sink {
     if (http === undefined) return this.error(new ServeError('INTERNAL', 'a replica answered an HTTP call without an HTTP head'));
     const body = value.segments[0]?.bytes ?? EMPTY;
     if (this.#answered !== undefined) return this.#answered(http, body);
-    const { status, headers } = withCacheUse(http, this.#traces[0]?.cache);
-    this.#respond(status, headers, body);
+    this.#respond(http.status, withCacheUse(http.headers, this.#traces[0]?.cache), body);
   }
 
   open(http: HttpAnswerHead | undefined): void {
     if (this.#finished) return;
     this.#begun = true;
     this.#status = http?.status ?? 200;
-    const { headers } = withCacheUse({ status: this.#status, headers: http?.headers ?? [] }, this.#traces[0]?.cache);
-    this.#exchange.begin(this.#status, this.#withId(headers));
+    this.#exchange.begin(this.#status, this.#withId(withCacheUse(http?.headers ?? [], this.#traces[0]?.cache)));
   }
 
   chunk(value: WireValue, bytes: number): void {
@@ -390,10 +394,8 @@ const ID_HEADER = 'x-request-id';
 const CACHE_HEADER = 'x-serve-cache';
 
 /** What the response cache did for the request, where there is one. */
-const withCacheUse = (head: HttpAnswerHead, use: CacheUse | undefined): HttpAnswerHead =>
-  use === undefined || headerOf(head.headers, CACHE_HEADER) !== undefined
-    ? head
-    : { status: head.status, headers: [...head.headers, CACHE_HEADER, use] };
+const withCacheUse = (headers: readonly string[], use: CacheUse | undefined): readonly string[] =>
+  use === undefined || headerOf(headers, CACHE_HEADER) !== undefined ? headers : [...headers, CACHE_HEADER, use];
 
 /** undefined: the client gave none that could be one. */
 export const givenId = (exchange: HttpExchange): string | undefined => {

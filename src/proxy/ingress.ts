@@ -1,7 +1,7 @@
 /** HTTP requests in: finds whose each is, and hands it to an application, to a WebSocket, to the Open Inference Protocol, or answers it here. */
 import { ServeError } from '../domain/errors.ts';
 import type { ApplicationRouting, RoutingSnapshot } from '../domain/snapshot.ts';
-import { Decodes } from './content-coding.ts';
+import { Decodes, Encodes } from './content-coding.ts';
 import { inferenceErrorAnswer } from './error-answer.ts';
 import type { HttpExchange, HttpUpgrade } from './http-server.ts';
 import { Inference } from './inference.ts';
@@ -24,6 +24,7 @@ export class Ingress {
   readonly #webSockets: WebSockets;
   readonly #inference: Inference;
   readonly #decodes = new Decodes();
+  readonly #encodes = new Encodes();
 
   constructor(options: IngressOptions) {
     this.#options = options;
@@ -121,7 +122,11 @@ export class Ingress {
         if (outcome.kind === 'answer') request.json(outcome.json);
         else {
           const limits = { timeoutMs: proxy?.requestTimeoutMs ?? null, maxBodyBytes: proxy?.maxRequestBodyBytes ?? 0 };
-          request.infer(outcome, path, body, limits, { inference: this.#inference, decodes: this.#decodes });
+          request.infer(outcome, path, body, limits, {
+            inference: this.#inference,
+            decodes: this.#decodes,
+            encodes: this.#encodes,
+          });
         }
       } catch (error) {
         request.error(thrown(error));

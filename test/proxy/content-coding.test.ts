@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import t from 'tap';
 import { ServeError } from '../../src/domain/errors.ts';
-import { codingFor, codingOf, Decodes, encode, type UnpackSink } from '../../src/proxy/content-coding.ts';
+import { codingFor, codingOf, Decodes, Encodes, encode, type UnpackSink } from '../../src/proxy/content-coding.ts';
 
 t.test('an answer is compressed as the client wants it, where it is worth it', async (t) => {
   const rows: readonly (readonly [string | undefined, string | undefined])[] = [
@@ -25,6 +25,38 @@ t.test('codings that are not known are refused, those that are none are none', a
   for (const none of [undefined, '', ' identity ']) t.equal(codingOf(none), undefined);
   t.equal(codingOf(' GZip'), 'gzip');
   for (const odd of ['br', 'gzip, gzip', 'gzip,deflate', 'x-gzip']) t.throws(() => codingOf(odd), { code: 'INVALID_INPUT' });
+});
+
+t.test('what several get at once is compressed once', async (t) => {
+  const begun: string[] = [];
+  const finish: (() => void)[] = [];
+  const encodes = new Encodes((body, coding) => {
+    begun.push(`${Buffer.from(body)} ${coding}`);
+    return new Promise((resolve) => finish.push(() => resolve(Buffer.from(`coded ${begun.length}`))));
+  });
+  const [a, same] = [Buffer.from('a'), Buffer.from('a')];
+  const both = [encodes.encode(a, 'gzip'), encodes.encode(a, 'gzip')];
+  const others = [encodes.encode(a, 'deflate'), encodes.encode(same, 'gzip')];
+  t.same(begun, ['a gzip', 'a deflate', 'a gzip'], 'each coding, and each body, by itself');
+  for (const each of finish) each();
+  const [one, two] = await Promise.all(both);
+  await Promise.all(others);
+  t.equal(one, two);
+  void encodes.encode(a, 'gzip');
+  t.equal(begun.length, 4, 'nothing is held when it is done');
+});
+
+t.test('an answer that cannot be compressed is so for all who wait, and the next is tried', async (t) => {
+  let tries = 0;
+  const encodes = new Encodes(async () => {
+    tries += 1;
+    throw new Error('no');
+  });
+  const body = Buffer.from('a');
+  const both = await Promise.allSettled([encodes.encode(body, 'gzip'), encodes.encode(body, 'gzip')]);
+  t.same([both.map(({ status }) => status), tries], [['rejected', 'rejected'], 1]);
+  await t.rejects(encodes.encode(body, 'gzip'));
+  t.equal(tries, 2);
 });
 
 /** Decoding by hand: what is worked on, in the order of its turn. */
