@@ -9,8 +9,7 @@ export interface StoredAnswer {
 }
 
 interface Entry {
-  /** undefined: what is asked with this key is not kept, so that nobody waits for another's answer in vain. */
-  readonly answer: StoredAnswer | undefined;
+  readonly answer: StoredAnswer;
   readonly bytes: number;
   /** Monotonic milliseconds. */
   readonly storedAt: number;
@@ -27,10 +26,14 @@ export const ENTRY_BYTES = 1024;
 const LARGEST_SHARE = 4;
 /** For how long it is remembered that the answer to a question is not one to be kept. */
 export const PASS_MS = 10_000;
+/** Of so many questions. */
+export const MAX_PASSES = 1000;
 
 export class AnswerStore {
   /** The least recently used first. */
   readonly #entries = new Map<string, Entry>();
+  /** By key, until when nobody waits for another's answer, which would be in vain; beside the bound, so that they throw out no answers. */
+  readonly #passes = new Map<string, number>();
   #maxBytes: number;
   #ttlMs: number;
   #bytes = 0;
@@ -71,13 +74,12 @@ export class AnswerStore {
   /** @returns `pass`: the answer is known to be one that is not kept */
   get(key: string, now: number): StoredAnswer | 'pass' | undefined {
     const entry = this.#entries.get(key);
-    if (entry === undefined) return undefined;
+    if (entry === undefined) return this.#isPassed(key, now) ? 'pass' : undefined;
     if (this.#isOver(entry, now)) {
       this.#drop(key, entry);
       this.#expired += 1;
       return undefined;
     }
-    if (entry.answer === undefined) return 'pass';
     // The one that was used last is the last to go.
     this.#entries.delete(key);
     this.#entries.set(key, entry);
@@ -89,7 +91,13 @@ export class AnswerStore {
    * @param ttlMs how long the answer itself says that it is good; Infinity: it does not say
    */
   keep(key: string, answer: StoredAnswer, bytes: number, ttlMs: number, now: number): void {
-    this.#put(key, { answer, bytes: bytes + ENTRY_BYTES, storedAt: now, ttlMs }, now);
+    this.#forget(key);
+    const entry = { answer, bytes: bytes + ENTRY_BYTES, storedAt: now, ttlMs };
+    if (entry.bytes > this.#maxBytes / LARGEST_SHARE) return;
+    this.#dropOver(now);
+    this.#makeRoom(entry.bytes);
+    this.#entries.set(key, entry);
+    this.#bytes += entry.bytes;
   }
 
   /** Whether an answer that holds so many bytes would be kept. */
@@ -99,22 +107,31 @@ export class AnswerStore {
 
   /** For a while it is not looked for, and nobody waits for another's answer to it. */
   pass(key: string, now: number): void {
-    this.#put(key, { answer: undefined, bytes: ENTRY_BYTES, storedAt: now, ttlMs: PASS_MS }, now);
+    this.#forget(key);
+    const [oldest] = this.#passes.keys();
+    if (oldest !== undefined && this.#passes.size >= MAX_PASSES) this.#passes.delete(oldest);
+    this.#passes.set(key, now + PASS_MS);
   }
 
   clear(): void {
     this.#entries.clear();
+    this.#passes.clear();
     this.#bytes = 0;
   }
 
-  #put(key: string, entry: Entry, now: number): void {
+  #isPassed(key: string, now: number): boolean {
+    const until = this.#passes.get(key);
+    if (until === undefined) return false;
+    if (now < until) return true;
+    this.#passes.delete(key);
+    return false;
+  }
+
+  /** What was known of the question before. */
+  #forget(key: string): void {
+    this.#passes.delete(key);
     const before = this.#entries.get(key);
     if (before !== undefined) this.#drop(key, before);
-    if (entry.bytes > this.#maxBytes / LARGEST_SHARE) return;
-    this.#dropOver(now);
-    this.#makeRoom(entry.bytes);
-    this.#entries.set(key, entry);
-    this.#bytes += entry.bytes;
   }
 
   /** Those at the cold end whose time is over, so that what nobody asks for any more does not stay until there is no room. */
@@ -135,8 +152,8 @@ export class AnswerStore {
     }
   }
 
-  #isOver({ storedAt, ttlMs, answer }: Entry, now: number): boolean {
-    return now - storedAt >= (answer === undefined ? ttlMs : Math.min(ttlMs, this.#ttlMs));
+  #isOver({ storedAt, ttlMs }: Entry, now: number): boolean {
+    return now - storedAt >= Math.min(ttlMs, this.#ttlMs);
   }
 
   #drop(key: string, { bytes }: Entry): void {

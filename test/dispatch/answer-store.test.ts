@@ -1,7 +1,7 @@
 /** Random answers against a plain list: never over the bound, the least recently used goes first, nothing is given after its time. */
 import fc from 'fast-check';
 import t from 'tap';
-import { AnswerStore, ENTRY_BYTES, PASS_MS, type StoredAnswer } from '../../src/dispatch/answer-store.ts';
+import { AnswerStore, ENTRY_BYTES, MAX_PASSES, PASS_MS, type StoredAnswer } from '../../src/dispatch/answer-store.ts';
 
 const answer = (text: string): StoredAnswer => ({ value: { skeleton: text, segments: [] }, http: undefined });
 const MIB = 2 ** 20;
@@ -51,6 +51,23 @@ t.test('that an answer is not kept is remembered for a while', async (t) => {
   store.pass('own', 0);
   t.equal(store.get('own', PASS_MS - 1), 'pass', 'for longer than answers are');
   t.equal(store.get('own', PASS_MS), undefined);
+  store.keep('changed', answer('changed'), 0, Number.POSITIVE_INFINITY, 0);
+  store.pass('changed', 0);
+  t.same([store.get('changed', 0), store.entries, store.bytes], ['pass', 0, 0]);
+  store.keep('changed', answer('changed'), 0, Number.POSITIVE_INFINITY, 0);
+  t.type(store.get('changed', 0), 'object');
+  store.pass('own', 0);
+  store.clear();
+  t.equal(store.get('own', 0), undefined);
+});
+
+t.test('answers that are not kept throw out none that are', async (t) => {
+  const store = new AnswerStore(4 * ENTRY_BYTES, Number.POSITIVE_INFINITY);
+  store.keep('kept', answer('kept'), 0, Number.POSITIVE_INFINITY, 0);
+  for (let index = 0; index <= MAX_PASSES; index += 1) store.pass(String(index), 0);
+  t.same([store.entries, store.bytes, store.evicted], [1, ENTRY_BYTES, 0]);
+  t.equal(store.get('kept', 0), store.get('kept', 0));
+  t.same([store.get('0', 0), store.get('1', 0)], [undefined, 'pass'], 'so many are remembered, and the oldest is not');
 });
 
 type Step =
@@ -73,14 +90,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 t.test('whatever comes, it is a bounded list in order of use', async () => {
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 120, size: 'max' }), (steps) => {
       let limits = { maxBytes: 20 * ENTRY_BYTES, ttlMs: Number.POSITIVE_INFINITY };
       const store = new AnswerStore(limits.maxBytes, limits.ttlMs);
       /** The least recently used first. `over`: of its own time, when it was kept and how long it is good. */
-      let list: { key: string; answer: StoredAnswer | undefined; bytes: number; at: number; ttlMs: number }[] = [];
+      let list: { key: string; answer: StoredAnswer; bytes: number; at: number; ttlMs: number }[] = [];
+      const passes = new Map<string, number>();
       let now = 0;
-      const isOver = (each: (typeof list)[number]) =>
-        now - each.at >= (each.answer === undefined ? PASS_MS : Math.min(each.ttlMs, limits.ttlMs));
+      const isOver = (each: (typeof list)[number]) => now - each.at >= Math.min(each.ttlMs, limits.ttlMs);
       const sum = () => list.reduce((bytes, each) => bytes + each.bytes, 0);
       const put = (entry: (typeof list)[number]) => {
         list = list.filter((each) => each.key !== entry.key);
@@ -100,18 +117,20 @@ t.test('whatever comes, it is a bounded list in order of use', async () => {
           const known = list.find((entry) => entry.key === name);
           if (each.kind === 'keep') {
             const kept = answer(`${name} ${index}`);
+            passes.delete(name);
             store.keep(name, kept, each.bytes, each.ttlMs, now);
             put({ key: name, answer: kept, bytes: each.bytes + ENTRY_BYTES, at: now, ttlMs: each.ttlMs });
           } else if (each.kind === 'pass') {
             store.pass(name, now);
-            put({ key: name, answer: undefined, bytes: ENTRY_BYTES, at: now, ttlMs: PASS_MS });
+            list = list.filter((entry) => entry !== known);
+            passes.set(name, now + PASS_MS);
           } else {
             const found = store.get(name, now);
             const good = known !== undefined && !isOver(known);
-            if (found !== (good ? (known.answer ?? 'pass') : undefined)) return false;
-            if (known !== undefined && known.answer !== undefined) list = list.filter((entry) => entry !== known);
-            if (known !== undefined && !good) list = list.filter((entry) => entry !== known);
-            else if (known !== undefined && known.answer !== undefined) list.push(known);
+            const passed = (passes.get(name) ?? 0) > now ? 'pass' : undefined;
+            if (found !== (good ? known.answer : known === undefined ? passed : undefined)) return false;
+            list = list.filter((entry) => entry !== known);
+            if (good) list.push(known);
           }
         }
         if (store.bytes !== sum() || store.entries !== list.length || store.bytes > limits.maxBytes) return false;
