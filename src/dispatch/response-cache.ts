@@ -123,7 +123,7 @@ export class ResponseCache {
       closed,
       answered: (value, http) => {
         closed();
-        const fate = fateOf(http, routing);
+        const fate = fateOf(http, routing, Date.now());
         // What its answers follow from has changed meanwhile: of which of them this one is cannot be told.
         if (flights !== this.#flights) return fate.kind === 'keep';
         if (fate.kind === 'keep') this.#keep(key, value, http, fate.ttlMs);
