@@ -5,7 +5,7 @@ import type { HttpAnswerHead } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { fateOf, headForAll } from './answer-fate.ts';
 import { keyOf } from './answer-key.ts';
-import { bytesHeld, ownCopy } from './answer-memory.ts';
+import { bytesHeld, isCompact, ownCopy } from './answer-memory.ts';
 import { AnswerStore } from './answer-store.ts';
 import type { DeploymentCounts } from './counts.ts';
 import type { CallRequest } from './dispatcher.ts';
@@ -155,6 +155,7 @@ export class ResponseCache {
 
   #keep(key: string, value: WireValue, http: HttpAnswerHead | undefined, ttlMs: number): void {
     const head = headForAll(http);
+    if (!isCompact(value, head)) return;
     const held = bytesHeld(value, head);
     if (this.#store.takes(held)) this.#store.keep(key, { value: ownCopy(value), http: head }, held, ttlMs, this.#now());
   }

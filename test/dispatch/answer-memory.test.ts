@@ -1,5 +1,5 @@
 import t from 'tap';
-import { bytesHeld, ownCopy } from '../../src/dispatch/answer-memory.ts';
+import { bytesHeld, isCompact, ownCopy } from '../../src/dispatch/answer-memory.ts';
 import type { WireValue } from '../../src/protocol/value.ts';
 
 const bytesIn = (memory: Buffer, from: number, to: number): WireValue => ({
@@ -19,7 +19,7 @@ t.test('a small answer is taken out of the chunk that it came in', async (t) => 
   const own = ownCopy(value);
   t.same(own.segments[0]?.bytes, Buffer.alloc(30, 7));
   t.equal(memoryOf(own), 32);
-  t.equal(bytesHeld(value, undefined), memoryOf(own));
+  t.equal(bytesHeld(value, undefined), memoryOf(own) + 200);
   chunk.fill(0);
   t.equal(own.segments[0]?.bytes[0], 7);
 });
@@ -28,7 +28,7 @@ t.test('a large answer that came alone stays where it is, and counts with all th
   const frame = Buffer.allocUnsafeSlow(200_000);
   const value = bytesIn(frame, 96, 200_000);
   t.equal(ownCopy(value), value);
-  t.equal(bytesHeld(value, undefined), 200_000);
+  t.equal(bytesHeld(value, undefined), 200_200);
 });
 
 t.test('tensors of a copy stand where typed arrays can begin', async (t) => {
@@ -46,5 +46,18 @@ t.test('tensors of a copy stand where typed arrays can begin', async (t) => {
     value.segments.map(({ bytes }) => [...bytes]),
   );
   t.equal((own.segments[1]?.bytes.byteOffset ?? 1) % 8, 0);
-  t.equal(bytesHeld(value, { status: 200, headers: ['abc', 'de'] }), memoryOf(own) + 5, 'headers count too');
+  const around = 2 * 200 + 2 * 8;
+  t.equal(bytesHeld(value, undefined), memoryOf(own) + around, 'what is around them counts too');
+  t.equal(bytesHeld(value, { status: 200, headers: ['abc', 'de'] }), memoryOf(own) + around + 2 * 48 + 2 * 5, 'and headers');
+});
+
+t.test('an answer of many pieces, or with a long head, is none to keep', async (t) => {
+  const pieces = (count: number): WireValue => ({
+    skeleton: '[]',
+    segments: Array.from({ length: count }, () => ({ dtype: 'uint8', shape: [1], bytes: new Uint8Array(1) })),
+  });
+  const head = (characters: number) => ({ status: 200, headers: ['x', 'y'.repeat(characters - 1)] });
+  t.equal(isCompact(pieces(256), head(12 * 1024)), true);
+  t.equal(isCompact(pieces(257), undefined), false);
+  t.equal(isCompact(pieces(0), head(12 * 1024 + 1)), false);
 });
