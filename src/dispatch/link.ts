@@ -26,7 +26,7 @@ import { hashOf } from './choose-session.ts';
 import { type CostModel, periodOf } from './cost.ts';
 import { HeldModels } from './held-models.ts';
 import type { LaneForm } from './lane.ts';
-import { type PendingCall, timedOut } from './pending.ts';
+import { CLOCKS_APART_MS, type PendingCall, timedOut } from './pending.ts';
 import type { RequestBody } from './request-body.ts';
 import { isSentAhead } from './size.ts';
 import { Socket as ClientSocket } from './socket.ts';
@@ -70,8 +70,6 @@ interface Outgoing {
 const HEARTBEAT_MS = 500;
 /** A replica whose loop is later than this with its answer to a heartbeat is out of choice until it answers. */
 const LATE_MS = 1000;
-/** A replica may count the end of a request's time so much before we do. */
-const CLOCKS_APART_MS = 50;
 
 export class Link {
   readonly replica: string;

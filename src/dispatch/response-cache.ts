@@ -24,12 +24,13 @@ export class ResponseCache {
   readonly #key: string;
   readonly #counts: DeploymentCounts;
   readonly #now: () => number;
-  readonly #begin: Begin;
   readonly #store = new AnswerStore(0, 0);
   /** By key: those that more may join. Another map for each time that the answers follow from something else. */
   #flights = new Map<string, Flight>();
   #from: string | null = null;
   #sharing = 0;
+  /** Of a run for one alone, whose answer is not kept. */
+  readonly #alone: FlightOwner;
   readonly #requests: Record<CacheUse, number> = { hit: 0, shared: 0, miss: 0, bypass: 0 };
 
   /** @param key `application/Deployment` */
@@ -37,7 +38,17 @@ export class ResponseCache {
     this.#key = key;
     this.#counts = counts;
     this.#now = now;
-    this.#begin = begin;
+    this.#alone = {
+      now,
+      begin: ({ request }, options) => begin(runOf(request, options)),
+      closed: () => {},
+      answered: () => true,
+      streams: () => {},
+      apart: (call, generation) => {
+        call.cache = 'bypass';
+        new Flight(this.#alone, call).begin(generation);
+      },
+    };
   }
 
   /** What has left is in nobody's memory from now on; what is under way is not kept when it comes. */
@@ -84,14 +95,16 @@ export class ResponseCache {
       request.sink.result(stored.value, stored.http);
       return 'answered';
     }
-    const call = this.#callOf(request, flight === undefined ? 'miss' : 'shared', cacheMs, deadlineAt, now);
-    if (flight === undefined) this.#lead(call, request, routing, key);
+    // Those who wait hold one body, not one each.
+    const own = flight === undefined ? request : { ...request, value: flight.value };
+    const call = this.#callOf(own, flight === undefined ? 'miss' : 'shared', cacheMs, deadlineAt, now);
+    if (flight === undefined) this.#lead(call, routing, key);
     else flight.join(call);
     return call.isOver ? 'answered' : call;
   }
 
   #callOf(request: CallRequest, cache: 'miss' | 'shared', cacheMs: number, deadlineAt: number, now: number): SharedCall {
-    const { parent, traces, sink } = request;
+    const { parent, traces } = request;
     const isSharing = cache === 'shared';
     if (isSharing) this.#sharing += 1;
     const call = new SharedCall({
@@ -100,7 +113,7 @@ export class ResponseCache {
       cacheMs,
       deadlineAt,
       now,
-      sink,
+      request,
       finished: (over, result) => {
         if (isSharing) this.#sharing -= 1;
         this.#requests[over.cache] += 1;
@@ -113,13 +126,13 @@ export class ResponseCache {
     return call;
   }
 
-  #lead(call: SharedCall, request: CallRequest, routing: DeploymentRouting, key: string): void {
+  #lead(call: SharedCall, routing: DeploymentRouting, key: string): void {
     const flights = this.#flights;
     const closed = () => {
       if (flights.get(key) === flight) flights.delete(key);
     };
-    const flight: Flight = new Flight({
-      ...this.#ownerOf(request),
+    const owner: FlightOwner = {
+      ...this.#alone,
       closed,
       answered: (value, http) => {
         closed();
@@ -133,24 +146,10 @@ export class ResponseCache {
       streams: () => {
         if (flights === this.#flights) this.#store.pass(key, this.#now());
       },
-    });
-    flights.set(key, flight);
-    flight.begin(call, undefined, false);
-  }
-
-  /** A run for one alone, whose answer is not kept. */
-  #ownerOf(request: CallRequest): FlightOwner {
-    return {
-      now: this.#now,
-      begin: (options) => this.#begin(runOf(request, options)),
-      closed: () => {},
-      answered: () => true,
-      streams: () => {},
-      apart: (call, generation) => {
-        call.cache = 'bypass';
-        new Flight(this.#ownerOf(request)).begin(call, generation, true);
-      },
     };
+    const flight = new Flight(owner, call);
+    flights.set(key, flight);
+    flight.begin(undefined);
   }
 
   #keep(key: string, value: WireValue, http: HttpAnswerHead | undefined, ttlMs: number): void {

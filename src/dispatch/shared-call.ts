@@ -2,11 +2,14 @@
 import type { ServeError } from '../domain/errors.ts';
 import type { HttpAnswerHead } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
+import type { CallRequest } from './dispatcher.ts';
 import type { Flight } from './flight.ts';
-import { type CallTrace, type CallUnderWay, deadlineTimer, type Sink, timedOut } from './pending.ts';
+import { type CallTrace, type CallUnderWay, deadlineTimer, timedOut } from './pending.ts';
 
 export class SharedCall implements CallUnderWay {
   readonly deployment: string;
+  /** His own: a run for him has it, and nobody else's. Its value may be that of another who asks the same. */
+  readonly request: CallRequest;
   /** `miss`: the run was begun for this one; `bypass`: it has one of its own after all. */
   cache: 'miss' | 'shared' | 'bypass';
   readonly cacheMs: number;
@@ -21,7 +24,6 @@ export class SharedCall implements CallUnderWay {
   /** Whose answer it waits for. */
   flight: Flight | undefined;
   readonly #arrivedAt: number;
-  readonly #sink: Sink;
   readonly #finished: (call: SharedCall, result: string) => void;
   readonly #timer: NodeJS.Timeout | undefined;
 
@@ -32,7 +34,7 @@ export class SharedCall implements CallUnderWay {
     readonly cacheMs: number;
     readonly deadlineAt: number;
     readonly now: number;
-    readonly sink: Sink;
+    readonly request: CallRequest;
     readonly finished: (call: SharedCall, result: string) => void;
   }) {
     this.deployment = init.deployment;
@@ -40,7 +42,7 @@ export class SharedCall implements CallUnderWay {
     this.cacheMs = init.cacheMs;
     this.deadlineAt = init.deadlineAt;
     this.#arrivedAt = init.now;
-    this.#sink = init.sink;
+    this.request = init.request;
     this.#finished = init.finished;
     this.#timer = deadlineTimer(init.deadlineAt, init.now, () => this.abandon(timedOut()));
   }
@@ -50,27 +52,27 @@ export class SharedCall implements CallUnderWay {
     this.#took(run, now);
     if (now >= this.deadlineAt) return this.fail(timedOut());
     if (!this.#finish('OK')) return;
-    this.#sink.result(value, http);
+    this.request.sink.result(value, http);
   }
 
   fail(error: ServeError): void {
     if (!this.#finish(error.code)) return;
-    this.#sink.error(error);
+    this.request.sink.error(error);
   }
 
   /** The answer is a stream, and this one's alone. */
   open(http: HttpAnswerHead | undefined, run: CallTrace | undefined, now: number): void {
     this.#took(run, now);
     this.streaming = true;
-    this.#sink.open(http);
+    this.request.sink.open(http);
   }
 
   chunk(value: WireValue, bytes: number): void {
-    this.#sink.chunk(value, bytes);
+    this.request.sink.chunk(value, bytes);
   }
 
   end(): void {
-    if (this.#finish('OK')) this.#sink.end();
+    if (this.#finish('OK')) this.request.sink.end();
   }
 
   credit(bytes: number): void {
@@ -80,7 +82,7 @@ export class SharedCall implements CallUnderWay {
   abandon(error: ServeError | undefined): void {
     if (!this.#finish(error?.code ?? 'CLIENT_CLOSED')) return;
     this.flight?.leave(this);
-    if (error !== undefined) this.#sink.error(error);
+    if (error !== undefined) this.request.sink.error(error);
   }
 
   /** What the run cost is told of the one for whom it was begun; the others have waited. */

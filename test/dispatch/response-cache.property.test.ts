@@ -1,6 +1,7 @@
 /**
- * Random questions, deadlines, departures and answers, against what each who asks may expect: one outcome, his own question's answer, no
- * time-out before his time; and no work for nobody, nor anybody without work.
+ * Random questions, deadlines, departures and answers, of clients whose heads differ in what is not asked, against what each may expect: one
+ * outcome, his own question's answer, nothing that was meant for another, no time-out before his time; and no work for nobody, nor anybody
+ * without work.
  */
 import fc from 'fast-check';
 import t from 'tap';
@@ -16,7 +17,7 @@ import { deploymentRouting } from '../support/routing.ts';
 
 type Step =
   | { readonly kind: 'ask'; readonly question: number; readonly leftMs: number }
-  | { readonly kind: 'leave' | 'answer' | 'own' | 'fail' | 'send' | 'stream' | 'end'; readonly which: number }
+  | { readonly kind: 'leave' | 'answer' | 'own' | 'refuse' | 'late' | 'fail' | 'send' | 'stream' | 'end'; readonly which: number }
   | { readonly kind: 'wait'; readonly ms: number }
   | { readonly kind: 'from'; readonly from: 'v1' | 'v2' | null };
 
@@ -32,7 +33,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 5,
     arbitrary: fc.record({
-      kind: fc.constantFrom(...(['leave', 'answer', 'own', 'fail', 'send', 'stream', 'end'] as const)),
+      kind: fc.constantFrom(...(['leave', 'answer', 'own', 'refuse', 'late', 'fail', 'send', 'stream', 'end'] as const)),
       which: fc.nat(5),
     }),
   },
@@ -43,7 +44,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
+const TOO_SLOW = 'what it called was too slow';
+
 class Client {
+  readonly id: string;
   readonly question: number;
   readonly deadlineAt: number;
   underWay: CallUnderWay | undefined;
@@ -52,8 +56,11 @@ class Client {
   hasLeft = false;
   answer: string | undefined;
   error: string | undefined;
+  /** For whom that was which he got and which was not for all. */
+  readonly meantFor: string[] = [];
 
-  constructor(question: number, deadlineAt: number) {
+  constructor(id: string, question: number, deadlineAt: number) {
+    this.id = id;
     this.question = question;
     this.deadlineAt = deadlineAt;
   }
@@ -86,6 +93,12 @@ class FakeRun implements Run {
 
   get generation() {
     return this.request.generation;
+  }
+
+  /** Of the client whose request it has, in both places. */
+  get id(): string {
+    const { requestId, http } = this.request;
+    return requestId === http?.headers[1] ? requestId : 'a request of two';
   }
 
   get question(): number {
@@ -126,9 +139,11 @@ t.test('each who asks gets what he asked for, once, and nothing runs for nobody'
   const play = (steps: readonly Step[]): string | undefined => {
     const clients: Client[] = [];
     const runs: FakeRun[] = [];
+    let isForNobody = false;
     const begin = (request: CallRequest) => {
       const run = new FakeRun(request, runs.length, clock.now());
       runs.push(run);
+      isForNobody ||= !clients.some(({ id, waits }) => waits && id === run.id);
       return run;
     };
     const cache = new ResponseCache('app/A', new DeploymentCounts(), clock.now, begin);
@@ -138,6 +153,7 @@ t.test('each who asks gets what he asked for, once, and nothing runs for nobody'
     cache.follow(routing);
     const live = () => runs.filter(({ isOver }) => !isOver);
     const problem = (): string | undefined => {
+      if (isForNobody) return 'a run was begun with the request of one who does not wait';
       const waiting = clients.filter(({ waits }) => waits);
       const questions = (list: readonly { question: number }[]) => new Set(list.map(({ question }) => question));
       for (const question of questions(live()))
@@ -145,7 +161,8 @@ t.test('each who asks gets what he asked for, once, and nothing runs for nobody'
       for (const question of questions(waiting))
         if (!questions(live()).has(question)) return `somebody waits for ${question}, on which nothing runs`;
       if (live().length > waiting.length) return 'more runs than there are who wait';
-      for (const { outcomes, answer, question, error, deadlineAt, hasLeft } of clients) {
+      for (const { id, meantFor, outcomes, answer, question, error, deadlineAt, hasLeft } of clients) {
+        for (const other of meantFor) if (other !== id) return `${id} got what was meant for ${other}`;
         if (outcomes > 1 || (hasLeft && outcomes > 0)) return `${outcomes} outcomes`;
         if (answer !== undefined && !answer.startsWith(`${question} `)) return `${answer} for ${question}`;
         if (error === 'DEADLINE_EXCEEDED' && clock.now() < deadlineAt) return 'a time-out before its time';
@@ -155,25 +172,28 @@ t.test('each who asks gets what he asked for, once, and nothing runs for nobody'
     };
     for (const each of steps) {
       if (each.kind === 'ask') {
-        const client = new Client(each.question, clock.now() + each.leftMs);
+        const client = new Client(`client ${clients.length}`, each.question, clock.now() + each.leftMs);
         clients.push(client);
         const request = {
           target: { application: 'app', deployment: 'A', method: 'call' },
-          requestId: 'r',
+          requestId: client.id,
           value: { skeleton: String(each.question), segments: [] },
-          http: { method: 'GET', path: '/', query: '', headers: [] },
+          http: { method: 'GET', path: '/', query: '', headers: ['x-request-id', client.id] },
           deadlineAt: client.deadlineAt,
           sink: {
-            result: (value: { skeleton: unknown }) => {
+            result: (value: { skeleton: unknown }, { headers }: { headers: string[] }) => {
               client.outcomes += 1;
+              if (headers[0] === 'set-cookie') client.meantFor.push(headers[1] as string);
               client.answer = String(value.skeleton);
             },
             error: (error: ServeError) => {
               client.outcomes += 1;
-              client.error = error.code;
+              client.error = error.message === TOO_SLOW ? 'of the work' : error.code;
+              if (error.code === 'HTTP_ERROR') client.meantFor.push(error.message);
             },
-            open: () => {
+            open: ({ headers }: { headers: string[] }) => {
               client.isStreaming = true;
+              client.meantFor.push(headers[1] as string);
             },
             chunk: () => {},
             end: () => {
@@ -207,14 +227,19 @@ t.test('each who asks gets what he asked for, once, and nothing runs for nobody'
           if (run.isStreaming) continue;
           run.isStreaming = true;
           run.isSent = true;
-          sink.open(head([]));
+          sink.open(head(['x-for', run.id]));
         } else if (each.kind === 'fail') {
           if (run.end()) sink.error(new ServeError('USER_ERROR', 'no'));
+        } else if (each.kind === 'refuse') {
+          if (run.end()) sink.error(new ServeError('HTTP_ERROR', run.id));
+        } else if (each.kind === 'late') {
+          // Its own work says so, of something that it waited for.
+          if (run.end()) sink.error(new ServeError('DEADLINE_EXCEEDED', TOO_SLOW));
         } else if (each.kind === 'end') {
           if (run.isStreaming && run.end()) sink.end();
         } else if (!run.isStreaming && run.end()) {
           const isOwn = each.kind === 'own';
-          sink.result(value(isOwn ? ' own' : ''), head(isOwn ? ['set-cookie', 'a=1'] : []));
+          sink.result(value(isOwn ? ' own' : ''), head(isOwn ? ['set-cookie', run.id] : []));
         }
       }
       const found = problem();
@@ -227,7 +252,7 @@ t.test('each who asks gets what he asked for, once, and nothing runs for nobody'
     return live().length === 0 && clock.pending === 0 ? undefined : 'something is left when all have gone';
   };
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 60, size: 'max' }), (steps) => {
       const found = play(steps);
       if (found !== undefined) throw new Error(found);
     }),

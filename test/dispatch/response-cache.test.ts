@@ -1,8 +1,13 @@
 import t from 'tap';
 import { PASS_MS } from '../../src/dispatch/answer-store.ts';
+import { DeploymentCounts } from '../../src/dispatch/counts.ts';
+import type { CallRequest } from '../../src/dispatch/dispatcher.ts';
 import type { CallTrace } from '../../src/dispatch/pending.ts';
+import { ResponseCache } from '../../src/dispatch/response-cache.ts';
 import { SharedCall } from '../../src/dispatch/shared-call.ts';
+import type { ServeError } from '../../src/domain/errors.ts';
 import type { DeploymentRouting, ResponseCacheRouting } from '../../src/domain/snapshot.ts';
+import { FRAME } from '../../src/protocol/frame.ts';
 import type { HttpHead } from '../../src/protocol/messages.ts';
 import { type CallOptions, DataPlane, type RecordedCall } from '../support/data-plane.ts';
 import type { FakeReplica } from '../support/fake-replica.ts';
@@ -151,11 +156,11 @@ t.test('the time of the first is not that of the others: the work begins anew fo
   const first = plane.call('q', { timeoutMs: 100 });
   await runs(1);
   const second = plane.call('q', { timeoutMs: 100 });
-  const third = plane.call('q', { timeoutMs: 5000 });
+  const third = plane.call('q', { timeoutMs: 5000, id: 'third' });
   plane.clock.advance(100);
   t.same([first.events, second.events, third.events], [['error DEADLINE_EXCEEDED'], ['error DEADLINE_EXCEEDED'], []]);
   await runs(2);
-  t.equal(replica.last.members[0]?.leftMs, 4900);
+  t.match(replica.last.members[0], { leftMs: 4900, requestId: 'third' });
   t.same(replica.cancelled.length, 1);
   replica.result('answer');
   await third.over;
@@ -200,13 +205,15 @@ t.test('an answer that comes when its time is over is none, also where no timer 
     cacheMs: 0,
     deadlineAt: 10,
     now: 0,
-    sink: {
-      result: () => events.push('result'),
-      error: ({ code }) => events.push(code),
-      open: () => {},
-      chunk: () => {},
-      end: () => {},
-    },
+    request: {
+      sink: {
+        result: () => events.push('result'),
+        error: ({ code }: ServeError) => events.push(code),
+        open: () => {},
+        chunk: () => {},
+        end: () => {},
+      },
+    } as unknown as CallRequest,
     finished: (_, result) => events.push(`counted ${result}`),
   });
   call.complete({ skeleton: '1', segments: [] }, undefined, undefined, 10);
@@ -258,6 +265,125 @@ t.test('an answer that is for one goes to one: the others are worked on for them
   await runs(6);
 });
 
+t.test('a run for one alone has his own request', async (t) => {
+  const { plane, replica, runs } = await rig(t, cached({ vary: ['accept-language'] }));
+  const alice = plane.call('q', { id: 'alice', http: post(['x-user', 'alice', 'if-none-match', '"e"']) });
+  const bob = plane.call('q', { id: 'bob', http: post(['x-user', 'bob']) });
+  await runs(1);
+  replica.result('for alice', undefined, ok('cache-control', 'private'));
+  await alice.over;
+  await runs(2);
+  t.match(replica.last.members[0], { requestId: 'bob', http: { headers: ['x-user', 'bob'] } });
+  t.equal(replica.last.text, '"q"');
+  replica.result('for bob', undefined, ok('cache-control', 'private'));
+  await bob.over;
+  t.same([alice.value, bob.value], ['for alice', 'for bob']);
+});
+
+t.test('those who wait hold one body, not one each', async (t) => {
+  const begun: CallRequest[] = [];
+  const routing = cached().applications[0]?.deployments[0] as DeploymentRouting;
+  const cache = new ResponseCache(
+    'app/A',
+    new DeploymentCounts(),
+    () => 0,
+    (request) => {
+      begun.push(request);
+      return undefined;
+    },
+  );
+  cache.follow(routing);
+  const ask = (): CallRequest =>
+    ({
+      target: { application: 'app', deployment: 'A', method: 'call' },
+      value: { skeleton: '"q"', segments: [] },
+      http: post(),
+      sink: { result: () => {} },
+    }) as unknown as CallRequest;
+  for (let count = 0; count < 3; count += 1) cache.take(ask(), routing, Number.POSITIVE_INFINITY);
+  begun[0]?.sink.result({ skeleton: '"mine"', segments: [] }, ok('set-cookie', 'a=1').http);
+  t.equal(begun.length, 3);
+  for (const { value } of begun) t.equal(value, begun[0]?.value);
+});
+
+t.test('what was for one who has left is for nobody', async (t) => {
+  const { plane, replica, runs } = await rig(t, cached({ vary: [] }));
+  const ask = (text: string, id: string) => plane.call(text, { id, http: post(['x-user', id]) });
+  const ways: readonly (readonly [string, (ids: readonly number[]) => void])[] = [
+    ['an answer', (ids) => replica.result('secret', ids, ok('set-cookie', 'id=alice'))],
+    ['a stream', () => replica.open({ status: 200, headers: ['x-user', 'alice'] })],
+    [
+      'an error with headers',
+      (ids) => {
+        const details = { status: 403, headers: { 'set-cookie': 'id=alice' } };
+        replica.send(FRAME.ERROR, { ids, error: { code: 'HTTP_ERROR', message: 'alice may not', details } });
+      },
+    ],
+  ];
+  for (const [index, [what, say]] of ways.entries()) {
+    const count = 3 * index;
+    const [alice, bob, carol] = ['alice', 'bob', 'carol'].map((id) => ask(what, id)) as [
+      RecordedCall,
+      RecordedCall,
+      RecordedCall,
+    ];
+    await runs(count + 1);
+    alice.underWay?.abandon(undefined);
+    say(replica.last.ids);
+    await runs(count + 3);
+    const own = replica.batches.slice(count + 1);
+    t.same(
+      own.map(({ members }) => members[0]?.http?.headers[1]),
+      ['bob', 'carol'],
+      what,
+    );
+    for (const { ids } of own) replica.result('own', ids, ok());
+    await all([bob, carol]);
+    t.same([alice.events, bob.events, carol.events], [[], ['result'], ['result']], what);
+  }
+  t.equal(replica.cancelled.length, 1, 'the stream, which nobody reads');
+});
+
+t.test('what code throws as an answer is for one; any other error of the work is for all', async (t) => {
+  const { plane, replica, runs } = await rig(t);
+  const [first, second] = [plane.call('q', { http: post() }), plane.call('q', { http: post() })];
+  await runs(1);
+  replica.error('you may not', undefined, 'HTTP_ERROR');
+  await first.over;
+  await runs(2);
+  replica.result('answer', undefined, ok());
+  await second.over;
+  t.same([first.events, second.events], [['error HTTP_ERROR'], ['result']]);
+  for (const [index, code] of (['USER_ERROR', 'INTERNAL', 'DEADLINE_EXCEEDED'] as const).entries()) {
+    const calls = [plane.call(code, { timeoutMs: 1000 }), plane.call(code, { timeoutMs: 2000 })];
+    await runs(index + 3);
+    replica.error('no', undefined, code);
+    await all(calls);
+    for (const call of calls) t.same(call.events, [`error ${code}`]);
+  }
+});
+
+t.test('those who go apart pass the door as all others do', async (t) => {
+  const { plane, replica, runs } = await rig(t, cached({}, { maxOngoingRequests: 1, maxQueuedRequests: 5 }));
+  const calls = Array.from({ length: 200 }, () => plane.call('q', { http: post() }));
+  await runs(1);
+  replica.result('slow down', undefined, { http: { status: 503, headers: [] } });
+  await calls[0]?.over;
+  t.equal(calls.filter(({ events }) => events[0] === 'error QUEUE_FULL').length, 193, 'one was begun, five wait');
+  t.equal(plane.dispatcher.metrics()[0]?.queued, 5);
+});
+
+t.test('an answer in very many pieces is given, and not kept', async (t) => {
+  const { plane, replica, runs } = await rig(t);
+  const call = plane.call('q');
+  await runs(1);
+  replica.result(Array.from({ length: 257 }, () => new Uint8Array(1)));
+  await call.over;
+  t.match(read(plane), { entries: 0, bytes: 0 });
+  plane.call('q');
+  await runs(2);
+});
+
 t.test('another status than 200 is neither kept nor handed on', async (t) => {
   const { plane, replica, runs } = await rig(t);
   const [first, second] = [plane.call('q', { http: post() }), plane.call('q', { http: post() })];
@@ -297,13 +423,16 @@ t.test('a stream that breaks off is not begun anew', async (t) => {
   const first = plane.call('q', { timeoutMs: 100 });
   await runs(1);
   const second = plane.call('q', { timeoutMs: 5000 });
-  first.underWay?.abandon(undefined);
+  replica.open();
+  await runs(2);
   replica.open();
   await replica.settled();
   plane.clock.advance(100);
+  t.same([first.events, second.events], [['open', 'error DEADLINE_EXCEEDED'], ['open']], 'each in his own time');
+  plane.clock.advance(4900);
   t.same(second.events, ['open', 'error DEADLINE_EXCEEDED']);
   await replica.settled();
-  t.equal(replica.batches.length, 1);
+  t.equal(replica.batches.length, 2);
 });
 
 t.test('when its answers follow from something else, none from before is given', async (t) => {

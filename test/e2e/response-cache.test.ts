@@ -45,6 +45,9 @@ export const web = {
     const headers = new Headers({ run: String(++runs) });
     const url = new URL(request.url);
     for (const [name, value] of url.searchParams) headers.set(name, value);
+    if (headers.has('open')) gate(headers.get('open')).open();
+    if (headers.has('gate')) await gate(headers.get('gate')).opened;
+    if (url.pathname.endsWith('/mine')) headers.set('for', request.headers.get('x-request-id'));
     if (url.pathname.endsWith('/stream')) {
       const later = () => new Promise((resolve) => setTimeout(resolve, 20));
       const pieces = ['A', 'B'];
@@ -133,6 +136,7 @@ for (const server of ['uws', 'node'] as const) {
     await t.test('the Open Inference Protocol', (t) => inference(t, daemon));
     await t.test('calls of other deployments, and of steps', (t) => calls(t, daemon));
     await t.test('a hundred at once', (t) => atOnce(t, daemon));
+    await t.test('an answer for one', (t) => apart(t, daemon));
     await t.test('the first leaves', (t) => leaves(t, daemon));
     await t.test('changes of the config and the files', (t) => changes(t, daemon, server));
   });
@@ -274,6 +278,21 @@ const post = (value: unknown) => ({
   headers: { 'content-type': 'application/json' },
   body: JSON.stringify(value),
 });
+
+/** Two wait for one run, and its answer says that it is for him who asked. */
+const apart = async (t: Test, daemon: DaemonRig): Promise<void> => {
+  const ask = (id: string) =>
+    daemon.ask('/web/mine?cache-control=private&gate=mine', { headers: { 'x-request-id': id }, agent: false });
+  const both = Promise.all(['alice', 'bob'].map(ask));
+  await until('both are there', async () => ((await counted(daemon, 'web', 'Web')).inFlight ?? 0) >= 2);
+  await daemon.ask('/web/open?open=mine');
+  const answers = await both;
+  t.same(
+    answers.map(({ headers }) => headers['for']),
+    ['alice', 'bob'],
+  );
+  t.same(answers.map(use).sort(), ['bypass', 'miss']);
+};
 
 const leaves = async (t: Test, daemon: DaemonRig): Promise<void> => {
   const inFlight = async () => (await counted(daemon, 'code', 'Work')).inFlight ?? 0;
