@@ -170,7 +170,8 @@ export class PendingCall implements CallUnderWay {
   limit(deadlineAt: number, now: number): void {
     this.deadlineAt = deadlineAt;
     clearTimeout(this.timer);
-    this.timer = deadlineTimer(deadlineAt, now, () => this.abandon(timedOut()));
+    // Where there is no deadline, not even a closure is made for it.
+    if (deadlineAt !== Number.POSITIVE_INFINITY) this.timer = deadlineTimer(deadlineAt, now, () => this.abandon(timedOut()));
   }
 
   /** Gives it more time. @returns false: its replica has been told how much there is */
