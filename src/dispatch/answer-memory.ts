@@ -20,6 +20,13 @@ const MAX_HEAD_CHARACTERS = 12 * 1024;
 export const isCompact = ({ segments }: WireValue, http: HttpAnswerHead | undefined): boolean =>
   segments.length <= MAX_SEGMENTS && charactersOf(http) <= MAX_HEAD_CHARACTERS;
 
+/**
+ * The same for each of several who get it, on the same bytes: who joins values knows a segment by its object, and would take two answers
+ * with one for one array, which the code that gets both could change through either.
+ */
+export const sharedValue = (value: WireValue): WireValue =>
+  value.segments.length === 0 ? value : { ...value, segments: value.segments.map((segment) => ({ ...segment })) };
+
 /** What `ownCopy` will hold, and what is around it. */
 export const bytesHeld = (value: WireValue, http: HttpAnswerHead | undefined): number => {
   const own = bytesOf(value);

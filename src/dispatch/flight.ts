@@ -9,6 +9,7 @@ import type { ServeError } from '../domain/errors.ts';
 import type { HttpAnswerHead } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { headForAll } from './answer-fate.ts';
+import { sharedValue } from './answer-memory.ts';
 import type { Generation } from './generation.ts';
 import { type CallTrace, CLOCKS_APART_MS, type Sink } from './pending.ts';
 import type { SharedCall } from './shared-call.ts';
@@ -101,7 +102,7 @@ export class Flight implements Sink {
     for (const call of this.#takeAll()) {
       if (call.isOver) continue;
       if (call === this.#first) call.complete(value, http, run, this.#owner.now());
-      else call.complete(value, forAll, run, this.#owner.now());
+      else call.complete(sharedValue(value), forAll, run, this.#owner.now());
     }
   }
 

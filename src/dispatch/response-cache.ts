@@ -5,7 +5,7 @@ import type { HttpAnswerHead } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { fateOf, headForAll } from './answer-fate.ts';
 import { keyOf } from './answer-key.ts';
-import { bytesHeld, isCompact, ownCopy } from './answer-memory.ts';
+import { bytesHeld, isCompact, ownCopy, sharedValue } from './answer-memory.ts';
 import { AnswerStore } from './answer-store.ts';
 import type { DeploymentCounts } from './counts.ts';
 import type { CallRequest } from './dispatcher.ts';
@@ -92,7 +92,7 @@ export class ResponseCache {
       this.#requests.hit += 1;
       note(request.traces, { deployment: this.#key, replica: '', batchSize: 0, queueMs: 0, workMs: 0, cache: 'hit', cacheMs });
       this.#counts.finished('OK');
-      request.sink.result(stored.value, stored.http);
+      request.sink.result(sharedValue(stored.value), stored.http);
       return 'answered';
     }
     // Those who wait hold one body, not one each.

@@ -7,8 +7,10 @@ import { ResponseCache } from '../../src/dispatch/response-cache.ts';
 import { SharedCall } from '../../src/dispatch/shared-call.ts';
 import type { ServeError } from '../../src/domain/errors.ts';
 import type { DeploymentRouting, ResponseCacheRouting } from '../../src/domain/snapshot.ts';
+import { listNode } from '../../src/graph/evaluate.ts';
 import { FRAME } from '../../src/protocol/frame.ts';
 import type { HttpHead } from '../../src/protocol/messages.ts';
+import { nodeOf, type WireValue, wireOf } from '../../src/protocol/value.ts';
 import { type CallOptions, DataPlane, type RecordedCall } from '../support/data-plane.ts';
 import type { FakeReplica } from '../support/fake-replica.ts';
 import { applicationRouting, deploymentRouting, routingSnapshot } from '../support/routing.ts';
@@ -371,6 +373,33 @@ t.test('those who go apart pass the door as all others do', async (t) => {
   await calls[0]?.over;
   t.equal(calls.filter(({ events }) => events[0] === 'error QUEUE_FULL').length, 193, 'one was begun, five wait');
   t.equal(plane.dispatcher.metrics()[0]?.queued, 5);
+});
+
+t.test('of one answer each gets segments of his own, on the same bytes', async (t) => {
+  const { plane, replica, runs } = await rig(t);
+  const values: WireValue[] = [];
+  const ask = () => {
+    const generation = plane.dispatcher.generation('app');
+    if (generation === undefined) throw new Error('there is no generation');
+    plane.dispatcher.call({
+      generation,
+      target: { application: 'app', deployment: 'A', method: 'call' },
+      requestId: 'r',
+      value: { skeleton: '"q"', segments: [] },
+      deadlineAt: Number.POSITIVE_INFINITY,
+      sink: { result: (value) => values.push(value), error: () => {}, open: () => {}, chunk: () => {}, end: () => {} },
+    });
+  };
+  for (let count = 0; count < 3; count += 1) ask();
+  await runs(1);
+  replica.result(new Float32Array([1, 2]));
+  await replica.settled();
+  ask();
+  ask();
+  t.equal(values.length, 5);
+  const joined = wireOf(listNode(values.map(nodeOf)));
+  t.equal(joined.segments.length, 5, 'who joins them takes no two for one');
+  t.equal(new Set(values.slice(1).map(({ segments }) => segments[0]?.bytes.buffer)).size, 2, 'nothing was copied for them');
 });
 
 t.test('an answer in very many pieces is given, and not kept', async (t) => {
