@@ -90,7 +90,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 t.test('whatever comes, it is a bounded list in order of use', async () => {
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 120, size: 'max' }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
       let limits = { maxBytes: 20 * ENTRY_BYTES, ttlMs: Number.POSITIVE_INFINITY };
       const store = new AnswerStore(limits.maxBytes, limits.ttlMs);
       /** The least recently used first. `over`: of its own time, when it was kept and how long it is good. */

@@ -203,7 +203,7 @@ const acts = fc.array(
       }),
     },
   ),
-  { minLength: 20, maxLength: 120, size: 'max' },
+  { minLength: 20, maxLength: 120 },
 ) as fc.Arbitrary<Act[]>;
 
 t.test(
