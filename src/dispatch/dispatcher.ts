@@ -209,12 +209,12 @@ export class Dispatcher implements LinkOwner {
     call.body = request.body;
     call.body?.account(this.#buffered);
     note(request.traces, call);
-    if (call.deadlineAt <= now) {
-      call.fail(timedOut());
-      return undefined;
-    }
-    call.limit(call.deadlineAt, now);
+    let asked: SequenceAsk | undefined;
     try {
+      // Before anything is refused: a start that is takes along what it was to replace.
+      if (routing.sequence !== undefined) asked = askedOf(call, request);
+      if (call.deadlineAt <= now) throw timedOut();
+      call.limit(call.deadlineAt, now);
       // Headers are read only where something depends on them.
       if (routing.multiplexing !== null) nameModel(call);
       if (routing.router.policy === 'session') nameSession(call);
@@ -227,8 +227,9 @@ export class Dispatcher implements LinkOwner {
       }
       if (call.socketSink !== undefined && queue.refusesSockets)
         throw new ServeError('INVALID_INPUT', `The replicas of ${queue.key} take no WebSockets.`);
-      queue.enqueue(call, request.exempt ?? false, routing.sequence === undefined ? undefined : askedOf(call, request));
+      queue.enqueue(call, request.exempt ?? false, asked);
     } catch (error) {
+      if (asked?.isStart === true) queue.startRefused(asked);
       call.fail(error as ServeError);
       return undefined;
     }

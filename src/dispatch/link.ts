@@ -302,6 +302,7 @@ export class Link {
         body: call.body === undefined ? undefined : true,
         sequence: call.step?.number,
         start: call.step?.isStart || undefined,
+        end: call.step?.isEnd || undefined,
       }),
     );
     const meta: CallMeta = { method: first.method, calls: members, form, spread: first.spread || undefined };
@@ -323,7 +324,11 @@ export class Link {
     const whole = calls.filter((call) => !comesInPieces(call));
     if (whole.length > 0) this.send(whole, form, now);
     else this.exclusive = false;
-    for (const call of calls) if (comesInPieces(call)) call.fail(wantsWhole(this.deployment));
+    for (const call of calls) {
+      if (!comesInPieces(call)) continue;
+      call.fail(wantsWhole(this.deployment));
+      call.queue.stepFailed(call);
+    }
   }
 
   /** Tells the replica that nobody waits for a call any more. Its slot is free when the replica has answered. */

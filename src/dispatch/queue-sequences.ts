@@ -39,6 +39,7 @@ export class QueueSequences {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (limits === undefined) return this.#table.endAll();
+    this.#table.keep();
     this.#limits = limits;
     this.#look();
   }
@@ -63,6 +64,16 @@ export class QueueSequences {
   /** What `expect` let pass comes to wait. */
   come(call: PendingCall, asked: SequenceAsk): void {
     this.#table.come(call, asked);
+  }
+
+  /** A start was refused at the door. */
+  refused({ id }: SequenceAsk): void {
+    this.#table.refused(id);
+  }
+
+  /** Whether a replica holds the state that it is to go on with. */
+  isHeld({ id, isStart }: SequenceAsk): boolean {
+    return !isStart && this.#table.get(id)?.holder !== undefined;
   }
 
   /** Whether a request would be sent at once. @param mayStart whether a replica would take the start of a new one */

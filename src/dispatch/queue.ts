@@ -143,7 +143,9 @@ export class DeploymentQueue {
   enqueue(call: PendingCall, exempt: boolean, asked?: SequenceAsk): void {
     if (this.#destroyed !== undefined) throw this.#destroyed;
     const { maxQueuedRequests, refuse, backpressure } = this.#routing;
-    if (refuse !== null && call.version === this.#routing.version)
+    // A replica that has to go stays for the sequences that it has.
+    const isHeld = asked !== undefined && this.#sequences?.isHeld(asked) === true;
+    if (refuse !== null && call.version === this.#routing.version && !isHeld)
       throw new ServeError('UNAVAILABLE', refuse, { retryAfterS: 1 });
     if (this.#links.length === 0) this.#onUnserved(this);
     if (asked !== undefined) this.#sequencesKept().expect(asked);
@@ -168,6 +170,11 @@ export class DeploymentQueue {
     else if (lane.modelId === undefined || this.#lanes.someWaitAlone) this.pump();
     // What waits for other models could not run before either.
     else this.#pumpLane(lane, undefined);
+  }
+
+  /** A start was refused before it came to wait, here or before `enqueue`: nobody goes on with the state that it was to replace. */
+  startRefused(asked: SequenceAsk): void {
+    this.#sequences?.refused(asked);
   }
 
   /** Its replicas could take up more CPUs than there are. Where sessions stick, or sequences, it is for them to say who works. */
@@ -210,16 +217,31 @@ export class DeploymentQueue {
     const limits = this.#routing.sequence;
     if (this.#sequences === undefined) {
       if (limits === undefined) throw new Error(`${this.key} keeps no sequences`);
-      const ready = (call: PendingCall) => this.#lanes.of(call, this.#routing).push(call);
+      const ready = (call: PendingCall) => this.#stepReady(call);
       const refuse = (call: PendingCall, error: ServeError) => void this.#giveUp([call], () => error);
       this.#sequences = new QueueSequences(this.key, limits, { ready, refuse }, this.#now);
     }
     return this.#sequences;
   }
 
+  #stepReady(call: PendingCall): void {
+    const { refuse, version } = this.#routing;
+    this.#lanes.of(call, this.#routing).push(call);
+    // A start comes to wait only when what was before it is over.
+    if (refuse !== null && call.version === version && call.step?.isStart === true)
+      this.#giveUp([call], () => new ServeError('UNAVAILABLE', refuse, { retryAfterS: 1 }));
+  }
+
   /** The replica has answered a request of a sequence: the next one may run. @param ran it was no error */
   stepOver(call: PendingCall, ran: boolean): void {
     if (call.step !== undefined) this.#sequences?.over(call, ran);
+  }
+
+  /** A request of a sequence was taken by a replica that it cannot be sent to. */
+  stepFailed(call: PendingCall): void {
+    if (call.step === undefined) return;
+    this.stepOver(call, false);
+    this.#pumpSoon();
   }
 
   /** The usual case: nothing waits before it, nothing is batched or sticks anywhere, and a replica has room. @returns false: it is not */
@@ -253,7 +275,10 @@ export class DeploymentQueue {
   remove(call: PendingCall): void {
     call.lane?.forget(call);
     this.#left(call);
-    if (call.step !== undefined) this.#sequences?.left(call);
+    if (call.step === undefined) return;
+    this.#sequences?.left(call);
+    // The next of its sequence may stand in another lane, where there is room.
+    this.#pumpSoon();
   }
 
   /** Requests that no replica has begun: they go back to the head, in their order, and wait no longer for company. */
@@ -550,10 +575,10 @@ export class DeploymentQueue {
     return [...stranded];
   }
 
-  /** What waits for a version is failed. */
+  /** What waits for a version is failed, but for what goes on with a state that a replica holds: that stays for it. */
   refuseAll(version: string, message: string): void {
     for (const lane of this.#lanes) {
-      if (lane.version !== version) continue;
+      if (lane.version !== version || typeof lane.sequences === 'object') continue;
       this.#giveUpAll(lane, () => new ServeError('UNAVAILABLE', message, { retryAfterS: 1 }));
     }
   }

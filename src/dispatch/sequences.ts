@@ -75,6 +75,8 @@ export class Sequences<C extends StepCall<C, H>, H extends Holder> {
   readonly #idle = new Set<Sequence<C, H>>();
   #open = 0;
   #started = 0;
+  /** None opens any more. */
+  #closed = false;
   readonly ended: Record<SequenceEnd, number> = { end: 0, restart: 0, idle: 0, died: 0, replaced: 0 };
 
   constructor(owner: SequenceOwner<C, H>, now: () => number) {
@@ -126,6 +128,14 @@ export class Sequences<C extends StepCall<C, H>, H extends Holder> {
     return true;
   }
 
+  /** A start was refused before it came to wait: its client has given up the state all the same. */
+  refused(id: string): void {
+    const sequence = this.#byId.get(id);
+    if (sequence === undefined) return;
+    sequence.newest = nextNumber++;
+    if (sequence.current === undefined) this.#rest(sequence);
+  }
+
   /** It goes to a replica. */
   sent({ step }: C, holder: H): void {
     if (step?.isStart !== true) return;
@@ -138,11 +148,13 @@ export class Sequences<C extends StepCall<C, H>, H extends Holder> {
     if (step === undefined) return;
     const { sequence, number, isStart, isEnd } = step;
     sequence.current = undefined;
-    if (isStart && ran && sequence.holder !== undefined) {
+    if (isStart && ran && sequence.holder !== undefined && !this.#closed) {
       sequence.number = number;
       this.#open += 1;
       this.#started += 1;
-    } else if (isStart) this.#release(sequence, number);
+    }
+    // A start of which nothing came, or whose sequence ended while this was in work: its replica would have kept what the run left.
+    else if (isStart || sequence.number !== number) this.#release(sequence, number);
     // An end that was begun is one, whatever came of it.
     if (isEnd && sequence.number === number) this.#end(sequence, 'end');
     this.#advance(sequence);
@@ -171,8 +183,14 @@ export class Sequences<C extends StepCall<C, H>, H extends Holder> {
     }
   }
 
-  /** Nobody can go on with any of them. */
+  /** They are kept from now on, after `endAll`. */
+  keep(): void {
+    this.#closed = false;
+  }
+
+  /** Nobody can go on with any of them, nor with what a start that is in work leaves. */
   endAll(): void {
+    this.#closed = true;
     for (const sequence of [...this.#byId.values()]) {
       this.#end(sequence, 'replaced');
       this.#loseWaiting(sequence);
@@ -228,7 +246,11 @@ export class Sequences<C extends StepCall<C, H>, H extends Holder> {
     // The start that came last was cancelled before it ran: what comes now would belong to it.
     if (sequence.number !== undefined && sequence.number !== sequence.newest) this.#end(sequence, 'restart');
     this.#idle.delete(sequence);
-    if (sequence.number === undefined) return void this.#byId.delete(sequence.id);
+    if (sequence.number === undefined) {
+      // Who was told that it is lost may have started another one by that id.
+      if (this.#byId.get(sequence.id) === sequence) this.#byId.delete(sequence.id);
+      return;
+    }
     sequence.usedAt = this.#now();
     this.#idle.add(sequence);
   }
@@ -239,7 +261,8 @@ export class Sequences<C extends StepCall<C, H>, H extends Holder> {
     sequence.number = undefined;
     this.#open -= 1;
     this.ended[why] += 1;
-    this.#release(sequence, number);
+    // While one of it is in work `over` sees to it: what is forgotten before a run is kept again by it.
+    if (sequence.current === undefined || isQueued(sequence.current)) this.#release(sequence, number);
   }
 
   #release(sequence: Sequence<C, H>, number: number): void {

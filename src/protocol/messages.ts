@@ -87,6 +87,8 @@ export interface CallMember {
   /** It goes on with the state that the start of this number left; with `start` it begins with none, and leaves one. */
   readonly sequence?: number;
   readonly start?: true;
+  /** It is the last of its sequence: FORGET follows. */
+  readonly end?: true;
 }
 
 export interface CallMeta {

@@ -28,7 +28,10 @@ class Replica implements Holder {
 
 type Act =
   | { readonly type: 'come'; readonly id: number; readonly isStart: boolean; readonly isEnd: boolean }
-  | { readonly type: 'send' | 'answer' | 'fail' | 'cancel' | 'abandon' | 'kill' | 'wait'; readonly which: number };
+  | {
+      readonly type: 'send' | 'answer' | 'fail' | 'cancel' | 'abandon' | 'kill' | 'wait' | 'refuse' | 'close';
+      readonly which: number;
+    };
 
 class World {
   time = 0;
@@ -105,6 +108,12 @@ class World {
       }
       case 'kill':
         return this.#kill(this.replicas[act.which % HOLDERS] as Replica, act.which % 2 === 0);
+      case 'refuse':
+        return this.table.refused(String(act.which % 4));
+      case 'close':
+        this.table.endAll();
+        this.table.keep();
+        return;
       case 'wait':
         this.time += act.which;
         this.table.sweep(IDLE_MS);
@@ -133,7 +142,8 @@ class World {
     const at = this.sent.get(call) as Replica;
     this.sent.delete(call);
     if (ran && isStart) at.states.set(number, [call.order]);
-    else if (ran) at.states.get(number)?.push(call.order);
+    // A run keeps what it leaves, also where that was to be forgotten before.
+    else if (ran) at.states.set(number, [...(at.states.get(number) ?? []), call.order]);
     const history = at.states.get(number) ?? [];
     if (history.some((order, index) => index > 0 && order <= (history[index - 1] as number))) this.wrong.push('out of order');
     call.state = 'done';
@@ -165,7 +175,11 @@ class World {
       if (replica.sequences > MOST) this.wrong.push('more than a replica may hold');
     }
     const held = this.replicas.reduce((sum, { states }) => sum + states.size, 0);
-    if (this.table.open !== held) this.wrong.push(`${this.table.open} open, and ${held} held`);
+    // Their sequence has ended while they are in work: the state goes with them.
+    const ending = [...this.sent].filter(
+      ([{ step }, at]) => step?.isStart === false && step.number !== step.sequence.number && at.states.has(step.number),
+    ).length;
+    if (this.table.open !== held - ending) this.wrong.push(`${this.table.open} open, and ${held} held`);
     const waiting = [...this.table.queued()].length;
     const queued = this.all.filter(({ state }) => state === 'queued').length;
     if (waiting !== queued) this.wrong.push(`${waiting} wait, and ${queued} should`);
@@ -197,7 +211,21 @@ const acts = fc.array(
       weight: 9,
       arbitrary: fc.record({
         type: fc.constantFrom(
-          ...(['send', 'send', 'send', 'answer', 'answer', 'answer', 'fail', 'cancel', 'abandon', 'kill', 'wait'] as const),
+          ...([
+            'send',
+            'send',
+            'send',
+            'answer',
+            'answer',
+            'answer',
+            'fail',
+            'cancel',
+            'abandon',
+            'kill',
+            'wait',
+            'refuse',
+            'close',
+          ] as const),
         ),
         which: fc.nat(60),
       }),

@@ -1,5 +1,6 @@
 /** Requests of sequences, from the queue to scripted replicas. */
 import t from 'tap';
+import { RequestBody } from '../../src/dispatch/request-body.ts';
 import { ServeError } from '../../src/domain/errors.ts';
 import { DataPlane, type RecordedCall } from '../support/data-plane.ts';
 import type { FakeReplica } from '../support/fake-replica.ts';
@@ -428,6 +429,109 @@ t.test('a deployment that leaves the config, or keeps sequences no more, lets it
   await answer(...replicas);
   plane.dispatcher.apply(routingSnapshot([], {}));
   t.match(plane.posted.at(-1), { type: 'replica-idle', replica: 'a1' });
+});
+
+t.test('a start that is refused at the door takes the state along that it was to replace', async (t) => {
+  const { ask, answer, replicas, settled, plane } = await start(t, { maxQueuedRequests: 0, maxOngoingRequests: 3 }, 1);
+  for (const id of ['a', 'b', 'c']) ask(`${id} start`);
+  await answer(...replicas);
+  const late = ask('a start', { id: 'late', timeoutMs: 0 });
+  t.match(plane.dispatcher.metrics(), [{ sequences: { open: 2 } }], 'at once');
+  t.same(outcomes([late, ask('a')]), ['error DEADLINE_EXCEEDED', UNKNOWN]);
+  const before = ask('b', { id: 'before' });
+  await settled();
+  const full = ask('b start', { id: 'full' });
+  t.same(full.events, ['error QUEUE_FULL']);
+  await answer(...replicas);
+  t.same(outcomes([before, ask('b')]), ['result', UNKNOWN], 'but for what came before it');
+  const bounded = snapshot({});
+  plane.dispatcher.apply({ ...bounded, proxy: { ...bounded.proxy, maxBufferedBytes: -1 } });
+  const heavy = ask('c start', { id: 'heavy' });
+  plane.dispatcher.apply(snapshot({}));
+  t.same(outcomes([heavy, ask('c')]), ['error QUEUE_FULL', UNKNOWN]);
+  t.equal(replicas[0].forgotten.length, 2);
+  await settled();
+  t.equal(replicas[0].forgotten.length, 3);
+  t.match(plane.dispatcher.metrics(), [{ sequences: { open: 0, ended: { restart: 3 } } }]);
+});
+
+t.test('a replica that makes room for another goes on with what it holds, while starts are refused', async (t) => {
+  const { ask, answer, settled, replicas, plane } = await start(t, { maxOngoingRequests: 1 }, 1);
+  for (const what of ['a start', 'b start']) {
+    ask(what);
+    await answer(...replicas);
+  }
+  const running = ask('a', { id: 'running' });
+  await settled();
+  const [waiting, anew, behind] = [ask('b', { id: 'waiting' }), ask('a start', { id: 'anew' }), ask('a', { id: 'behind' })];
+  const waitsToStart = ask('c start');
+  plane.dispatcher.apply(snapshot({ refuse: 'makes room', maxOngoingRequests: 1 }, {}));
+  const UNAVAILABLE = 'error UNAVAILABLE';
+  t.same(outcomes([waitsToStart, ask('d start'), waiting]), [UNAVAILABLE, UNAVAILABLE, '']);
+  const last = ask('b end', { id: 'last' });
+  for (let turn = 0; turn < 3; turn++) await answer(...replicas);
+  t.same(outcomes([running, anew, behind, waiting, last]), ['result', UNAVAILABLE, UNKNOWN, 'result', 'result']);
+  t.match(plane.posted.at(-1), { type: 'replica-idle', replica: 'a1' });
+});
+
+t.test('what is in work when its deployment leaves the config holds its replica no longer than that', async (t) => {
+  const { ask, answer, settled, replicas, plane } = await start(t, {}, 1);
+  const [a1] = replicas;
+  ask('a start');
+  await answer(a1);
+  const [step, starting, behind] = [ask('a', { id: 'step' }), ask('b start'), ask('b')];
+  await settled();
+  plane.dispatcher.apply(routingSnapshot([], {}));
+  await settled();
+  t.same(a1.forgotten, [], 'not before the run that would keep it again');
+  await answer(a1);
+  t.same(outcomes([step, starting, behind]), ['result', 'result', UNKNOWN]);
+  t.same(a1.forgotten.toSorted(), [a1.batches[0], a1.batches[2]].map((batch) => batch?.members[0]?.sequence).toSorted());
+  t.match(plane.posted.at(-1), { type: 'replica-idle', replica: 'a1' });
+});
+
+t.test('a start whose replica cannot take it is over, and the next one begins', async (t) => {
+  const { ask, answer, replicas, plane } = await start(t, { sequence: { ...LIMITS, maxSequences: 1 } }, 1);
+  const pieces = ask('a start', { body: new RequestBody(() => {}) });
+  const behind = ask('a', { id: 'behind' });
+  t.same(outcomes([pieces, behind]), ['error UNAVAILABLE', UNKNOWN]);
+  const again = ask('a start', { id: 'again' });
+  await answer(...replicas);
+  t.same(again.events, ['result']);
+  t.match(plane.dispatcher.metrics(), [{ sequences: { open: 1 } }]);
+});
+
+t.test('what comes behind a request that leaves the queue goes where there is a place', async (t) => {
+  const { ask, answer, settled, replicas, holderOf } = await start(t, { maxOngoingRequests: 1 });
+  for (const id of ['a', 'b', 'c', 'd']) {
+    ask(`${id} start`);
+    await answer(...replicas);
+  }
+  const holder = holderOf('a start');
+  const company = ['b', 'c', 'd'].find((id) => holderOf(`${id} start`) === holder) as string;
+  ask(company, { id: 'busy' });
+  const leaves = ask('a', { id: 'leaves' });
+  const anew = ask('a start', { id: 'anew' });
+  await settled();
+  leaves.call?.abandon(undefined);
+  await settled();
+  t.not(holderOf('anew') ?? holder, holder, 'at once, on the other one');
+  await answer(...replicas);
+  t.same(anew.events, ['result']);
+});
+
+t.test('a replica is told of starts and ends what the daemon read', async (t) => {
+  const { ask, answer, replicas } = await start(t, {}, 1);
+  for (const what of ['a start', 'a', 'a end']) {
+    ask(what);
+    await answer(...replicas);
+  }
+  const flags = replicas[0].batches.map(({ members: [first] }) => [first?.start, first?.end]);
+  t.same(flags, [
+    [true, undefined],
+    [undefined, undefined],
+    [undefined, true],
+  ]);
 });
 
 t.test('starts wait for a replica where none is there yet', async (t) => {
