@@ -27,6 +27,7 @@ export const sequenceOf = (model: Section): SequenceSpec | undefined => {
     states: namesOf<StateSpec>(Object.fromEntries(states)),
     idleTimeoutMs: sequence.millis('idle_timeout_s'),
     maxSequences: sequence.number('max_sequences'),
+    maxStateBytes: sequence.bytes('max_state_bytes'),
   };
 };
 

@@ -1,6 +1,6 @@
 /** Desired state with what only the disk knows: compiled code, and a version for each deployment. Pure. */
 import { createHash } from 'node:crypto';
-import type { ApplicationSpec, DeploymentSpec, Runnable } from '../domain/desired.ts';
+import type { ApplicationSpec, DeploymentSpec, Runnable, SequenceSpec } from '../domain/desired.ts';
 import { type DeploymentRun, threadsOf } from '../protocol/start.ts';
 
 /** Compiled code of an autoscaling policy. */
@@ -94,7 +94,7 @@ export const makeTarget = (
         userConfig: deployment.userConfig,
         numCpus: deployment.numCpus,
         ...(deployment.batching?.pad === undefined ? {} : { pad: deployment.batching.pad }),
-        ...(deployment.sequence === undefined ? {} : { states: deployment.sequence.states }),
+        ...(deployment.sequence === undefined ? {} : sequenceRunOf(deployment.sequence)),
       },
       userConfigHash: deployment.userConfig === undefined ? '' : hashOf(deployment.userConfig),
       policy: artifact.policy,
@@ -102,6 +102,11 @@ export const makeTarget = (
   });
   return { spec, deployments, hash: hashOf([spec, deployments.map((each) => [each.version, each.policy])]) };
 };
+
+const sequenceRunOf = ({ states, maxStateBytes }: SequenceSpec): Pick<DeploymentRun, 'states' | 'maxStateBytes'> => ({
+  states,
+  maxStateBytes,
+});
 
 /** What the replicas of a model with `batching` are told, and told anew when it changes. */
 export const rowLimitOf = ({ runs, batching }: DeploymentSpec): { readonly maxRows?: number } =>
@@ -119,6 +124,7 @@ const madeOf = (deployment: DeploymentSpec, artifact: Artifact): Readonly<Record
   'batching.pad':
     deployment.runs.kind === 'model' && deployment.batching?.pad !== undefined ? hashOf(deployment.batching.pad) : '',
   'model.sequence.state': deployment.sequence === undefined ? '' : hashOf(deployment.sequence.states),
+  'model.sequence.max_state_bytes': deployment.sequence === undefined ? '' : hashOf(deployment.sequence.maxStateBytes),
   'ray_actor_options.num_gpus': hashOf(deployment.numGpus),
   'ray_actor_options.accelerator_type': hashOf(deployment.acceleratorType),
   max_replicas_per_node: hashOf(deployment.maxReplicasPerNode),

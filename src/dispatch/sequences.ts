@@ -155,7 +155,7 @@ export class Sequences<C extends StepCall<C, H>, H extends Holder> {
     }
     // A start of which nothing came, or whose sequence ended while this was in work: its replica would have kept what the run left.
     else if (isStart || sequence.number !== number) this.#release(sequence, number);
-    // An end that was begun is one, whatever came of it.
+    // An end that its replica was given is one, whatever came of it.
     if (isEnd && sequence.number === number) this.#end(sequence, 'end');
     this.#advance(sequence);
   }

@@ -226,6 +226,8 @@ export interface MultiplexingSpec {
 /** `model.sequence`: a model that goes on from what it said last. */
 export interface SequenceSpec extends SequenceLimits {
   readonly states: StateSpecs;
+  /** Of the states of all sequences of a replica; where it has several versions of the model, of each. */
+  readonly maxStateBytes: number;
 }
 
 export interface SequenceLimits {

@@ -1,5 +1,6 @@
 /** What a client says of which model, session and sequence its request is for, and how urgent it is; one reading for the data plane and the replica. */
 import { ServeError } from '../domain/errors.ts';
+import { exactDigits } from './exact-json.ts';
 import { headerOf } from './http-value.ts';
 
 /** Ray Serve takes both spellings; proxies such as nginx drop headers with underscores unless told otherwise. */
@@ -41,6 +42,24 @@ export interface SequenceParameters {
   readonly isEnd?: boolean | undefined;
 }
 
+/** Parameter → the header that says the same, and wins. */
+export const SEQUENCE_HEADERS = {
+  sequence_id: 'x-sequence-id',
+  sequence_start: 'x-sequence-start',
+  sequence_end: 'x-sequence-end',
+} as const;
+
+/**
+ * What a parameter says, as `parseExactly` gives it. A number and its digits are one id; those beyond 2^53 keep all of theirs.
+ * @returns undefined: it can be no id
+ */
+export const sequenceIdOf = (value: unknown): string | undefined => {
+  if (typeof value === 'number') return Number.isSafeInteger(value) && value >= 0 ? String(value) : undefined;
+  const digits = exactDigits(value);
+  if (digits !== undefined) return digits.startsWith('-') ? undefined : digits;
+  return typeof value === 'string' ? value : undefined;
+};
+
 /** Of a sequence's id, in UTF-16 units; Triton's texts are as long. */
 export const MAX_SEQUENCE_ID = 128;
 
@@ -50,9 +69,10 @@ export const MAX_SEQUENCE_ID = 128;
  * @throws ServeError INVALID_INPUT
  */
 export const sequenceOf = (headers: readonly string[], parameters: SequenceParameters = {}): SequenceAsk | undefined => {
-  const id = headerOf(headers, 'x-sequence-id') ?? parameters.id ?? '';
-  const isStart = flagOf(headers, 'x-sequence-start') ?? parameters.isStart ?? false;
-  const isEnd = flagOf(headers, 'x-sequence-end') ?? parameters.isEnd ?? false;
+  // An empty header says nothing.
+  const id = headerOf(headers, SEQUENCE_HEADERS.sequence_id) || (parameters.id ?? '');
+  const isStart = flagOf(headers, SEQUENCE_HEADERS.sequence_start) ?? parameters.isStart ?? false;
+  const isEnd = flagOf(headers, SEQUENCE_HEADERS.sequence_end) ?? parameters.isEnd ?? false;
   if (id.length > MAX_SEQUENCE_ID)
     throw new ServeError('INVALID_INPUT', `expected a sequence id of at most ${MAX_SEQUENCE_ID} characters, got ${id.length}`);
   if (id !== '' && id !== '0') return { id, isStart, isEnd };

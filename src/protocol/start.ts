@@ -25,6 +25,8 @@ export interface DeploymentRun {
   readonly pad?: Readonly<Record<string, number>>;
   /** Of a model: what it keeps of a sequence; absent: nothing. */
   readonly states?: StateSpecs;
+  /** Of the states of all its sequences; absent where there are none. */
+  readonly maxStateBytes?: number;
 }
 
 /** One or more versions of one model. */

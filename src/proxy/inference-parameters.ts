@@ -1,7 +1,7 @@
 /** What an inference says in its own JSON of how it is to be served: parameters of the Open Inference Protocol as Triton has them. Pure. */
 import { LEAST_URGENT, MOST_URGENT } from '../dispatch/priority.ts';
 import { exactDigits, parseExactly } from '../protocol/exact-json.ts';
-import { MAX_ROUTING_JSON_BYTES, type SequenceParameters } from '../protocol/routing-headers.ts';
+import { MAX_ROUTING_JSON_BYTES, type SequenceParameters, sequenceIdOf } from '../protocol/routing-headers.ts';
 
 export interface InferenceParameters {
   /** As `x-priority` has it: 0, the most urgent, to 7. */
@@ -32,28 +32,32 @@ export const readParameters = (
   const json = Buffer.from(body.buffer, body.byteOffset, length);
   const hasSequence = keepsSequences && json.includes(SEQUENCE_KEY);
   if (!hasSequence && !KEYS.some((key) => json.includes(key))) return undefined;
-  const parameters = parametersIn(json.toString('utf8'));
+  const text = withoutMark(json.toString('utf8'));
+  const parameters = parametersIn(text);
   if (parameters === undefined) return undefined;
   const priority = priorityOf(parameters['priority']);
   const timeoutMs = timeoutOf(parameters['timeout']);
   return {
     ...(priority === undefined ? {} : { priority }),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
-    ...(hasSequence ? { sequence: sequenceIn(parameters) } : {}),
+    ...(hasSequence ? { sequence: sequenceIn(parameters, text) } : {}),
   };
 };
 
-const sequenceIn = (parameters: Readonly<Record<string, unknown>>): SequenceParameters => ({
-  id: idOf(parameters['sequence_id']),
+const sequenceIn = (parameters: Readonly<Record<string, unknown>>, text: string): SequenceParameters => ({
+  id: idOf(parameters['sequence_id'], text),
   isStart: flagOf(parameters['sequence_start']),
   isEnd: flagOf(parameters['sequence_end']),
 });
 
-/** A number and its digits are one id. Those beyond 2^53 keep all of theirs. */
-const idOf = (value: unknown): string | undefined => {
-  if (isCount(value)) return String(value);
-  return exactDigits(value) ?? (typeof value === 'string' ? value : undefined);
-};
+/** A text with a NUL may look like a long number, and be none: what cannot be told apart says nothing, and the replica refuses it. */
+const idOf = (value: unknown, text: string): string | undefined =>
+  exactDigits(value) !== undefined && text.includes(ESCAPED_NUL) ? undefined : sequenceIdOf(value);
+
+const ESCAPED_NUL = '\\u0000';
+
+/** What some editors begin UTF-8 with is no part of it, here as in the replica. */
+const withoutMark = (text: string): string => (text.startsWith('\ufeff') ? text.slice(1) : text);
 
 const flagOf = (value: unknown): boolean | undefined => (typeof value === 'boolean' ? value : undefined);
 

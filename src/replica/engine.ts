@@ -33,6 +33,10 @@ export interface SequenceCall {
   readonly number: number;
   /** It is that start. */
   readonly isStart: boolean;
+  /** It is the last. */
+  readonly isEnd: boolean;
+  /** Parameters in whose place a header counts, whatever they say. */
+  readonly overruled?: readonly string[];
 }
 
 export interface IncomingBatch {

@@ -68,7 +68,8 @@ class Incoming implements IncomingCall {
     this.http = member.http;
     this.modelId = member.modelId;
     this.sessionId = member.sessionId;
-    this.sequence = member.sequence === undefined ? undefined : { number: member.sequence, isStart: member.start === true };
+    const { sequence, start, end } = member;
+    this.sequence = sequence === undefined ? undefined : { number: sequence, isStart: start === true, isEnd: end === true };
     this.body = member.body ? new IncomingBody(giveCredit) : undefined;
   }
 

@@ -82,6 +82,7 @@ t.test('a full file is converted to milliseconds, bytes and absolute paths', asy
     states: { h: { output: 'hN', shape: null }, past: { output: 'present', shape: [1, 8, 0, 64] } },
     idleTimeoutMs: 2500,
     maxSequences: 20,
+    maxStateBytes: 4 * 2 ** 20,
   });
   t.equal(front?.sequence, undefined);
   t.match(texts?.calls, { Front: { back: { application: 'texts', deployment: 'Back' } } });
@@ -142,6 +143,7 @@ t.test('a model that keeps sequences: a minute, and a thousand for each replica'
     states: { h: { output: 'hN', shape: null } },
     idleTimeoutMs: 60_000,
     maxSequences: 1000,
+    maxStateBytes: 256 * 2 ** 20,
   });
   for (const none of ['m.onnx', '{path: m.onnx}', '{path: m.onnx, sequence: null}'])
     t.equal(ofModel(none)?.sequence, undefined, none);

@@ -52,8 +52,10 @@ const table: readonly (readonly [string, TargetApplication, object])[] = [
   ],
   [
     'what a model keeps of sequences',
-    target(app({ sequence: { states: { h: { output: 'hN', shape: null } }, idleTimeoutMs: 1000, maxSequences: 5 } })),
-    { change: 'restart', fields: ['model.sequence'], why: ['model.sequence.state'] },
+    target(
+      app({ sequence: { states: { h: { output: 'hN', shape: null } }, idleTimeoutMs: 1000, maxSequences: 5, maxStateBytes: 9 } }),
+    ),
+    { change: 'restart', fields: ['model.sequence'], why: ['model.sequence.state', 'model.sequence.max_state_bytes'] },
   ],
   ['code', target(undefined, 'code 2'), { change: 'restart', fields: [], why: ['code'] }],
   [
@@ -79,7 +81,7 @@ for (const [what, after, told] of table) t.test(`a change of ${what}`, async (t)
 
 t.test('bounds of sequences change live, their states do not', async (t) => {
   const keeps = (output: string, idleTimeoutMs: number, maxSequences: number) =>
-    target(app({ sequence: { states: { h: { output, shape: null } }, idleTimeoutMs, maxSequences } }));
+    target(app({ sequence: { states: { h: { output, shape: null } }, idleTimeoutMs, maxSequences, maxStateBytes: 9 } }));
   const before = keeps('hN', 1000, 5);
   t.match(deployment(before, keeps('hN', 2000, 6)), {
     change: 'live',

@@ -165,6 +165,25 @@ const refusals = async (t: Test, daemon: DaemonRig): Promise<void> => {
     { status: 400 },
     'no name that is hidden from the search runs on other states',
   );
+  const step = (parameters: string, mark = '') =>
+    infer(
+      daemon,
+      'Sum/infer',
+      `${mark}{"parameters":${parameters},"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}`,
+      { 'x-sequence-id': 'w' },
+    );
+  for (const flag of ['start', 'end'])
+    t.match(
+      await step(`{"sequence\\u005f${flag}":true}`),
+      { status: 400, json: { error: new RegExp(`without escapes in its name.*x-sequence-${flag}`) } },
+      'nor on this one',
+    );
+  t.equal((await step('{}')).json.outputs[0]?.data?.[0], 3, 'it was neither started nor ended');
+  t.equal((await step('{"sequence_start":true}', '\ufeff')).json.outputs[0]?.data?.[0], 1, 'a mark of UTF-8 hides nothing');
+  await add(daemon, 3e38, { id: 'inf', start: true });
+  t.match(await add(daemon, 2e38, { id: 'inf' }), { status: 400, error: /binary data/ });
+  const { outputs } = await add(daemon, 1, { id: 'inf' }, { outputs: [{ name: 'last' }] });
+  t.equal(Math.fround(outputs['last'] as number), Math.fround(3e38), 'what could not be answered has moved nothing on');
   const odd = withHeader({ inputs: [], parameters: { sequence_id: -1 } }, []);
   t.match(await infer(daemon, 'Sum/infer', odd.body, odd.headers), { status: 400, json: { error: /or a text, got -1/ } });
 };
@@ -312,6 +331,20 @@ t.test('the bounds of the file hold, and change while it serves', async (t) => {
   await until('they are forgotten', async () => (await daemon.replicas('sums', 'Sum'))[0]?.sequences === 0);
   t.match(await add(daemon, 1, { id: 'a' }), { status: 400, error: /was not used for 0.05 s/ });
   t.same(await daemon.pids('sums', 'Sum'), pids, 'and no process was touched for it');
+});
+
+t.test('the memory of states is bounded, whatever shapes a client sends', async (t) => {
+  await using daemon = await startDaemon(config({ max_state_bytes: 16 }, { num_replicas: 1 }), { files: FILES });
+  await daemon.running();
+  for (const id of ['a', 'b']) t.equal((await add(daemon, 1, { id, start: true })).status, 200);
+  const refused = await add(daemon, 1, { id: 'c', start: true });
+  t.match(refused, { status: 503, code: 'QUEUE_FULL', error: /`model.sequence.max_state_bytes` allows \(16\)/ });
+  await add(daemon, 1, { id: 'a', end: true });
+  t.equal((await add(daemon, 1, { id: 'c', start: true })).sum, 1, 'another has ended');
+  const rows = (shape: readonly number[], data: readonly number[]) =>
+    add(daemon, 1, { id: 'b', start: true }, { inputs: [{ name: 'x', datatype: 'FP32', shape, data }] });
+  t.match(await rows([3], [1, 2, 3]), { status: 400, error: /allows \(16\), got 24/ });
+  t.match(await rows([0], []), { status: 400, error: /expected elements in the input `x`/ });
 });
 
 t.test('a state that the model does not have keeps it from starting, and says what there is', async (t) => {

@@ -29,6 +29,7 @@ t.test('no id, an empty one and 0 are none, as in Triton; then nothing starts or
   t.equal(of({}), undefined);
   t.equal(of({ 'x-sequence-id': '' }, { id: '0' }), undefined);
   t.equal(of({}, { id: '' }), undefined);
+  t.equal(of({ 'x-sequence-id': '' }, { id: '7' })?.id, '7', 'an empty header says nothing');
   for (const flag of ['start', 'end'])
     t.throws(() => of({ 'x-sequence-id': '0', [`x-sequence-${flag}`]: 'true' }), {
       code: 'INVALID_INPUT',

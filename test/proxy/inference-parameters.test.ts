@@ -61,7 +61,11 @@ t.test('of a sequence: numbers keep their digits and are texts, and what is no f
   t.match(of('{"sequence_id":18446744073709551615}'), { id: '18446744073709551615' });
   t.match(of('{"sequence_id":"a b"}'), { id: 'a b' });
   for (const wrong of ['-1', '1.5', 'null', 'true', '[1]', '{}']) t.equal(of(`{"sequence_id":${wrong}}`)?.id, undefined, wrong);
+  for (const wrong of ['-12345678901234567', '"\\u00001234567890123456"', '123456789012345678,"x":"\\u0000"'])
+    t.equal(of(`{"sequence_id":${wrong}}`)?.id, undefined, wrong);
+  t.match(of('{"sequence_id":1234567890123456}'), { id: '1234567890123456' });
   t.equal(of('{"sequence_start":1}')?.isStart, undefined);
+  t.match(read('\ufeff{"parameters":{"sequence_id":7}}', undefined, true), { sequence: { id: '7' } }, 'behind a mark of UTF-8');
   t.equal(of('{"priority":1}'), undefined);
   t.equal(read('{"parameters":{"sequence_id":42}}'), undefined, 'not parsed for a model that keeps none');
 });

@@ -2,9 +2,10 @@
 import { ServeError } from '../../domain/errors.ts';
 import { DATATYPES } from '../../protocol/datatypes.ts';
 import { exactDigits, parseExactly } from '../../protocol/exact-json.ts';
-import { MAX_ROUTING_JSON_BYTES } from '../../protocol/routing-headers.ts';
+import { MAX_ROUTING_JSON_BYTES, SEQUENCE_HEADERS, sequenceIdOf } from '../../protocol/routing-headers.ts';
 import { Tensor } from '../../protocol/tensor.ts';
 import { DTYPES } from '../../protocol/value.ts';
+import type { SequenceCall } from '../engine.ts';
 import { sizeOf, tensorOfBytes, tensorOfJson, textOf } from './infer-tensor.ts';
 import { type Feeds, missingHint, type Port, type Signature, shapeText, takesShape } from './onnx-signature.ts';
 
@@ -200,7 +201,7 @@ const parametersOf = (value: unknown, path: string): Mapping => {
     const isWrong =
       (COUNTS.has(name) && !isCount(each)) ||
       (FLAGS.has(name) && typeof each !== 'boolean') ||
-      (name === 'sequence_id' && !isSequenceId(each));
+      (name === 'sequence_id' && sequenceIdOf(each) === undefined);
     if (isWrong)
       throw invalid(
         `expected \`${path}.${name}\` to be ${FLAGS.has(name) ? 'true or false' : 'a whole number of at least 0'}${name === 'sequence_id' ? ', or a text' : ''}, got ${shownOf(each)}`,
@@ -212,25 +213,23 @@ const parametersOf = (value: unknown, path: string): Mapping => {
 const COUNTS = new Set(['priority', 'timeout']);
 const FLAGS = new Set(['binary_data_output', 'binary_data', 'sequence_start', 'sequence_end']);
 
-const isSequenceId = (value: unknown): boolean => isCount(value) || typeof value === 'string';
-
 /** What the daemon has not read of a sequence must not be passed over: the request would run on another state than its client thinks. */
-const checkSequence = (parameters: Mapping, jsonBytes: number, { states, onAsking }: Signature): void => {
-  if (states === undefined && (onAsking === undefined || jsonBytes <= MAX_ROUTING_JSON_BYTES)) return;
+const checkSequence = (parameters: Mapping, jsonBytes: number, { states, sequence }: Signature): void => {
+  if (states === undefined && sequence === undefined) return;
   for (const [name, header] of Object.entries(SEQUENCE_HEADERS)) {
     const value = parameters[name];
-    if (value === undefined || value === false || value === 0 || value === '') continue;
+    if (value === undefined || SAYS_NOTHING.has(value)) continue;
+    if (sequence !== undefined && jsonBytes <= MAX_ROUTING_JSON_BYTES && wasRead(name, sequence)) continue;
     throw invalid(
-      `expected \`parameters.${name}\` in JSON of at most ${MAX_ROUTING_JSON_BYTES} bytes, got ${jsonBytes} bytes: send the header ${header}`,
+      `expected \`parameters.${name}\` in JSON of at most ${MAX_ROUTING_JSON_BYTES} bytes (got ${jsonBytes}), and without escapes in its name or its number, else the daemon has not read it: send the header ${header}`,
     );
   }
 };
 
-const SEQUENCE_HEADERS = {
-  sequence_id: 'x-sequence-id',
-  sequence_start: 'x-sequence-start',
-  sequence_end: 'x-sequence-end',
-};
+const SAYS_NOTHING: ReadonlySet<unknown> = new Set([false, 0, '', '0']);
+
+const wasRead = (name: string, { isStart, isEnd, overruled = [] }: SequenceCall): boolean =>
+  name === 'sequence_id' || (name === 'sequence_start' ? isStart : isEnd) || overruled.includes(name);
 
 const refuseSharedMemory = (parameters: Mapping, path: string): void => {
   for (const name of Object.keys(parameters))

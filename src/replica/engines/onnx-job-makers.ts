@@ -1,5 +1,6 @@
 /** Jobs for a session thread, made of calls: the one copy that a body or a tensor gets in a replica. */
 import { headerOf, isJsonType } from '../../protocol/http-value.ts';
+import { SEQUENCE_HEADERS } from '../../protocol/routing-headers.ts';
 import { type Segment, skeletonText } from '../../protocol/value.ts';
 import type { IncomingCall, SequenceCall } from '../engine.ts';
 import type { Job, TensorValue } from './onnx-jobs.ts';
@@ -71,8 +72,15 @@ export const inferJob = (id: number, version: string, calls: readonly InferCall[
   const bytes = new Uint8Array(end);
   for (const [index, { call }] of calls.entries()) bytes.set(bodyOf(call), requests[index]?.from);
   const sequence = sequenceOf(calls.map(({ call }) => call));
-  return { job: { id, kind: 'infer', bytes, requests, maxRows, sequence }, transfer: [bytes.buffer] };
+  const told = sequence === undefined ? undefined : { ...sequence, overruled: overruledIn(calls[0]?.call.http?.headers ?? []) };
+  return { job: { id, kind: 'infer', bytes, requests, maxRows, sequence: told }, transfer: [bytes.buffer] };
 };
+
+/** A header wins over the parameter that says the same. */
+const overruledIn = (headers: readonly string[]): readonly string[] =>
+  Object.entries(SEQUENCE_HEADERS).flatMap(([parameter, header]) =>
+    (headerOf(headers, header) ?? '') === '' ? [] : [parameter],
+  );
 
 /** Requests of sequences come alone. */
 const sequenceOf = (calls: readonly IncomingCall[]): SequenceCall | undefined =>

@@ -14,6 +14,8 @@ export interface SessionOptions {
   readonly pad: Readonly<Record<string, number>>;
   /** What it keeps of a sequence; none: nothing. */
   readonly states: StateSpecs;
+  /** Of the states of all its sequences. */
+  readonly maxStateBytes: number;
 }
 
 /** To the session thread. */
@@ -81,6 +83,12 @@ export type JobResult =
   | { readonly id: number; readonly kind: 'tensors'; readonly value: TensorValue }
   | { readonly id: number; readonly kind: 'each'; readonly answers: readonly (TensorValue | ErrorShape)[] }
   | { readonly id: number; readonly kind: 'error'; readonly error: ErrorShape };
+
+/** Whether any of its requests is answered with an error. */
+export const hasError = (result: JobResult): boolean => {
+  if ('answers' in result) return result.answers.some((each) => typeof each === 'object' && 'code' in each);
+  return result.kind === 'error';
+};
 
 export type FromSession =
   | { readonly kind: 'ready'; readonly signature: Signature; readonly provider: string; readonly instead: readonly string[] }

@@ -13,7 +13,15 @@ import { type BatchRules, runBatch } from './onnx-batch.ts';
 import { runBodies } from './onnx-bodies.ts';
 import { portsWithoutRank } from './onnx-file.ts';
 import { runInference } from './onnx-infer.ts';
-import type { FromSession, Job, JobResult, SessionOptions, TensorValue, ToSession } from './onnx-jobs.ts';
+import {
+  type FromSession,
+  hasError,
+  type Job,
+  type JobResult,
+  type SessionOptions,
+  type TensorValue,
+  type ToSession,
+} from './onnx-jobs.ts';
 import { loadSession } from './onnx-load.ts';
 import { checkPad } from './onnx-pad.ts';
 import { tried } from './onnx-rows.ts';
@@ -159,7 +167,15 @@ const membersOf = (job: Job): number => {
 };
 
 const work = async (whole: Model, states: States, job: Job): Promise<JobResult> => {
-  const model = job.sequence === undefined ? whole : { ...whole, ...states.modelOf(job.sequence, whole) };
+  const { sequence } = job;
+  if (sequence === undefined) return answerOfJob(whole, job);
+  const { keep, ...model } = states.modelOf(sequence, whole);
+  const result = await answerOfJob({ ...whole, ...model }, job);
+  if (!hasError(result)) keep();
+  return result;
+};
+
+const answerOfJob = async (model: Model, job: Job): Promise<JobResult> => {
   const rules: BatchRules = { ...model, signature: await signatureFor(model, job), maxRows: job.maxRows, pad: options.pad };
   switch (job.kind) {
     case 'bodies':
@@ -185,7 +201,7 @@ try {
     freeAt = now;
     post({ ...result, ms }, buffersOf(result));
   };
-  const states = new States(options.states);
+  const states = new States(options.states, options.maxStateBytes);
   port.on('message', (job: ToSession) => {
     if (job.kind === 'forget') return states.forget(job.sequences);
     const takenUpAt = performance.now();

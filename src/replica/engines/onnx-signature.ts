@@ -4,6 +4,7 @@ import type { ModelPort, ModelPorts, ModelState } from '../../domain/model.ts';
 import { exactDigits } from '../../protocol/exact-json.ts';
 import { halfBits, halfOf, Tensor, type TensorData, TYPED_ARRAYS } from '../../protocol/tensor.ts';
 import { DTYPES, type Dtype } from '../../protocol/value.ts';
+import type { SequenceCall } from '../engine.ts';
 
 export interface Port {
   readonly name: string;
@@ -21,6 +22,8 @@ export interface Signature {
   readonly states?: Readonly<Record<string, string>>;
   /** Outputs beside the others, for those who name them. */
   readonly onAsking?: readonly Port[];
+  /** What a request of a sequence is in it, as the daemon was told. */
+  readonly sequence?: SequenceCall;
 }
 
 export type Feeds = Readonly<Record<string, Tensor>>;

@@ -25,6 +25,7 @@ export const startOnnx = async (run: DeploymentRun, reply: Reply): Promise<Engin
     );
   }
   const threads = threadsOf(run.numCpus);
+  const { maxStateBytes = Number.POSITIVE_INFINITY } = run;
   const listener = listenerOf(reply);
   const versions: SessionThread[] = [];
   // One after the other: loading takes memory of its own beside what the model takes in the end.
@@ -32,7 +33,7 @@ export const startOnnx = async (run: DeploymentRun, reply: Reply): Promise<Engin
     versions.push(
       await SessionThread.start(
         version,
-        { path, threads, model: run.runs.options, pad: run.pad ?? {}, states: run.states ?? {} },
+        { path, threads, model: run.runs.options, pad: run.pad ?? {}, states: run.states ?? {}, maxStateBytes },
         listener,
       ),
     );
