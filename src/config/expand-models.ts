@@ -144,7 +144,8 @@ class Expansion implements Expanded {
     const taken = spec.routePrefix === null ? undefined : this.#takenBy(spec.routePrefix, owner);
     if (taken !== undefined)
       refuse(`the model \`${name}\` would be at \`${spec.routePrefix}\`, which is ${taken}: rename its folder`);
-    this.applications.push(spec);
+    // Whose path it is answers there, and nothing is said of this one in his place.
+    this.applications.push(taken === undefined ? spec : { ...spec, routePrefix: null });
     const [deployment] = spec.deployments;
     if (deployment !== undefined) this.named.push({ path: at, application, runs: deployment.runs });
   }

@@ -33,7 +33,7 @@ export const modelFilesOf = (
     [...follows].map(([name, beside]) => {
       const own = ofModels.get(name);
       const files = [...new Set([...beside, ...(own ?? [])])];
-      return [name, { files, unsettled: own !== undefined && !first && isBeingWritten(files, now) }];
+      return [name, { files, unsettled: !first && isBeingWritten(files, now) }];
     }),
   );
 };
@@ -67,27 +67,37 @@ export const fatesOf = ({
   for (const { spec, artifacts } of applications) {
     const { name, repository } = spec;
     const problem = problems.get(name);
-    const known = before.get(name);
+    const known = keptFor(spec, before.get(name));
     if (repository !== undefined && models.get(name)?.unsettled) {
       // It is there, or wrong, when it is whole.
       if (known !== undefined) targets.push(asItWas(known, spec));
-    } else if (problem === undefined) targets.push(makeTarget(spec, artifacts.found, known));
+    } else if (problem === undefined) targets.push(makeTarget(spec, artifacts.found, before.get(name)));
     else if (repository === undefined || known === undefined) broken.push({ spec, problem });
     else {
       targets.push(asItWas(known, spec));
       held.set(name, problem);
     }
   }
-  // A folder that is gone, or on a disk that is away, is no folder that was emptied.
+  const names = new Set(applications.map(({ spec }) => spec.name));
+  const routes = new Set(applications.flatMap(({ spec: { routePrefix } }) => routePrefix ?? []));
   for (const known of previous) {
-    const { name, repository } = known.spec;
-    const why = repository === undefined ? undefined : unseen.get(repository);
-    if (repository === undefined || why === undefined) continue;
+    const { name, repository, routePrefix } = known.spec;
+    if (repository === undefined || names.has(name)) continue;
+    // A folder that is gone, or on a disk that is away, is no folder that was emptied.
+    const why = unseen.get(repository);
+    if (why !== undefined) held.set(repository, why);
+    // While the folder is being written, a model that is not in it may be on its way from one place to another.
+    else if (!models.get(repository)?.unsettled) continue;
+    if (routePrefix !== null && routes.has(routePrefix)) continue;
     targets.push(known);
-    held.set(name, why).set(repository, why);
+    if (why !== undefined) held.set(name, why);
   }
   return { targets, broken, held };
 };
+
+/** What may go on in place of what is on disk: nothing that has no path any more, as the config has given it to somebody else. */
+const keptFor = (spec: ApplicationSpec, known: TargetApplication | undefined): TargetApplication | undefined =>
+  spec.routePrefix === null && known?.spec.routePrefix !== null ? undefined : known;
 
 /** As far as its files go; where it is reached is for the config to say. */
 const asItWas = (known: TargetApplication, spec: ApplicationSpec): TargetApplication => {

@@ -66,7 +66,17 @@ export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
     const { id, application, deployment } = replica;
     return [{ id, deployment: `${application}/${deployment}`, version, ...(also.length === 0 ? {} : { also }) }];
   });
-  return { revision, proxy, attempt, ready, applications, replicas };
+  return { revision, proxy, attempt, ready, applications: inOrder(applications, input), replicas };
+};
+
+/** Of the config, whoever began to serve first; behind them those that leave. A model stands with those of its folder. */
+const inOrder = (
+  applications: readonly ApplicationRouting[],
+  { targets, broken }: SnapshotInput,
+): readonly ApplicationRouting[] => {
+  const places = new Map([...targets, ...broken].map(({ spec }, index) => [spec.name, index]));
+  const placeOf = ({ name, repository }: ApplicationRouting) => places.get(repository ?? name) ?? places.size;
+  return [...applications].sort((a, b) => placeOf(a) - placeOf(b) || (a.name < b.name ? -1 : 1));
 };
 
 /** An absolute path, but not that of an address on the web. */

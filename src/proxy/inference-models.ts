@@ -9,7 +9,7 @@ import { DATATYPES } from '../protocol/datatypes.ts';
 import type { Dtype } from '../protocol/value.ts';
 
 export interface ServedModel {
-  /** Its deployment's name, or `application/Deployment` where that is not unique. */
+  /** Its deployment's name, or `application/Deployment` where another has that. */
   readonly name: string;
   readonly application: ApplicationRouting;
   readonly deployment: string;
@@ -39,10 +39,9 @@ export class InferenceModels {
     const found = applications.flatMap((application) =>
       application.routePrefix === null ? [] : (application.models ?? []).map((deployment) => ({ application, deployment })),
     );
-    const times = new Map<string, number>();
-    for (const { deployment } of found) times.set(deployment, (times.get(deployment) ?? 0) + 1);
+    const holders = holdersOf(found);
     this.all = found.map(({ application, deployment }) => ({
-      name: times.get(deployment) === 1 ? deployment : fullName(application, deployment),
+      name: holders.get(deployment) === application ? deployment : fullName(application, deployment),
       application,
       deployment,
       routing: application.deployments.find((each) => each.name === deployment),
@@ -52,7 +51,7 @@ export class InferenceModels {
       [model.name, model] as const,
     ]);
     this.#byName = new Map(names);
-    const isTaken = applications.some(({ routePrefix }) => routePrefix === PREFIX || routePrefix?.startsWith(`${PREFIX}/`));
+    const isTaken = applications.some(({ routePrefix, repository }) => repository === undefined && isUnder(routePrefix));
     // A folder of models may be filled at any time.
     const isExpected = applications.some(({ ingress, routePrefix }) => ingress.kind === 'models' && routePrefix !== null);
     this.isOn = (found.length > 0 || isExpected) && !isTaken;
@@ -71,6 +70,25 @@ export class InferenceModels {
     throw new ServeError('ROUTE_NOT_FOUND', `Model '${name}' not found. There is ${names.join(', ') || 'none'}${more}.`);
   }
 }
+
+const isUnder = (route: string | null): boolean => route === PREFIX || route?.startsWith(`${PREFIX}/`) === true;
+
+/**
+ * Who has the short name, by name. What the config names comes before what was found in a folder, so that no file that appears takes a name
+ * away; of several that the config names none has it. Of those in folders the first that serves has it, else the first.
+ */
+const holdersOf = (
+  found: readonly { readonly application: ApplicationRouting; readonly deployment: string }[],
+): ReadonlyMap<string, ApplicationRouting | undefined> => {
+  const holders = new Map<string, ApplicationRouting | undefined>();
+  const said = found.filter(({ application }) => application.repository === undefined);
+  for (const { application, deployment } of said) holders.set(deployment, holders.has(deployment) ? undefined : application);
+  const ofFolders = found.filter(({ application }) => application.repository !== undefined);
+  const serves = ({ application }: (typeof found)[number]) => application.unavailable === null;
+  for (const { application, deployment } of [...ofFolders.filter(serves), ...ofFolders])
+    if (!holders.has(deployment)) holders.set(deployment, application);
+  return holders;
+};
 
 /** A model that was found in a folder goes by the application that has the folder. */
 const fullName = ({ name, repository }: ApplicationRouting, deployment: string): string => `${repository ?? name}/${deployment}`;

@@ -150,6 +150,11 @@ t.test('a route that is taken, and the path of the protocol, are not taken away 
   t.match(taken.diagnostics[0]?.message, /would be at `\/zoo\/a`, which is that of the application `other`: rename/);
   const v2 = compiled(CONFIG.replace('/zoo', '/'), folder(found('v2')));
   t.match(v2.diagnostics, [{ code: 'MODEL_REFUSED', application: 'zoo.v2', message: /that of the Open Inference Protocol/ }]);
+  for (const [result, name] of [
+    [taken, 'zoo.a'],
+    [v2, 'zoo.v2'],
+  ] as const)
+    t.equal(result.desired?.applications.find((each) => each.name === name)?.routePrefix, null, 'it has no path');
 });
 
 t.test('a model that cannot be looked at is told where the file speaks of it', async (t) => {

@@ -1,6 +1,9 @@
 /** What becomes of each application of a config, by what is on disk and by what was taken before. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import t from 'tap';
-import { type FoundApplication, fatesOf } from '../../src/control/fates.ts';
+import { type FoundApplication, fatesOf, modelFilesOf } from '../../src/control/fates.ts';
 import { applicationSpec, artifact, deploymentSpec, target } from '../support/targets.ts';
 
 const spec = (name: string, repository?: string, replicas = 1) =>
@@ -93,9 +96,57 @@ t.test('a folder that cannot be looked at keeps what it had, and one that is emp
   t.same(
     [...held],
     [
-      ['zoo.m', 'it is not there'],
       ['zoo', 'it is not there'],
+      ['zoo.m', 'it is not there'],
     ],
   );
   t.same(fatesOf({ ...none, applications: [], previous }).targets, []);
+});
+
+t.test('what goes on as it was gives up the path that the config gives to somebody else', async (t) => {
+  const before = target(spec('zoo.m', 'zoo'));
+  const heir = found({ ...spec('heir'), routePrefix: '/zoo.m' });
+  const lost = found({ ...spec('zoo.m', 'zoo'), routePrefix: null });
+  const names = (fates: ReturnType<typeof fatesOf>) => fates.targets.map((each) => each.spec.name);
+  const broken = fatesOf({
+    ...none,
+    applications: [heir, lost],
+    problems: new Map([['zoo.m', 'its path is that of `heir`']]),
+    previous: [before],
+  });
+  t.same(names(broken), ['heir']);
+  t.match(broken.broken, [{ spec: { name: 'zoo.m' } }]);
+  const written = fatesOf({ ...none, applications: [heir, lost], models: settling('zoo.m'), previous: [before] });
+  t.same(names(written), ['heir']);
+  const unseen = new Map([['zoo', 'it is not there']]);
+  t.same(names(fatesOf({ ...none, applications: [heir], unseen, previous: [before] })), ['heir']);
+  const off = target({ ...spec('zoo.m', 'zoo'), routePrefix: null });
+  t.same(
+    names(fatesOf({ ...none, applications: [heir], unseen, previous: [off] })),
+    ['heir', 'zoo.m'],
+    'who has none loses none',
+  );
+});
+
+t.test('a model that is away while its folder is being written is not drained yet', async (t) => {
+  const previous = [target(spec('zoo.m', 'zoo')), target(spec('other.m', 'other'))];
+  const input = { ...none, applications: [found(spec('zoo.n', 'zoo'))], previous };
+  const { targets, held } = fatesOf({ ...input, models: settling('zoo') });
+  t.same(
+    targets.map((each) => each.spec.name),
+    ['zoo.n', 'zoo.m'],
+  );
+  t.equal(held.size, 0);
+  t.same(
+    fatesOf({ ...input, models: new Map([['zoo', { unsettled: false }]]) }).targets.map((each) => each.spec.name),
+    ['zoo.n'],
+  );
+});
+
+t.test('a folder of models that was changed a moment ago is looked at again, and at the start nothing is', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'sd-fates-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const about = { follows: new Map([['zoo', [folder]]]), unseen: new Map(), refused: new Map() };
+  t.match(modelFilesOf([], about, false).get('zoo'), { files: [folder], unsettled: true });
+  t.match(modelFilesOf([], about, true).get('zoo'), { unsettled: false });
 });

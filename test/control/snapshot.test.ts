@@ -192,3 +192,27 @@ t.test('clients are not told where something lies on this machine', async (t) =>
   t.match(told('Error: no (file:///srv/app/a.ts:3:5) see https://example.org/docs/a, 1/2'), /no \(a\.ts:3:5\)/);
   t.match(told('see https://example.org/docs/a, 1/2'), /https:\/\/example\.org\/docs\/a, 1\/2/);
 });
+
+t.test('applications stand in the order of the config, whoever began to serve first', async (t) => {
+  const named = (name: string, repository?: string) =>
+    target(applicationSpec({ name, ...(repository === undefined ? {} : { repository }) }), 'next');
+  const [one, two, oneB, oneA, twoA, gone] = [
+    named('one'),
+    named('two'),
+    named('one.b', 'one'),
+    named('one.a', 'one'),
+    named('two.a', 'two'),
+    named('gone'),
+  ];
+  const serving = new Map(
+    [gone, twoA, oneB, two, one].map((each, index) => [each.spec.name, { target: each, generation: index }] as const),
+  );
+  const { applications } = build({
+    targets: [one, two, oneB, oneA, twoA],
+    actual: { replicas: [], serving, restarts: new Map() },
+  });
+  t.same(
+    applications.map(({ name }) => name),
+    ['one', 'one.a', 'one.b', 'two', 'two.a', 'gone'],
+  );
+});

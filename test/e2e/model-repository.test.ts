@@ -228,12 +228,25 @@ t.test('the same name in two folders', async (t) => {
   });
   const names = async () =>
     JSON.parse((await daemon.ask('/v2/repository/index', { method: 'POST' })).text).map(({ name }: { name: string }) => name);
-  t.same((await names()).sort(), ['n', 'one/m', 'two/m']);
+  t.same((await names()).sort(), ['m', 'n', 'two/m']);
   t.same([await answer(daemon, 'one/m'), await answer(daemon, 'two%2Fm'), await answer(daemon, 'n')], [1, 2, 3]);
-  t.equal(await answer(daemon, 'm'), 404);
+  t.equal(await answer(daemon, 'm'), 1, 'the first has the name');
   await rm(daemon.path('one/m'), { recursive: true });
   await until('the other has the name alone', async () => (await answer(daemon, 'm')) === 2);
   t.same(await listed(daemon, '/one'), []);
+});
+
+t.test('a path that the config gives to somebody else is his; and a folder takes nothing from the protocol', async (t) => {
+  const other = (route: string) => single('other', route, { model: './other.onnx' });
+  const root = { name: 'zoo', route_prefix: '/', models: { path: './zoo' } };
+  await using daemon = await startDaemon(configOf([root, other('/other')]), {
+    files: { ...adding({ 'zoo/a/1': 1, 'zoo/v2/1': 3 }), 'other.onnx': addModel([2]) },
+  });
+  t.equal(await answer(daemon, 'a'), 1, 'a folder `v2` is refused alone');
+  t.match(await application(daemon, 'zoo.v2'), { status: 'DEPLOY_FAILED', message: /that of the Open Inference Protocol/ });
+  await daemon.save(configOf([root, other('/a')]));
+  await until('it answers there', async () => (await daemon.post('/a', [[0]])).text === '{"y":[[2]]}');
+  t.match(await application(daemon, 'zoo.a'), { status: 'DEPLOY_FAILED', message: /which is that of the application `other`/ });
 });
 
 t.test('a daemon that starts with a model that is broken serves the others, and it when it is mended', async (t) => {
