@@ -90,7 +90,9 @@ class Daemon implements RunningDaemon {
       follow: ({ code = [], certificate, models }, since) => {
         const own = [...(config.text === undefined ? [config.path] : []), ...certificate, ...(options.watchCode ? code : [])];
         // An application's name is never empty.
-        const groups = new Map<string, Followed>(options.watchCode ? models : []);
+        // What was found half written is looked at once more in any case: nobody else would say that it is whole.
+        const waited = [...models].filter(([, { unsettled }]) => options.watchCode || unsettled);
+        const groups = new Map<string, Followed>(waited);
         this.#watcher?.follow(groups.set('', { files: own }), since);
       },
       onReload: options.onReload,

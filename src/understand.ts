@@ -3,7 +3,7 @@ import { existsSync, realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { compile } from './config/compile.ts';
 import type { Environment } from './config/environment.ts';
-import { readRepository } from './config/repository.ts';
+import { repositoryReader } from './config/repository.ts';
 import type { ConfigOrigin } from './control/config-file.ts';
 import { describeApplication } from './control/describe.ts';
 import type { Describe } from './control/describers.ts';
@@ -11,16 +11,21 @@ import type { CompileConfig } from './control/goal.ts';
 import type { Diagnostic } from './domain/diagnostic.ts';
 import type { Machine } from './quota/offer.ts';
 
-export const understandFor =
-  ({ path: file, folder, text: unwritten }: ConfigOrigin, env: Environment, machine: Machine): CompileConfig =>
-  ({ text, confined }, told) => {
+export const understandFor = (
+  { path: file, folder, text: unwritten }: ConfigOrigin,
+  env: Environment,
+  machine: Machine,
+): CompileConfig => {
+  const look = repositoryReader();
+  return ({ text, confined }, told) => {
     const confine = confined ? realPath : undefined;
-    const context = { file, folder, env, exists: existsSync, machine, told, realPath: confine, look: readRepository };
+    const context = { file, folder, env, exists: existsSync, machine, told, realPath: confine, look };
     const compiled = compile(text, context);
     if (unwritten === undefined || Buffer.from(text).toString() !== unwritten) return compiled;
     const { diagnostics, diagnose } = compiled;
     return { ...compiled, diagnostics: diagnostics.map(withoutPlace), diagnose: (problem) => withoutPlace(diagnose(problem)) };
   };
+};
 
 /** Nobody wrote that text, so its lines mean nothing to anybody. */
 const withoutPlace = (diagnostic: Diagnostic): Diagnostic => ({ ...diagnostic, line: 0, column: 0, excerpt: '' });

@@ -38,8 +38,10 @@ export const checkScaling = (
 /** The policy of an application decides for those of its deployments that autoscale. */
 export const checkSharedPolicy = (application: SeenApplication, checking: Checking, checkCode: CheckCode): void => {
   checkPolicy(application.data, application.path, 'autoscaling_policy', application, checking, checkCode);
-  const scales = application.deployments.some(
-    ({ data }) => data.num_replicas === 'auto' || mappingOf(data.autoscaling_config) !== undefined,
+  const models = mappingOf(application.data.models);
+  const ofModels = [models?.defaults, ...Object.values(mappingOf(models?.overrides) ?? {})].map((each) => mappingOf(each) ?? {});
+  const scales = [...application.deployments.map(({ data }) => data), ...ofModels].some(
+    (data) => data.num_replicas === 'auto' || mappingOf(data.autoscaling_config) !== undefined,
   );
   if (scales || policyIn(application.data, 'autoscaling_policy') === undefined) return;
   const message = 'no deployment of this application autoscales, so this decides nothing; give one `num_replicas: auto`';

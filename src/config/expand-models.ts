@@ -3,15 +3,14 @@ import { join } from 'node:path';
 import type { ApplicationSpec, FoundModels } from '../domain/desired.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
 import { decode } from './bounds.ts';
-import { isRepository, modelFindings } from './check-models.ts';
+import { isRepository, modelMistakes } from './check-models.ts';
 import { applicationsOf, type NamedFile, type SeenApplication } from './checking.ts';
 import { type Finding, type Mapping, mappingOf, type Path, quote } from './finding.ts';
 import { absolute, type Files } from './locate.ts';
 import { overlay } from './overlay.ts';
 import type { Places } from './places.ts';
-import type { FoundModel, Repository } from './repository.ts';
+import { type FoundModel, MODEL_NAME, type Repository } from './repository.ts';
 import { modelApplication } from './resolve.ts';
-import { nodeAt } from './schema.ts';
 import { Section } from './section.ts';
 import { Source } from './source.ts';
 import { CONFIG_NAME, readTritonConfig } from './triton-config.ts';
@@ -44,7 +43,6 @@ export const expandModels = (
   return expansion;
 };
 
-const NAME = new RegExp(nodeAt(['applications', 0, 'deployments', 0, 'name'])?.pattern ?? '', 'u');
 /** An application there takes the path away from the Open Inference Protocol. */
 const INFERENCE = '/v2';
 
@@ -94,11 +92,12 @@ class Expansion implements Expanded {
         `there is no model in ${shown} yet: one is served when it comes, as <name>/1/model.onnx`,
       );
     if (found.left > 0) {
-      const message = `expected at most ${found.models.length} models in ${shown}, got ${found.left} more, which are not served: divide them over several folders`;
+      const served = found.models.filter(({ name }) => MODEL_NAME.test(name)).length;
+      const message = `expected at most ${served} models in ${shown}, got ${found.left} more, which are not served: divide them over several folders`;
       warn('TOO_MANY_MODELS', [...at, 'path'], message);
     }
     for (const model of found.models) {
-      if (NAME.test(model.name)) this.#model(model, seen, models);
+      if (MODEL_NAME.test(model.name)) this.#model(model, seen, models);
       else {
         const message = `a model has the name of its folder: expected a letter, then letters, digits, \`_\` or \`-\`, at most 63 in all, got ${quote(model.name)} in ${shown}, which is not served: rename it`;
         warn('BAD_NAME', [...at, 'path'], message);
@@ -132,10 +131,11 @@ class Expansion implements Expanded {
     else if (found.config !== undefined) {
       const told = this.#configOf(found, found.config, application);
       const combined = told === undefined ? fields : over(told);
-      const wrong = told === undefined ? [] : modelFindings(combined, at, seen, { places: this.#written, files: this.#files });
+      const under = [[...seen.path, 'models', 'defaults']];
+      const checking = { places: this.#written, files: this.#files };
+      const wrong = told === undefined ? [] : modelMistakes(combined, at, under, seen, checking);
       // What the config file alone says has been checked: these come of both together.
-      for (const { message, severity } of wrong)
-        if (severity === 'error') refuse(`${message} (\`${name}\`, with its ${CONFIG_NAME})`);
+      for (const { message } of wrong) refuse(`${message} (\`${name}\`, with its ${CONFIG_NAME})`);
       if (wrong.length === 0) fields = combined;
     }
     const section = this.#sections[Number(seen.path[1])];

@@ -1,8 +1,9 @@
 /** Looks at a folder of models: which there are, and what stands beside each. Nothing in it is trusted to be what it seems. */
-import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, realpathSync, statSync } from 'node:fs';
+import { closeSync, constants, type Dirent, fstatSync, openSync, readdirSync, readSync, realpathSync, statSync } from 'node:fs';
 import { join, sep } from 'node:path';
 import { VERSION_FOLDER } from '../domain/model.ts';
 import { MAX_PBTXT_BYTES } from './pbtxt.ts';
+import { nodeAt } from './schema.ts';
 import { CONFIG_NAME } from './triton-config.ts';
 
 export interface FoundModel {
@@ -33,26 +34,53 @@ export type Repository =
 /** Each is a process at least. */
 const MAX_MODELS = 1000;
 
-/** @param path absolute @throws nothing */
-export const readRepository = (path: string): Repository => {
+/** A deployment has it. */
+export const MODEL_NAME = new RegExp(nodeAt(['applications', 0, 'deployments', 0, 'name'])?.pattern ?? '', 'u');
+/** Of folders that can be no models so many are told of. */
+const MAX_MISNAMED = 20;
+
+/** Looks at folders again and again: where there are too many models, those that were found before stay. */
+export const repositoryReader = (): ((path: string) => Repository) => {
+  const known = new Map<string, ReadonlySet<string>>();
+  return (path) => {
+    const found = readRepository(path, known.get(path));
+    if ('models' in found) known.set(path, new Set(found.models.map(({ name }) => name)));
+    return found;
+  };
+};
+
+/** @param path absolute @param known names that come before others @throws nothing */
+export const readRepository = (path: string, known: ReadonlySet<string> = new Set()): Repository => {
   try {
     const root = realpathSync(path);
     const names = readdirSync(path, { withFileTypes: true })
       // Others begin with a dot: `.git`, and what Kubernetes' mounts swap.
-      .filter((entry) => !entry.name.startsWith('.') && (entry.isDirectory() || entry.isSymbolicLink()))
+      .filter((entry) => !entry.name.startsWith('.') && (entry.isDirectory() || isFolderBehind(entry, path)))
       .map(({ name }) => name)
       .sort();
-    const models = names.slice(0, MAX_MODELS).flatMap((name) => lookAt(root, join(path, name), name) ?? []);
-    return { models, left: Math.max(0, names.length - MAX_MODELS) };
+    const able = names.filter((name) => MODEL_NAME.test(name)).sort((a, b) => Number(known.has(b)) - Number(known.has(a)));
+    const misnamed = names.filter((name) => !MODEL_NAME.test(name));
+    const models = [...able.slice(0, MAX_MODELS), ...misnamed.slice(0, MAX_MISNAMED)]
+      .sort()
+      .map((name) => lookAt(root, join(path, name), name));
+    return { models, left: Math.max(0, able.length - MAX_MODELS) };
   } catch (error) {
     return { problem: why(error) };
   }
 };
 
-/** @returns undefined: it is no folder */
-const lookAt = (root: string, folder: string, name: string): FoundModel | undefined => {
+/** A link that leads nowhere may have led to one. */
+const isFolderBehind = (entry: Dirent, path: string): boolean => {
+  if (!entry.isSymbolicLink()) return false;
   try {
-    if (!statSync(folder).isDirectory()) return undefined;
+    return statSync(join(path, entry.name)).isDirectory();
+  } catch {
+    return true;
+  }
+};
+
+const lookAt = (root: string, folder: string, name: string): FoundModel => {
+  try {
     if (isOutside(root, realpathSync(folder))) return { name, folder, root, path: folder, problem: OUTSIDE };
     const inside = readdirSync(folder);
     const single = inside.filter((each) => each.endsWith('.onnx'));

@@ -148,11 +148,12 @@ export class Controller {
     return this.#waiting;
   }
 
-  /** Every application of the config serves, has failed, or waits for room. */
+  /** Every application of the config serves, has failed, or waits for room; after the start no model that comes into a folder counts. */
   get settled(): boolean {
     return this.#targets.every(
       (target) =>
         this.#serving.has(target.spec.name) ||
+        (this.#everReady && target.spec.repository !== undefined) ||
         failedDeployments(target, this.actual).length > 0 ||
         target.spec.deployments.some(({ name }) => this.#waiting.has(`${target.spec.name}/${name}`)),
     );

@@ -154,14 +154,20 @@ export class Inference {
   }
 
   /** It takes requests: replicas are there, or come with the first of them. */
-  #serves(model: ServedModel): boolean {
+  #serves(model: Omit<ServedModel, 'name'>): boolean {
     const { application, routing } = model;
     if (application.unavailable !== null || routing === undefined || routing.refuse !== null) return false;
     return routing.autoscales || this.#replicas(model) > 0;
   }
 
+  /** Why it takes no requests; undefined: it does. */
+  whyNot(model: Omit<ServedModel, 'name'>): string | undefined {
+    if (this.#serves(model)) return undefined;
+    return model.application.unavailable ?? model.routing?.refuse ?? 'no replica is ready';
+  }
+
   /** Those that would take a request now. */
-  #replicas({ application, deployment, routing }: ServedModel): number {
+  #replicas({ application, deployment, routing }: Omit<ServedModel, 'name'>): number {
     const generation = this.#dispatcher.generation(application.name);
     if (generation === undefined || routing === undefined) return 0;
     const slots = this.#dispatcher.slots(generation, { application: application.name, deployment, method: 'infer' });
@@ -179,15 +185,14 @@ export class Inference {
     if (ready !== undefined && typeof ready !== 'boolean')
       throw new ServeError('INVALID_INPUT', 'expected `ready` to be true or false');
     return this.#models.all.flatMap((model) => {
-      const isReady = this.#serves(model);
-      if (ready === true && !isReady) return [];
+      const why = this.whyNot(model);
+      if (ready === true && why !== undefined) return [];
       const versions: readonly { readonly version?: string }[] = model.routing?.model?.versions ?? [{}];
-      const why = model.application.unavailable ?? model.routing?.refuse ?? 'no replica is ready';
       return versions.map(({ version }) => ({
         name: model.name,
         ...(version === undefined ? {} : { version }),
-        state: isReady ? 'READY' : 'UNAVAILABLE',
-        reason: isReady ? '' : why,
+        state: why === undefined ? 'READY' : 'UNAVAILABLE',
+        reason: why ?? '',
       }));
     });
   }

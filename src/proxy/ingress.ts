@@ -6,7 +6,7 @@ import { inferenceErrorAnswer } from './error-answer.ts';
 import type { HttpExchange, HttpUpgrade } from './http-server.ts';
 import { Inference } from './inference.ts';
 import { clientTimeoutMs, givenId, type IngressOptions, IngressRequest, thrown } from './ingress-request.ts';
-import { modelList } from './model-list.ts';
+import { modelList, modelsByFolder } from './model-list.ts';
 import { newRequestId } from './request-id.ts';
 import { RouteTable } from './route-table.ts';
 import { WebSockets } from './websocket.ts';
@@ -18,6 +18,7 @@ export class Ingress {
   readonly #options: IngressOptions;
   #snapshot: RoutingSnapshot | undefined;
   #routes = new RouteTable<ApplicationRouting>([]);
+  #folders: ReadonlyMap<string, readonly ApplicationRouting[]> = new Map();
   #ongoing = 0;
   #draining = false;
   #onQuiet: (() => void) | undefined;
@@ -34,6 +35,7 @@ export class Ingress {
 
   apply(snapshot: RoutingSnapshot): void {
     this.#snapshot = snapshot;
+    this.#folders = modelsByFolder(snapshot);
     this.#inference.apply(snapshot);
     this.#decodes.maxHeldBytes = snapshot.proxy.maxBufferedBytes;
     this.#options.counts.follow(new Map(snapshot.applications.map(({ name, routePrefix }) => [name, routePrefix ?? ''])));
@@ -149,9 +151,17 @@ export class Ingress {
     if (this.#ongoing === 0) this.#onQuiet?.();
   };
 
+  readonly #whyNot = (application: ApplicationRouting, deployment: string): string | undefined =>
+    this.#inference.whyNot({
+      application,
+      deployment,
+      routing: application.deployments.find(({ name }) => name === deployment),
+    });
+
   #list(request: IngressRequest, application: ApplicationRouting, method: string, path: string): void {
     try {
-      request.json(modelList(application, this.#snapshot ?? { applications: [] }, method, path));
+      const models = this.#folders.get(application.name) ?? [];
+      request.json(modelList(application, models, this.#whyNot, method, path));
     } catch (error) {
       request.error(thrown(error));
     }

@@ -19,8 +19,8 @@ const folder = (...models: readonly FoundModel[]): Repository => ({ models, left
 const compiled = (text: string, repository: Repository | ((path: string) => Repository)): Compiled =>
   compile(text, {
     file: '/srv/config.yaml',
-    env: { FOLDER: 'models' },
-    exists: () => true,
+    env: { FOLDER: 'models', SECRET: '/very/secret' },
+    exists: (path) => !path.includes('missing') && !path.includes('secret'),
     look: typeof repository === 'function' ? repository : () => repository,
   });
 
@@ -190,6 +190,33 @@ t.test('an override of a model that is not there, and models beyond the bound, a
 t.test('a path from the environment is not printed', async (t) => {
   const { diagnostics } = compiled(CONFIG.replace('./models', '"${FOLDER}"'), folder());
   t.match(diagnostics[0]?.message, /no model in `\$\{FOLDER\}` yet/);
+});
+
+t.test('nor is anything from the environment that stands in what models have in common', async (t) => {
+  const folders =
+    '    defaults: {ray_actor_options: {runtime_env: {working_dir: "${SECRET}"}}}\n    overrides: {b: {num_replicas: 2}}\n';
+  const missing = compiled(withModels(folders), folder(found('a', 'max_batch_size: 4'), found('b')));
+  t.notMatch(JSON.stringify([missing.diagnostics, [...missing.models.refused]]), /very/);
+  t.match(told(missing), [/^error FILE_MISSING/], 'once, and it is what is wrong with no model more than with another');
+  t.same([...missing.models.refused], []);
+});
+
+t.test('what is only a warning about the fields leaves its config.pbtxt in force', async (t) => {
+  const shared = '  autoscaling_policy: {policy_function: "./policy.ts:P"}\n';
+  const result = compiled(withModels('    defaults: {num_replicas: auto}\n', shared), folder(found('a', 'max_batch_size: 4')));
+  t.same(told(result), [], 'the policy decides for the models');
+  t.match(deployment(result).batching, { maxBatchSize: 4 });
+  t.match(told(compiled(withModels('', shared), folder(found('a')))), [/NO_EFFECT/]);
+});
+
+t.test('code that the defaults and overrides name is known', async (t) => {
+  const policy = (name: string) => `{policy: {policy_function: "./${name}.ts:P"}}`;
+  const models = `    defaults: {autoscaling_config: ${policy('p')}}\n    overrides: {a: {num_replicas: 2}, b: {autoscaling_config: ${policy('q')}}}\n`;
+  const { named } = compiled(withModels(models), folder(found('a')));
+  t.same(
+    named.flatMap(({ runs }) => (runs.kind === 'module' ? [runs.file] : [])),
+    ['/srv/p.ts', '/srv/q.ts'],
+  );
 });
 
 t.test('a graph cannot call what comes and goes with a folder', async (t) => {

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
-import { type FoundModel, readRepository } from '../../src/config/repository.ts';
+import { type FoundModel, readRepository, repositoryReader } from '../../src/config/repository.ts';
 
 const folderOf = (t: Test, files: Readonly<Record<string, string>> = {}): string => {
   const folder = mkdtempSync(join(tmpdir(), 'sd-models-'));
@@ -128,4 +128,24 @@ t.test('a thousand are served from one folder, and the rest are counted', async 
   const repository = readRepository(folder);
   t.match(repository, { left: 3 });
   t.equal(found(folder).length, 1000);
+});
+
+t.test('what is no model counts for none of the thousand, and what was served is pushed out by nobody', async (t) => {
+  const folder = folderOf(t);
+  for (let index = 0; index < 1000; index++) mkdirSync(join(folder, `n${String(index).padStart(4, '0')}`));
+  for (let index = 0; index < 50; index++) {
+    mkdirSync(join(folder, String(index)));
+    symlinkSync('/dev/null', join(folder, `a${index}`));
+  }
+  const read = repositoryReader();
+  const first = read(folder);
+  t.match(first, { left: 0 });
+  const names = (repository: typeof first) => ('models' in repository ? repository.models.map(({ name }) => name) : []);
+  t.equal(names(first).length, 1020, 'of those that cannot be models some are told');
+  mkdirSync(join(folder, 'another'));
+  const second = read(folder);
+  t.match(second, { left: 1 });
+  t.notOk(names(second).includes('another'));
+  t.ok(names(second).includes('n0999'));
+  t.ok(names(readRepository(folder)).includes('another'), 'at the start the names decide');
 });

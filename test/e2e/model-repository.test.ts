@@ -176,6 +176,33 @@ t.test('a model that is being written holds up nothing, and is taken when it is 
   t.equal(await answer(daemon, 'a'), 1);
 });
 
+t.test('one that is being written while the config is read is taken also where nothing is watched', async () => {
+  await using daemon = await startDaemon(configOf([zoo()]), { files: adding({ 'zoo/a/1': 1 }), args: ['--no-watch-code'] });
+  await mkdir(daemon.path('zoo/big/1'), { recursive: true });
+  const whole = addModel([8]);
+  const slowly = setInterval(() => appendFileSync(daemon.path('zoo/big/1/model.onnx'), whole.subarray(0, 1)), 10);
+  try {
+    await daemon.save(configOf([zoo({ defaults: { max_queued_requests: 3 } })]));
+    await daemon.waitForLog('config applied', daemon.log.findIndex(({ msg }) => msg === 'config applied') + 1);
+  } finally {
+    clearInterval(slowly);
+  }
+  await daemon.write('zoo/big/1/model.onnx', whole);
+  await until('it answers', async () => (await answer(daemon, 'big')) === 8);
+});
+
+t.test('a model that comes and does not start takes nobody out of service', async (t) => {
+  const wrong = { max_constructor_retry_count: 100, model: { warmup: [{ inputs: { none: { shape: [1] } } }] } };
+  await using daemon = await startDaemon(configOf([zoo({ overrides: { b: wrong } })]), { files: adding({ 'zoo/a/1': 1 }) });
+  const admin = async () => (await fetch(`${daemon.adminUrl}/readyz`)).status;
+  t.equal(await admin(), 200);
+  await daemon.write('zoo/b/1/model.onnx', addModel([2]));
+  await daemon.when('it is tried', ({ applications }) => applications['zoo.b']?.status === 'DEPLOYING');
+  t.equal(await admin(), 200);
+  t.equal((await daemon.ask('/v2/health/ready')).status, 200);
+  t.equal((await daemon.ask('/-/healthz')).status, 200);
+});
+
 t.test('what the config and a config.pbtxt say of one model moves that model alone', async (t) => {
   await using daemon = await startDaemon(configOf([zoo()]), { files: adding({ 'zoo/a/1': 1, 'zoo/a/2': 2, 'zoo/b/1': 3 }) });
   const before = await daemon.pids('zoo.b', 'b');

@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { ApplicationRouting } from '../../src/domain/snapshot.ts';
-import { modelList } from '../../src/proxy/model-list.ts';
+import { modelList, modelsByFolder } from '../../src/proxy/model-list.ts';
 import { applicationRouting } from '../support/routing.ts';
 
 const routing = (name: string, routePrefix: string, more: Partial<ApplicationRouting> = {}): ApplicationRouting =>
@@ -10,7 +10,13 @@ const of = (name: string, unavailable: string | null = null) =>
   routing(`zoo.${name}`, `/zoo/${name}`, { models: [name], repository: 'zoo', unavailable });
 const other = routing('other', '/other', { models: ['x'] });
 const ask = (method: string, path: string, applications = [zoo, of('a'), of('b', 'it is broken'), other]) =>
-  modelList(zoo, { applications }, method, path);
+  modelList(
+    zoo,
+    modelsByFolder({ applications }).get('zoo') ?? [],
+    ({ unavailable }, model) => unavailable ?? (model === 'gone' ? 'no replica is ready' : undefined),
+    method,
+    path,
+  );
 
 t.test('its own models, whether they serve or not', async (t) => {
   const expected = {
@@ -22,6 +28,15 @@ t.test('its own models, whether they serve or not', async (t) => {
   for (const path of ['/zoo', '/zoo/']) t.same(ask('GET', path), expected);
   t.same(ask('HEAD', '/zoo'), expected);
   t.same(ask('GET', '/zoo', [zoo, other]), { models: [] });
+});
+
+t.test('one that serves and whose replicas have gone is not ready, in the order of names', async (t) => {
+  t.match(ask('GET', '/zoo', [of('gone'), zoo, of('a')]), {
+    models: [
+      { name: 'a', state: 'READY' },
+      { name: 'gone', state: 'UNAVAILABLE', reason: 'no replica is ready' },
+    ],
+  });
 });
 
 t.test('anything else is told what there is', async (t) => {
