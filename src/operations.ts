@@ -42,7 +42,7 @@ export const operationsOf = (parts: Parts): Operations => {
   const served = () => Buffer.from(reloader.applied.config.text).toString();
   const submit = async (text: string, confined: boolean): Promise<Submitted> => {
     const submitted = await reloader.submit({ text: Buffer.from(text), confined }, 'api');
-    return submitted.accepted ? submitted : { ...submitted, diagnostics: elsewhere(submitted.diagnostics) };
+    return submitted.accepted ? submitted : { ...submitted, diagnostics: elsewhere(submitted.diagnostics, path) };
   };
   return {
     status: (apiType) => statusOf(parts, apiType),
@@ -54,12 +54,12 @@ export const operationsOf = (parts: Parts): Operations => {
     }),
     preview: async (text) => {
       const preview = await reloader.preview(text);
-      return preview.valid || text === undefined ? preview : { ...preview, diagnostics: elsewhere(preview.diagnostics) };
+      return preview.valid || text === undefined ? preview : { ...preview, diagnostics: elsewhere(preview.diagnostics, path) };
     },
     deploy: async (text) => {
       // Told by the places of the text that was sent, not of what it is completed to.
       const { desired, diagnostics } = compile({ text, confined: true });
-      if (desired === undefined) return { accepted: false, diagnostics: elsewhere(diagnostics) };
+      if (desired === undefined) return { accepted: false, diagnostics: elsewhere(diagnostics, path) };
       return submit(withListenersOf(Buffer.from(text).toString(), served()), true);
     },
     clear: () => submit(withoutApplications(served()), reloader.applied.config.confined),
@@ -90,9 +90,9 @@ export const operationsOf = (parts: Parts): Operations => {
   };
 };
 
-/** What was sent stands in no file. */
-const elsewhere = (diagnostics: readonly Diagnostic[]): readonly Diagnostic[] =>
-  diagnostics.map((diagnostic) => ({ ...diagnostic, file: 'the config that was sent' }));
+/** What was sent stands in no file; what stands beside a model does. */
+const elsewhere = (diagnostics: readonly Diagnostic[], path: string): readonly Diagnostic[] =>
+  diagnostics.map((diagnostic) => (diagnostic.file === path ? { ...diagnostic, file: 'the config that was sent' } : diagnostic));
 
 const statusOf = async (
   { path, reloader, http, controller, plane, adminUrl }: Parts,

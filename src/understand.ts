@@ -23,7 +23,8 @@ export const understandFor = (
     const compiled = compile(text, context);
     if (unwritten === undefined || Buffer.from(text).toString() !== unwritten) return compiled;
     const { diagnostics, diagnose } = compiled;
-    return { ...compiled, diagnostics: diagnostics.map(withoutPlace), diagnose: (problem) => withoutPlace(diagnose(problem)) };
+    const ofText = (diagnostic: Diagnostic) => (diagnostic.file === file ? withoutPlace(diagnostic) : diagnostic);
+    return { ...compiled, diagnostics: diagnostics.map(ofText), diagnose: (problem) => withoutPlace(diagnose(problem)) };
   };
 };
 

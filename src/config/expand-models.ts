@@ -1,13 +1,14 @@
 /** Folders of models become applications, one for each model: so each comes, fails, moves and goes by itself. Pure, but for the look. */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { ApplicationSpec, FoundModels } from '../domain/desired.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
-import { decode } from './bounds.ts';
+import { type Decoded, decode } from './bounds.ts';
 import { isRepository, modelMistakes } from './check-models.ts';
 import { applicationsOf, type NamedFile, type SeenApplication } from './checking.ts';
 import { type Finding, type Mapping, mappingOf, type Path, quote } from './finding.ts';
 import { absolute, type Files } from './locate.ts';
 import { overlay } from './overlay.ts';
+import { MAX_PBTXT_BYTES, TOO_LARGE } from './pbtxt.ts';
 import type { Places } from './places.ts';
 import { type FoundModel, MODEL_NAME, type Repository } from './repository.ts';
 import { modelApplication } from './resolve.ts';
@@ -82,6 +83,7 @@ class Expansion implements Expanded {
     if ('problem' in found) {
       const problem = `the folder of models ${found.problem}`;
       this.unseen.set(owner, problem);
+      this.follows.set(owner, [folder, join(folder, CONFIG_NAME), ...missingAbove(folder, this.#files)]);
       warn('NO_MODELS', [...at, 'path'], `${problem}, so none of it is served until it can be: looked for ${shown}`);
       return;
     }
@@ -158,7 +160,7 @@ class Expansion implements Expanded {
 
   /** @returns what it says; undefined: it is wrong */
   #configOf(found: FoundModel, content: Uint8Array, application: string): Mapping | undefined {
-    const { text, finding } = decode(content);
+    const { text, finding } = content.byteLength > MAX_PBTXT_BYTES ? OVERSIZED : decode(content);
     const { fields, findings } = finding === undefined ? readTritonConfig(text, found.name) : { fields: {}, findings: [finding] };
     const source = new Source(join(found.folder, CONFIG_NAME), text);
     const diagnostics = findings.map((each) => source.diagnostic({ ...each, application }, each.offset));
@@ -169,6 +171,19 @@ class Expansion implements Expanded {
     return undefined;
   }
 }
+
+/** Folders on the way to it that are not there either: one of them may come first. */
+const missingAbove = (folder: string, files: Files): readonly string[] => {
+  const missing: string[] = [];
+  for (let at = dirname(folder); at !== dirname(at) && !files.exists(at); at = dirname(at)) missing.push(at);
+  return missing;
+};
+
+/** Said before it is decoded: where it was cut off may be within a character. */
+const OVERSIZED: Decoded = {
+  text: '',
+  finding: { severity: 'error', code: 'PBTXT_SYNTAX', path: [], message: TOO_LARGE, offset: 0 },
+};
 
 /** Names in the config have no dot: so it is nobody else's. */
 const modelName = (repository: string, model: string): string => `${repository}.${model}`;

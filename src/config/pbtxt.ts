@@ -2,6 +2,7 @@
 
 /** A file within these bounds is read in milliseconds; those of real models have some hundred bytes. */
 export const MAX_PBTXT_BYTES = 256 * 1024;
+export const TOO_LARGE = `expected at most ${MAX_PBTXT_BYTES} bytes (256 KiB), got more`;
 const MAX_DEPTH = 32;
 
 export interface PbMessage {
@@ -36,8 +37,7 @@ export class PbtxtError extends Error {
 
 /** @throws PbtxtError and nothing else, in time linear in the text */
 export const parsePbtxt = (text: string): PbMessage => {
-  const bytes = Buffer.byteLength(text);
-  if (bytes > MAX_PBTXT_BYTES) throw new PbtxtError(`expected at most ${MAX_PBTXT_BYTES} bytes (256 KiB), got ${bytes}`, 0);
+  if (Buffer.byteLength(text) > MAX_PBTXT_BYTES) throw new PbtxtError(TOO_LARGE, 0);
   return new Parser(text).message(undefined, 0, 0);
 };
 

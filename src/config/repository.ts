@@ -39,15 +39,25 @@ export const MODEL_NAME = new RegExp(nodeAt(['applications', 0, 'deployments', 0
 /** Of folders that can be no models so many are told of. */
 const MAX_MISNAMED = 20;
 
-/** Looks at folders again and again: where there are too many models, those that were found before stay. */
-export const repositoryReader = (): ((path: string) => Repository) => {
-  const known = new Map<string, ReadonlySet<string>>();
+/**
+ * Looks at folders again and again. Where there are too many models, those that were found before stay; and where a folder with models is
+ * empty and on another disk, theirs is away, and not they.
+ */
+export const repositoryReader = (diskOf: (path: string) => number = diskUnder): ((path: string) => Repository) => {
+  const known = new Map<string, { readonly names: ReadonlySet<string>; readonly disk: number }>();
   return (path) => {
-    const found = readRepository(path, known.get(path));
-    if ('models' in found) known.set(path, new Set(found.models.map(({ name }) => name)));
+    const before = known.get(path);
+    const found = readRepository(path, before?.names);
+    if ('problem' in found) return found;
+    const disk = diskOf(path);
+    if (found.models.length === 0 && before !== undefined && before.names.size > 0 && before.disk !== disk)
+      return { problem: 'is empty, and on another disk than its models were: is theirs mounted?' };
+    known.set(path, { names: new Set(found.models.map(({ name }) => name)), disk });
     return found;
   };
 };
+
+const diskUnder = (path: string): number => statSync(path, { throwIfNoEntry: false })?.dev ?? 0;
 
 /** @param path absolute @param known names that come before others @throws nothing */
 export const readRepository = (path: string, known: ReadonlySet<string> = new Set()): Repository => {

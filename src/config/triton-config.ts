@@ -48,10 +48,16 @@ const most = (...path: readonly (string | number)[]): number =>
 const MAX_REPLICAS = most('num_replicas');
 const MAX_ROWS = most('batching', 'max_batch_size');
 const MAX_MICROSECONDS = most('batching', 'batch_wait_timeout_s') * 1e6;
+const MAX_QUEUED = most('max_queued_requests');
 const MAX_RUNS = most('model', 'warmup', 0, 'count');
 const MAX_THREADS = most('model', 'session', 'intra_op_num_threads');
 const KINDS = ['KIND_AUTO', 'KIND_CPU', 'KIND_GPU', 'KIND_MODEL'];
 const OF_THE_FILE = 'the model file says it';
+/** Each is run by every replica before it serves. */
+const MAX_SAMPLES = 100;
+/** As protobuf's text format writes them. */
+const TRUE = ['true', 'True', 't', '1'];
+const FALSE = ['false', 'False', 'f', '0'];
 /** What is told of one file; a first error always is. */
 const MAX_FINDINGS = 50;
 
@@ -111,7 +117,7 @@ class Reader {
           }),
           preferred_batch_size: { many: true, ...this.#left('how many are worth a batch is learned') },
           default_queue_policy: this.#sub({
-            max_queue_size: this.#integer(0, Number.MAX_SAFE_INTEGER, (size) => {
+            max_queue_size: this.#integer(0, MAX_QUEUED, (size) => {
               this.#fields.max_queued_requests = size === 0 ? -1 : size;
             }),
             default_timeout_microseconds: this.#leftUnless(
@@ -119,9 +125,9 @@ class Reader {
               'say `request_timeout_s`, which is the deadline of a whole call',
             ),
             timeout_action: this.#leftUnless(['REJECT', '0'], 'requests beyond their deadline are refused'),
-            allow_timeout_override: this.#leftUnless(['false'], 'clients say a deadline with `x-request-timeout-seconds`'),
+            allow_timeout_override: this.#leftUnless(FALSE, 'clients say a deadline with `x-request-timeout-seconds`'),
           }),
-          preserve_ordering: this.#leftUnless(['false'], 'answers come as soon as they are there'),
+          preserve_ordering: this.#leftUnless(FALSE, 'answers come as soon as they are there'),
           priority_levels: this.#leftUnless(['0'], 'requests name their priority themselves'),
           default_priority_level: this.#leftUnless(['0'], 'requests name their priority themselves'),
           priority_queue_policy: { many: true, ...this.#left('one queue has one policy') },
@@ -189,10 +195,10 @@ class Reader {
     model_warmup: { many: true, take: (value, path) => this.#sample(value, path) },
     parameters: { many: true, take: (value, path) => this.#parameter(value, path) },
     default_model_filename: this.#leftUnless(['', 'model.onnx'], 'the one .onnx of a version is taken, whatever its name'),
-    model_transaction_policy: this.#sub({ decoupled: this.#leftUnless(['false'], 'a request has one answer') }),
+    model_transaction_policy: this.#sub({ decoupled: this.#leftUnless(FALSE, 'a request has one answer') }),
     response_cache: this.#sub({
-      enable: this.#word((given) => {
-        if (given === 'true') this.#fields.response_cache = mapping();
+      enable: this.#flag((given) => {
+        if (given) this.#fields.response_cache = mapping();
       }),
     }),
     sequence_batching: this.#left('say `model.sequence` in the config file'),
@@ -242,8 +248,8 @@ class Reader {
         data_type: SILENT,
         format: this.#leftUnless(['FORMAT_NONE', '0'], OF_THE_FILE),
         dims: { many: true, ...SILENT },
-        optional: this.#leftUnless(['false'], OF_THE_FILE),
-        allow_ragged_batch: this.#leftUnless(['false'], 'say `batching.pad` in the config file'),
+        optional: this.#leftUnless(FALSE, OF_THE_FILE),
+        allow_ragged_batch: this.#leftUnless(FALSE, 'say `batching.pad` in the config file'),
         ...this.#all(['reshape', 'is_shape_tensor', 'label_filename', 'is_non_linear_format_io']),
       }),
     };
@@ -273,8 +279,8 @@ class Reader {
               data_type: SILENT,
               dims: { many: true, ...this.#integer(0, Number.MAX_SAFE_INTEGER, (extent) => void shape.push(extent)) },
               zero_data: SILENT,
-              random_data: this.#word((given) => {
-                if (given === 'true') fill = 'random';
+              random_data: this.#flag((given) => {
+                if (given) fill = 'random';
               }),
               input_data_file: {
                 take: (inner, where) => {
@@ -289,6 +295,8 @@ class Reader {
       },
     });
     if (usable) this.#samples.push({ count, rows, inputs });
+    if (this.#samples.length === MAX_SAMPLES + 1)
+      this.#report('error', 'OUT_OF_RANGE', path, `expected at most ${MAX_SAMPLES} warm-ups, got more`, value.at);
   }
 
   #warmup({ count, rows, inputs }: Sample): Mapping {
@@ -356,7 +364,7 @@ class Reader {
   #integer(least: number, most: number, take: (value: number) => void): Known {
     return {
       take: (value, path) => {
-        const read = value.kind === 'word' && /^-?(?:0[xX][0-9a-fA-F]+|\d+)$/.test(value.text) ? numberOf(value.text) : undefined;
+        const read = value.kind === 'word' && INTEGER.test(value.text) ? numberOf(value.text) : undefined;
         if (read === undefined) this.#wrongType('an integer', value, path);
         else if (read < least || read > most) {
           const range = read < least ? `≥ ${least}` : `≤ ${most}`;
@@ -380,6 +388,16 @@ class Reader {
       take: (value, path) => {
         if (value.kind === 'word') take(value.text, value.at, path);
         else this.#wrongType('a name', value, path);
+      },
+    };
+  }
+
+  #flag(take: (value: boolean) => void): Known {
+    return {
+      take: (value, path) => {
+        const isTrue = value.kind === 'word' && TRUE.includes(value.text);
+        if (isTrue || (value.kind === 'word' && FALSE.includes(value.text))) take(isTrue);
+        else this.#wrongType('`true` or `false`', value, path);
       },
     };
   }
@@ -428,7 +446,13 @@ const SILENT: Known = { take: () => {} };
 
 const shown = (value: PbValue): string => (value.kind === 'message' ? '{ }' : value.text);
 
-const numberOf = (text: string): number => (text.startsWith('-') ? -Number(text.slice(1)) : Number(text));
+/** As C writes them: 0 in front says octal. */
+const INTEGER = /^-?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\d*)$/;
+
+const numberOf = (text: string): number => {
+  if (text.startsWith('-')) return -numberOf(text.slice(1));
+  return /^0\d/.test(text) ? Number.parseInt(text, 8) : Number(text);
+};
 
 interface Parameter {
   readonly field: string;

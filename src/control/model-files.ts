@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
 import { open, readdir, realpath, stat } from 'node:fs/promises';
-import { basename, join, sep } from 'node:path';
+import { basename, dirname, join, sep } from 'node:path';
 import PQueue from 'p-queue';
 import type { Runnable, VersionPolicy } from '../domain/desired.ts';
 import { QUIET_MS } from '../domain/limits.ts';
@@ -21,16 +21,21 @@ export class ModelError extends Error {
 
 /** @throws ModelError */
 export const modelArtifact = async ({ path, options, within }: Extract<Runnable, { kind: 'model' }>): Promise<Artifact> => {
-  const found = (await statOf(path)).isDirectory()
+  const isFolder = (await statOf(path)).isDirectory();
+  const found = isFolder
     ? await versionsIn(path, options?.versions ?? { latest: 1 })
     : { versions: [{ version: '1', path }], files: [path] };
   const hashes: string[] = [];
+  const files = [...found.files];
   for (const { version, path: file } of found.versions) {
+    const beside = await filesBeside(file, isFolder);
+    files.push(...beside);
     try {
-      if (within !== undefined) await checkWithin(within, file);
-      hashes.push(`${version}:${await reading.add(() => hashOf(file))}`);
+      if (within !== undefined) for (const each of [file, ...beside]) await checkWithin(within, each);
+      hashes.push(`${version}:${await reading.add(() => hashOf(file, true))}`);
+      for (const each of beside) hashes.push(`${basename(each)}:${await reading.add(() => hashOf(each, false))}`);
     } catch (error) {
-      throw new ModelError((error as Error).message, found.files);
+      throw new ModelError((error as Error).message, files);
     }
   }
   const { providers, session, warmup } = options ?? {};
@@ -38,14 +43,41 @@ export const modelArtifact = async ({ path, options, within }: Extract<Runnable,
   return {
     runs: { kind: 'model', versions: found.versions, ...told },
     fingerprint: createHash('sha256').update(hashes.join()).digest('hex').slice(0, 16),
-    files: found.files,
+    files,
   };
+};
+
+/** So many of them belong to one model: some exports have one for each tensor. */
+const MAX_BESIDE = 2000;
+
+/**
+ * Files that the model may have its weights in (external data of ONNX): all of the folder of its version, which has nothing else; beside a
+ * model that is named as a file, `model.onnx_data` and the like.
+ */
+const filesBeside = async (file: string, isVersion: boolean): Promise<readonly string[]> => {
+  const name = basename(file);
+  const names = await readdir(dirname(file)).catch(() => []);
+  const own = names
+    .filter((each) => each !== name && !each.startsWith('.'))
+    .filter((each) => isVersion || each.startsWith(`${name}_data`) || each.startsWith(`${name}.data`))
+    .sort()
+    .slice(0, MAX_BESIDE);
+  const files: string[] = [];
+  for (const each of own.map((found) => join(dirname(file), found)))
+    if (
+      await stat(each).then(
+        (stats) => stats.isFile(),
+        () => false,
+      )
+    )
+      files.push(each);
+  return files;
 };
 
 /** @throws Error when a link leads elsewhere */
 const checkWithin = async (folder: string, file: string): Promise<void> => {
   const real = await realpath(file).catch(() => file);
-  if (!real.startsWith(folder + sep))
+  if (!real.startsWith(folder.endsWith(sep) ? folder : folder + sep))
     throw new Error(
       `${file} is a link that leads out of the folder of models: copy it there, or name it as a deployment with \`model\``,
     );
@@ -85,7 +117,8 @@ interface Found {
  * @throws ModelError
  */
 const versionsIn = async (folder: string, policy: VersionPolicy): Promise<Found> => {
-  const names = (await readdir(folder)).filter((name) => VERSION_FOLDER.test(name)).sort((a, b) => Number(a) - Number(b));
+  const inside = await readdir(folder);
+  const names = inside.filter((name) => VERSION_FOLDER.test(name)).sort((a, b) => Number(a) - Number(b));
   // A folder is seen to change by what is in it: its own path is looked at, and that of each version beside it.
   const files = [folder, join(folder, '1')];
   const filled: { version: string; path: string }[] = [];
@@ -107,6 +140,12 @@ const versionsIn = async (folder: string, policy: VersionPolicy): Promise<Found>
       : [];
   if (missing.length > 0)
     throw new ModelError(`the model ${folder} has no version ${missing.join(', ')} with an .onnx in it`, files);
+  const loose = inside.filter((name) => name.endsWith('.onnx')).sort();
+  if (versions.length === 0 && loose.length > 1)
+    throw new ModelError(
+      `expected one .onnx in ${folder}, or each in a folder of its version, got ${loose.slice(0, 5).join(', ')}`,
+      [...files, ...loose.map((name) => join(folder, name))],
+    );
   if (versions.length === 0)
     throw new ModelError(
       `the model ${folder} is a folder without versions: expected ${join(folder, '1', 'model.onnx')} or the like`,
@@ -128,13 +167,13 @@ const MAX_HASHES = 10_000;
 const reading = new PQueue({ concurrency: 4 });
 const PIECE_BYTES = 1024 * 1024;
 
-/** @throws Error when it is no model */
-const hashOf = async (path: string): Promise<string> => {
+/** @throws Error when it is to be a model, and is none */
+const hashOf = async (path: string, isModel: boolean): Promise<string> => {
   const { size, mtimeMs, ino, dev } = await statOf(path);
   const stamp = `${dev} ${ino} ${size} ${mtimeMs}`;
   const known = hashes.get(path);
   if (known?.stamp === stamp) return known.hash;
-  const problem = await notOnnx(path, size);
+  const problem = isModel ? await notOnnx(path, size) : undefined;
   if (problem !== undefined) throw new Error(`${path} is not an ONNX model: ${problem}`);
   const sum = createHash('sha256');
   for await (const piece of createReadStream(path, { highWaterMark: PIECE_BYTES })) sum.update(piece);

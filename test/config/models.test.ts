@@ -113,6 +113,12 @@ t.test('a config.pbtxt that is broken is told at its place, and its model alone 
   t.same(told(compiled(CONFIG, folder(notText))), ['error NOT_UTF8 models/a/config.pbtxt:1:2 zoo.a']);
 });
 
+t.test('a config.pbtxt that is too long says so, wherever it was cut off', async (t) => {
+  const long = { ...found('a'), config: Buffer.from(`# ${'é'.repeat(131_072)}`).subarray(0, 256 * 1024 + 1) };
+  const { diagnostics } = compiled(CONFIG, folder(long));
+  t.match(diagnostics, [{ application: 'zoo.a', message: /at most 262144 bytes \(256 KiB\), got more/ }]);
+});
+
 t.test('what is said in two places and does not go together is told of that model alone', async (t) => {
   const defaults = '    defaults: {num_replicas: auto}\n';
   const more = '  external_scaler_enabled: false\n';
@@ -180,6 +186,16 @@ t.test('a folder that is empty, or is not there, is waited for', async (t) => {
     ['zoo'],
   );
   t.same(gone.models.follows.get('zoo'), ['/srv/models', '/srv/models/config.pbtxt']);
+});
+
+t.test('what is missing above the folder is waited for too', async (t) => {
+  const result = compiled(CONFIG.replace('./models', './missing/b/models'), { problem: 'is not there' });
+  t.same(result.models.follows.get('zoo'), [
+    '/srv/missing/b/models',
+    '/srv/missing/b/models/config.pbtxt',
+    '/srv/missing/b',
+    '/srv/missing',
+  ]);
 });
 
 t.test('an override of a model that is not there, and models beyond the bound, are told', async (t) => {

@@ -149,3 +149,18 @@ t.test('what is no model counts for none of the thousand, and what was served is
   t.ok(names(second).includes('n0999'));
   t.ok(names(readRepository(folder)).includes('another'), 'at the start the names decide');
 });
+
+t.test('a folder that is empty because its disk is away cannot be looked at, and one that was emptied can', async (t) => {
+  const folder = folderOf(t, { 'a/1/model.onnx': 'x' });
+  let disk = 1;
+  const read = repositoryReader(() => disk);
+  t.match(read(folder), { models: [{ name: 'a' }] });
+  rmSync(join(folder, 'a'), { recursive: true });
+  disk = 2;
+  t.match(read(folder), { problem: /on another disk/ });
+  t.match(read(folder), { problem: /on another disk/ }, 'as long as it is so');
+  disk = 1;
+  t.match(read(folder), { models: [] });
+  disk = 2;
+  t.match(read(folder), { models: [] }, 'where nothing was, nothing is missed');
+});

@@ -131,3 +131,24 @@ t.test('of many findings some are told, and an error among them always is', asyn
   t.equal(findings.length, 51);
   t.equal(findings.at(-1)?.severity, 'error');
 });
+
+t.test('booleans and integers are read as protobuf writes them', async (t) => {
+  for (const yes of ['true', 'True', 't', '1'])
+    t.same(fieldsOf(`response_cache { enable: ${yes} }`), { response_cache: {} }, yes);
+  for (const no of ['false', 'False', 'f', '0']) {
+    t.same(read(`response_cache { enable: ${no} } model_transaction_policy { decoupled: ${no} }`).findings, [], no);
+    t.same(fieldsOf(`response_cache { enable: ${no} }`), {}, no);
+  }
+  t.same(told('response_cache { enable: yes }'), ['error WRONG_TYPE response_cache.enable']);
+  t.match(fieldsOf('max_batch_size: 010'), { batching: { max_batch_size: 8 } });
+  t.match(fieldsOf('max_batch_size: 0x10'), { batching: { max_batch_size: 16 } });
+  t.same(told('max_batch_size: 09'), ['error WRONG_TYPE max_batch_size']);
+});
+
+t.test('what a file may ask for has bounds', async (t) => {
+  t.same(told('dynamic_batching { default_queue_policy { max_queue_size: 4294967295 } }'), [
+    'error OUT_OF_RANGE dynamic_batching.default_queue_policy.max_queue_size',
+  ]);
+  t.same(told('model_warmup {} '.repeat(100)), []);
+  t.same(told('model_warmup {} '.repeat(300)), ['error OUT_OF_RANGE model_warmup']);
+});

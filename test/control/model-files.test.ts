@@ -60,3 +60,34 @@ t.test('a model of many pieces has one hash, whatever else is looked into', asyn
   t.equal(new Set(found.slice(0, 6).map(({ fingerprint }) => fingerprint)).size, 1);
   t.equal(new Set(found.map(({ fingerprint }) => fingerprint)).size, 7);
 });
+
+t.test('weights in files of their own are part of the model', async (t) => {
+  const bytes = (text: string) => Buffer.from(text);
+  const folder = folderOf(t, {
+    'm/1/model.onnx': addModel([1]),
+    'm/1/weights.bin': bytes('half'),
+    'm/1/.hidden': bytes('x'),
+    'flat/model.onnx': addModel([1]),
+    'flat/model.onnx_data': bytes('half'),
+    'flat/other.bin': bytes('x'),
+  });
+  for (const [path, weights, stranger] of [
+    ['m', 'm/1/weights.bin', 'm/1/.hidden'],
+    ['flat/model.onnx', 'flat/model.onnx_data', 'flat/other.bin'],
+  ] as const) {
+    const before = await model(join(folder, path), folder);
+    t.ok(before.files.includes(join(folder, weights)), 'it is watched');
+    writeFileSync(join(folder, stranger), 'changed');
+    t.equal((await model(join(folder, path), folder)).fingerprint, before.fingerprint);
+    writeFileSync(join(folder, weights), 'whole, at last');
+    t.not((await model(join(folder, path), folder)).fingerprint, before.fingerprint, 'taken again when it is whole');
+  }
+  symlinkSync('/etc/hostname', join(folder, 'm/1/more.bin'));
+  await t.rejects(model(join(folder, 'm'), folder), { message: /leads out of the folder of models/ });
+});
+
+t.test('a folder of models may be the root, and two models beside each other are told as such', async (t) => {
+  const folder = folderOf(t, { 'm/1/model.onnx': addModel([1]), 'two/a.onnx': addModel([1]), 'two/b.onnx': addModel([2]) });
+  t.ok(await model(join(folder, 'm'), '/'));
+  await t.rejects(model(join(folder, 'two')), { message: /expected one \.onnx in .*two, .*got a\.onnx, b\.onnx/ });
+});

@@ -306,12 +306,16 @@ t.test('a folder that goes away takes nothing with it; one that is emptied does'
   await until('another comes', async () => (await answer(daemon, 'b')) === 3);
 });
 
-t.test('a folder that is not there yet is waited for', async (t) => {
-  await using daemon = await startDaemon(configOf([zoo()]));
+t.test('a folder that is not there yet is waited for, and so are those above it', async (t) => {
+  await using daemon = await startDaemon(configOf([zoo(), zoo({ path: './deep/down/zoo' }, 'deep')]));
   t.same(await listed(daemon), []);
-  t.match((await daemon.status()).config.errors, [{ code: 'NO_MODELS', severity: 'warning' }]);
+  const wait = { code: 'NO_MODELS', severity: 'warning' };
+  t.match((await daemon.status()).config.errors, [wait, wait]);
   await daemon.write('zoo/a/1/model.onnx', addModel([1]));
   await until('its model answers', async () => (await answer(daemon, 'a')) === 1);
+  t.match((await daemon.status()).config.errors, [wait]);
+  await daemon.write('deep/down/zoo/b/1/model.onnx', addModel([2]));
+  await until('this one too', async () => (await answer(daemon, 'b')) === 2);
   t.same((await daemon.status()).config.errors, []);
 });
 
@@ -336,4 +340,10 @@ t.test('validate tells what is wrong with each model, and plan what would be ser
   const planned = await runProgram(['plan', 'next.yaml', '--address', daemon.adminUrl], { cwd: daemon.folder });
   t.match(planned.out, /zoo\.a: start\n {2}a {2}start {2}0 → 1 replicas\n/);
   t.match(planned.out, /zoo\.c: nothing; .*it is cut off/);
+  const sent = await fetch(`${daemon.adminUrl}/api/serve/plan`, { method: 'POST', body: configOf([zoo()]) });
+  const { diagnostics } = (await sent.json()) as { diagnostics: { file: string }[] };
+  t.ok(
+    diagnostics.some(({ file }) => file === daemon.path('zoo/b/config.pbtxt')),
+    'each in the file that it is about',
+  );
 });
