@@ -23,19 +23,28 @@ export class FileWatcher {
   /** By path, which folder it was when it was last watched: one that goes and comes again is another, of which nothing would be told. */
   readonly #folders = new Map<string, string>();
   readonly #onQuiet: () => void;
+  readonly #stamp: (file: string) => string;
   /** By group and file, what it was when it was last looked at. */
   #stamps: ReadonlyMap<string, Map<string, string>> = new Map();
   #look: NodeJS.Timeout | undefined;
+  /** Of the next look. */
+  #due = new Set<string>();
+  /** By folder: groups with a file whose change would be seen there. */
+  #groups: ReadonlyMap<string, ReadonlySet<string>> = new Map();
   /** By group. */
   readonly #quiet = new Map<string, NodeJS.Timeout>();
 
-  /** @param onQuiet a followed file has changed, and none of its group has since for a moment; whether it matters is for the receiver to see */
-  constructor(onQuiet: () => void, onError: (error: Error) => void) {
+  /**
+   * @param onQuiet a followed file has changed, and none of its group has since for a moment; whether it matters is for the receiver to see
+   * @param stamp what a file is; differs whenever it is another one or has another content
+   */
+  constructor(onQuiet: () => void, onError: (error: Error) => void, stamp: (file: string) => string = stampOf) {
     this.#onQuiet = onQuiet;
+    this.#stamp = stamp;
     // Folders, not files: what replaces a file by a rename or swaps a symlink is seen too. What else is in them is not looked at.
     this.#watcher = watch([], { depth: 0, ignored: (path) => !this.#folders.has(path), followSymlinks: false, atomic: false });
-    this.#watcher.on('all', () => this.#lookSoon());
-    this.#watcher.on('raw', () => this.#lookSoon());
+    this.#watcher.on('all', (_, path) => this.#lookSoon(path));
+    this.#watcher.on('raw', (_, __, from) => this.#lookSoon((from as { watchedPath?: string }).watchedPath));
     // It may come again, as it was or another.
     this.#watcher.on('unlinkDir', (path) => this.#folders.has(path) && this.#folders.set(path, GONE));
     this.#watcher.on('error', (error) => onError(error as Error));
@@ -48,7 +57,8 @@ export class FileWatcher {
    */
   follow(groups: ReadonlyMap<string, Followed>, since: number): void {
     const stamps = new Map<string, Map<string, string>>();
-    const wanted = new Set<string>();
+    const wanted = new Map<string, Set<string>>();
+    const known: KnownFolders = new Map();
     const missed = new Set<string>();
     for (const [group, { files, unsettled }] of groups) {
       const before = this.#stamps.get(group);
@@ -56,24 +66,29 @@ export class FileWatcher {
       stamps.set(group, own);
       if (unsettled) missed.add(group);
       for (const file of files) {
-        own.set(file, before?.get(file) ?? stampOf(file));
+        own.set(file, before?.get(file) ?? this.#stamp(file));
         if (changedAt(file) >= since - CLOCK_STEP_MS) missed.add(group);
-        for (const folder of foldersOf(file)) wanted.add(folder);
+        for (const folder of foldersOf(file, known)) {
+          const others = wanted.get(folder);
+          if (others === undefined) wanted.set(folder, new Set([group]));
+          else others.add(group);
+        }
       }
     }
     this.#stamps = stamps;
+    this.#groups = wanted;
     for (const [group, timer] of this.#quiet) {
       if (stamps.has(group)) continue;
       clearTimeout(timer);
       this.#quiet.delete(group);
     }
-    for (const folder of wanted) {
+    for (const folder of wanted.keys()) {
       const [before, now] = [this.#folders.get(folder), identityOf(folder)];
       if (before === now) continue;
       if (before !== undefined) {
         this.#watcher.unwatch(folder);
         // Of one that is known already no event comes when it is watched: what changed until then is seen by looking.
-        this.#lookSoon();
+        this.#lookSoon(folder);
       }
       this.#folders.set(folder, now);
       this.#watcher.add(folder);
@@ -93,11 +108,18 @@ export class FileWatcher {
     await this.#watcher.close();
   }
 
-  /** Another file in the same folder, written all the time, must not keep a change from being told. */
-  #lookSoon(): void {
+  /**
+   * Another file in the same folder, written all the time, must not keep a change from being told.
+   * @param folder where something has happened: as there may be thousands of files, those of others are not looked at
+   */
+  #lookSoon(folder: string | undefined): void {
+    const groups = folder === undefined ? undefined : this.#groups.get(folder);
+    for (const group of groups ?? this.#stamps.keys()) this.#due.add(group);
     this.#look ??= setTimeout(() => {
+      const due = this.#due;
+      this.#due = new Set();
       this.#look = undefined;
-      for (const group of this.#stamps.keys()) if (this.#hasChanged(group)) this.#wait(group);
+      for (const group of due) if (this.#hasChanged(group)) this.#wait(group);
     }, LOOK_MS);
   }
 
@@ -115,7 +137,7 @@ export class FileWatcher {
     const stamps = this.#stamps.get(group);
     let changed = false;
     for (const [file, before] of stamps ?? []) {
-      const now = stampOf(file);
+      const now = this.#stamp(file);
       if (now === before) continue;
       stamps?.set(file, now);
       changed = true;
@@ -126,7 +148,6 @@ export class FileWatcher {
   }
 }
 
-/** Differs whenever the file is another one or has another content. */
 const stampOf = (file: string): string => {
   try {
     const { dev, ino, size, mtimeMs, ctimeMs } = statSync(file);
@@ -156,8 +177,22 @@ const changedAt = (file: string): number => {
   }
 };
 
+/** By folder: what `foldersOf` says of each file in it that is no link. */
+type KnownFolders = Map<string, ReadonlySet<string>>;
+
 /** Where a change of what the path means would be seen: the folder of the file, and of each symlink on the way to it. */
-const foldersOf = (file: string): ReadonlySet<string> => {
+const foldersOf = (file: string, known: KnownFolders): ReadonlySet<string> => {
+  // A link at the end leads on from there; all before it is the same for each file of the folder.
+  if (linkOf(file) !== undefined) return wayTo(file);
+  const folder = dirname(file);
+  const before = known.get(folder);
+  if (before !== undefined) return before;
+  const folders = wayTo(file);
+  known.set(folder, folders);
+  return folders;
+};
+
+const wayTo = (file: string): ReadonlySet<string> => {
   const folders = new Set<string>();
   let links = 0;
   let at = parse(file).root;

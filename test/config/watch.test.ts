@@ -1,5 +1,5 @@
 /** Files are told of when they are quiet; those of one group keep no other waiting. */
-import { appendFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -9,12 +9,17 @@ const rig = (t: Test) => {
   const folder = mkdtempSync(join(tmpdir(), 'sd-watch-'));
   let wake = () => {};
   let told = 0;
+  const looked = new Set<string>();
   const watcher = new FileWatcher(
     () => {
       told += 1;
       wake();
     },
     (error) => t.fail(error.message),
+    (file) => {
+      looked.add(file);
+      return statSync(file, { throwIfNoEntry: false })?.ctimeMs.toString() ?? '';
+    },
   );
   t.teardown(async () => {
     await watcher.close();
@@ -22,6 +27,8 @@ const rig = (t: Test) => {
   });
   return {
     path: (name: string) => join(folder, name),
+    /** Files that have been looked at. */
+    looked,
     follow: (groups: Readonly<Record<string, Followed>>, since = Date.now() + 60_000) =>
       watcher.follow(new Map(Object.entries(groups)), since),
     /** Resolves when something is told from now on. */
@@ -99,4 +106,21 @@ t.test('a folder that goes and comes again is followed again', async (t) => {
   const emptied = told();
   rmSync(path('dir/a'));
   await emptied;
+});
+
+t.test('where something changes, the files of other folders are not looked at', async (t) => {
+  const { path, follow, told, looked } = rig(t);
+  for (const name of ['a', 'b', 'store']) mkdirSync(path(name));
+  symlinkSync(path('store/x'), path('b/link'));
+  follow({ a: { files: [path('a/1'), path('a/2')] }, b: { files: [path('b/1'), path('b/link')] } });
+  for (const file of ['b/1', 'a/1', 'store/x']) {
+    const first = told();
+    writeFileSync(path(file), '1');
+    await first;
+  }
+  looked.clear();
+  const second = told();
+  writeFileSync(path('a/2'), '2');
+  await second;
+  t.same([...looked].sort(), [path('a/1'), path('a/2')]);
 });

@@ -340,10 +340,8 @@ t.test('validate tells what is wrong with each model, and plan what would be ser
   const planned = await runProgram(['plan', 'next.yaml', '--address', daemon.adminUrl], { cwd: daemon.folder });
   t.match(planned.out, /zoo\.a: start\n {2}a {2}start {2}0 → 1 replicas\n/);
   t.match(planned.out, /zoo\.c: nothing; .*it is cut off/);
-  const sent = await fetch(`${daemon.adminUrl}/api/serve/plan`, { method: 'POST', body: configOf([zoo()]) });
-  const { diagnostics } = (await sent.json()) as { diagnostics: { file: string }[] };
-  t.ok(
-    diagnostics.some(({ file }) => file === daemon.path('zoo/b/config.pbtxt')),
-    'each in the file that it is about',
-  );
+  const missing = configOf([zoo(), single('other', '/other', { model: './none.onnx' })]);
+  const sent = await (await fetch(`${daemon.adminUrl}/api/serve/plan`, { method: 'POST', body: missing })).text();
+  t.match(sent, /"file": *"the config that was sent"/);
+  t.match(sent, /"file": *"[^"]*zoo\/b\/config\.pbtxt"/, 'what is beside a model stands there');
 });
