@@ -32,7 +32,9 @@ t.test('a constructor that throws, in four replicas at once: three failures with
     message: /gave up after 3 starts: TypeError: no constructor of mine/,
     deployments: { Only: { restarts: 6, last_death: { cause: 'startup', stderr: ['the last words'] } } },
   });
-  const deaths = daemon.log.slice(from).filter(({ msg }) => msg === 'replica died');
+  const told = () => daemon.log.slice(from).filter(({ msg }) => msg === 'replica died');
+  await until('the last death is in the log too', () => told().length >= 6);
+  const deaths = told();
   t.equal(deaths.length, 6, 'four side by side, then one, then one');
   const [fifth, sixth] = deaths.slice(4).map(({ time }) => Number(time)) as [number, number];
   t.ok(sixth - fifth >= 400, `${sixth - fifth} ms between the last two`);

@@ -181,8 +181,8 @@ export const halfWritten: Promised = {
     {
       what: 'a link that is swapped is not seen',
       patches: [
-        { file: 'config/watch.js', from: "this.#watcher.on('all', () => this.#lookSoon());", to: '' },
-        { file: 'config/watch.js', from: "this.#watcher.on('raw', () => this.#lookSoon());", to: '' },
+        { file: 'config/watch.js', from: "this.#watcher.on('all', (_, path) => this.#lookSoon(path));", to: '' },
+        { file: 'config/watch.js', from: "this.#watcher.on('raw', (_, __, from) => this.#lookSoon(from.watchedPath));", to: '' },
       ],
       shows: /the last content is in force/,
     },

@@ -132,13 +132,13 @@ export const replicaDeath: Promised = {
   sabotages: [
     {
       what: 'what was begun counts as not begun',
-      patches: [{ file: 'dispatch/again.js', from: '(!call.begun || (idempotent', to: '(true || (idempotent' }],
+      patches: [{ file: 'dispatch/again.js', from: 'return !call.begun || (idempotent', to: 'return true || (idempotent' }],
       shows: /were run twice/,
     },
     { what: 'a forged ledger', harm: 'a replica that notes every request twice', shows: /were run twice/ },
     {
       what: 'nothing is tried again',
-      patches: [{ file: 'dispatch/again.js', from: '(!call.begun || (idempotent', to: '(false && (idempotent' }],
+      patches: [{ file: 'dispatch/again.js', from: 'return !call.begun || (idempotent', to: 'return false && (idempotent' }],
       shows: /idempotent requests failed/,
     },
     {

@@ -74,7 +74,7 @@ export const poison: Promised = {
     {
       what: 'a poison is tried as often as any request',
       patches: [
-        { file: 'dispatch/again.js', from: 'call.deathsAlone < MAX_DEATHS_ALONE', to: 'true' },
+        { file: 'dispatch/again.js', from: 'call.deathsAlone >= MAX_DEATHS_ALONE', to: 'false' },
         { file: 'dispatch/again.js', from: 'call.attempts < maxAttempts', to: 'call.attempts < 6' },
       ],
       shows: /one poison killed [3-9]/,
