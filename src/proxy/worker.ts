@@ -94,6 +94,8 @@ const drain = async (graceMs: number, timeoutMs: number): Promise<void> => {
   );
   await ingress.quiet();
   clearTimeout(late);
+  // An answer behind which its connection closes leaves in the next turn; who hears `drained` may close all connections before that.
+  await new Promise((resolve) => setImmediate(resolve));
   accessLines.flush();
   post({ type: 'drained' });
 };
