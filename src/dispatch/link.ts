@@ -284,6 +284,10 @@ export class Link {
       const members: BriefCall[] = [];
       for (let index = 0; index < calls.length; index++) members.push(briefOf(calls[index] as HttpCall, now));
       this.#writer.httpCall(first.method, form, members, idle, this.#secure && first.http?.secure === true);
+      for (let index = 0; index < calls.length; index++) {
+        const call = calls[index] as PendingCall;
+        if (isLarge(call)) call.sentUpTo = this.#writer.queuedBytes;
+      }
       return;
     }
     if (this.#briefValues && form === 'one' && isWithValue(first) && this.#writer.valueCall(valueCallOf(first, now), idle))
@@ -585,6 +589,9 @@ export class Link {
     }
     if (ids.length === 1) {
       const call = this.#finishOne(ids[0] as number, meta['workMs'], true);
+      // A replica may answer before it has read everything: what is still to leave must not change.
+      if (call !== undefined && call.sentUpTo > 0)
+        call.isValueFree = call.attempts === 1 && this.#writer.queuedBytes - this.#writer.unsentBytes >= call.sentUpTo;
       call?.complete(valueOfFrame(frame), http, this.#now());
       return this.#owner.freed(this);
     }
@@ -654,6 +661,10 @@ const comesInPieces = (call: PendingCall): boolean => call.body !== undefined;
 
 const leftMs = (call: PendingCall, now: number): number | undefined =>
   call.deadlineAt === Number.POSITIVE_INFINITY ? undefined : Math.max(0, call.deadlineAt - now);
+
+/** Its memory is worth using again. */
+const isLarge = ({ value }: PendingCall): boolean => (value.segments[0]?.bytes.byteLength ?? 0) >= LARGE_BYTES;
+const LARGE_BYTES = 65_536;
 
 const briefOf = (call: HttpCall, now: number): BriefCall => ({
   id: call.id,

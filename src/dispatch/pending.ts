@@ -46,6 +46,8 @@ export const note = (traces: CallTrace[] | undefined, trace: CallTrace): void =>
 /** A call as who began it has it: with work of its own, or waiting for that of another. */
 export interface CallUnderWay extends CallTrace {
   readonly isOver: boolean;
+  /** The bytes of its value have left, to one replica, which has answered: nobody reads them any more. */
+  readonly isValueFree?: boolean;
   readonly streaming: boolean;
   /** Of its stream so many bytes were taken. */
   credit(bytes: number): void;
@@ -106,6 +108,9 @@ export class PendingCall implements CallUnderWay {
   link: Link | undefined;
   /** Id on its link. */
   id = 0;
+  /** Where a large value ends among the bytes of its link. */
+  sentUpTo = 0;
+  isValueFree = false;
   attempts = 0;
   /** Deaths of replicas on which it was the only request in work. */
   deathsAlone = 0;

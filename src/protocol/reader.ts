@@ -1,4 +1,5 @@
 /** Turns the chunks of a socket into frames: whole frames inside a chunk are views of it, a frame over several chunks gets one target of its size. */
+import { LARGE_BUFFERS } from './buffer-pool.ts';
 import { decodeFrame, type Frame, HEADER_BYTES, ProtocolError } from './frame.ts';
 import type { ShortForms } from './short-forms.ts';
 
@@ -93,8 +94,8 @@ export class FrameReader {
   }
 
   #begin(length: number, from: Buffer, at: number): void {
-    // A buffer of its own: 8-aligned, and free to be transferred to another thread. Not zeroed: nobody sees it before it is full.
-    this.#target = Buffer.allocUnsafeSlow(length);
+    // Memory of its own, 8-aligned. Not zeroed: nobody sees it before it is full.
+    this.#target = LARGE_BUFFERS.take(length);
     this.#filled = from.copy(this.#target, 0, at);
   }
 

@@ -36,6 +36,7 @@ export class FrameWriter implements Room {
   /** The open part of the slab: laid there and not sent. */
   #from = 0;
   #to = 0;
+  #queuedBytes = 0;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -97,6 +98,11 @@ export class FrameWriter implements Room {
     this.#from = this.#to = 0;
   }
 
+  /** How many bytes were queued since the beginning. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
   /** Bytes that the peer has not yet taken. */
   get unsentBytes(): number {
     return this.#pendingBytes + (this.#to - this.#from) + this.#socket.writableLength;
@@ -115,6 +121,7 @@ export class FrameWriter implements Room {
 
   wrote(bytes: number): void {
     this.#to += bytes;
+    this.#queuedBytes += bytes;
   }
 
   body(bytes: Uint8Array): void {
@@ -125,7 +132,7 @@ export class FrameWriter implements Room {
     if (byteLength > COPY_BELOW) return this.#add(ZEROS.subarray(0, padding));
     // It has just been laid into the slab, whose length and places are multiples of 8.
     this.#slab.fill(0, this.#to, this.#to + padding);
-    this.#to += padding;
+    this.wrote(padding);
   }
 
   #add(buffer: Uint8Array): void {
@@ -133,11 +140,12 @@ export class FrameWriter implements Room {
       this.#closePart();
       this.#pending.push(buffer);
       this.#pendingBytes += buffer.byteLength;
+      this.#queuedBytes += buffer.byteLength;
       return;
     }
     const { bytes, at } = this.reserve(buffer.byteLength);
     bytes.set(buffer, at);
-    this.#to = at + buffer.byteLength;
+    this.wrote(buffer.byteLength);
   }
 
   #closePart(): void {

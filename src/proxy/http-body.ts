@@ -1,5 +1,6 @@
 /** Request bodies: gathered into one buffer (exactly sized when the length is known, else grown geometrically), or passed on as they come. */
 
+import { LARGE_BUFFERS } from '../protocol/buffer-pool.ts';
 import { BODY_FRAGMENTED, CHUNKED, isFragmented, type Refusal, tooLarge } from './http-framing.ts';
 import type { BodySink } from './http-server.ts';
 
@@ -47,12 +48,14 @@ export class BodyBuffer {
         ? Math.min(this.#maxBytes, Math.max(neededBytes, this.#bytes.length * 2, FIRST_BYTES))
         : Math.max(neededBytes, this.#declaredBytes);
     // Not zeroed: pages that no client fills are never touched, so a large declared length costs nothing.
-    const bytes = Buffer.allocUnsafeSlow(room);
+    const bytes = LARGE_BUFFERS.take(room);
     bytes.set(this.#bytes.subarray(0, this.#length));
+    LARGE_BUFFERS.give(this.#bytes);
     this.#bytes = bytes;
   }
 
   #refuse(refusal: Refusal): Refusal {
+    LARGE_BUFFERS.give(this.#bytes);
     this.#bytes = NO_BYTES;
     this.#length = 0;
     return refusal;

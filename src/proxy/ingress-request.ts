@@ -7,6 +7,7 @@ import { ServeError } from '../domain/errors.ts';
 import type { Graph } from '../domain/graph.ts';
 import type { Json } from '../domain/json.ts';
 import type { ApplicationRouting } from '../domain/snapshot.ts';
+import { LARGE_BUFFERS } from '../protocol/buffer-pool.ts';
 import { answerOfWire, headerOf } from '../protocol/http-value.ts';
 import type { HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
 import { priorityOfHeaders, sessionIdOf } from '../protocol/routing-headers.ts';
@@ -54,6 +55,8 @@ export class IngressRequest implements Sink {
   #run: GraphRun | undefined;
   /** Where it comes in pieces. */
   #body: RequestBody | undefined;
+  /** As it came, where it came whole. */
+  #whole: Uint8Array | undefined;
   #finished = false;
   /** Its client has gone, and wanted the work to go on: it still counts. */
   #goesOn = false;
@@ -109,6 +112,7 @@ export class IngressRequest implements Sink {
     const head: HttpHead = { method, path, query, headers, secure: isSecure || undefined };
     const deadlineAt = this.#deadlineAt(proxyTimeoutMs);
     const whole = body instanceof RequestBody ? undefined : body;
+    this.#whole = whole;
     if (ingress.kind === 'graph') return this.#runGraph(generation, ingress.graph, head, whole, deadlineAt);
     if (ingress.kind === 'models') return this.error(ingressChanged(name));
     this.#call = this.#options.dispatcher.call({
@@ -134,6 +138,7 @@ export class IngressRequest implements Sink {
     { inference, decodes, encodes }: { inference: Inference; decodes: Decodes; encodes: Encodes },
   ): void {
     this.#failed = () => inference.failed(outcome.model, outcome.version, this.#totalMs());
+    this.#whole = sent;
     try {
       const coding = codingOf(this.#exchange.header('content-encoding'));
       if (coding === undefined) return this.#inferPlain(outcome.model, path, sent, timeoutMs, { inference, encodes });
@@ -279,6 +284,8 @@ export class IngressRequest implements Sink {
   result(value: WireValue, http: HttpAnswerHead | undefined): void {
     if (http === undefined) return this.error(new ServeError('INTERNAL', 'a replica answered an HTTP call without an HTTP head'));
     const body = value.segments[0]?.bytes ?? EMPTY;
+    if (this.#whole !== undefined && this.#call?.isValueFree === true) LARGE_BUFFERS.give(this.#whole);
+    this.#whole = undefined;
     if (this.#answered !== undefined) return this.#answered(http, body);
     this.#respond(http.status, withCacheUse(http.headers, this.#traces[0]?.cache), body);
   }

@@ -282,3 +282,42 @@ t.test('a replica whose clock says sooner that the time is over does not make it
   await early.over;
   t.same(early.events, ['error CLIENT_CLOSED']);
 });
+
+const POST = { method: 'POST', path: '/', query: '', headers: [] };
+const OK = { http: { status: 200, headers: [] } };
+
+t.test('the memory of a large body is free when the one replica that it went to has answered', async (t) => {
+  const plane = await start(t);
+  const one = await plane.replica('a1', 'app/A', 'v1', { brief: true });
+  const call = plane.call(Buffer.alloc(100_000), { http: POST });
+  await one.until(() => one.batches.length === 1);
+  t.notOk(call.call?.isValueFree);
+  one.result('read', one.last.ids, OK);
+  await call.over;
+  t.ok(call.call?.isValueFree);
+});
+
+t.test('the memory of a body that went to two replicas is not', async (t) => {
+  const plane = await start(t);
+  const one = await plane.replica('a1', 'app/A', 'v1', { brief: true });
+  const call = plane.call(Buffer.alloc(100_000), { http: POST });
+  await one.until(() => one.batches.length === 1);
+  const two = await plane.replica('a2', 'app/A', 'v1', { brief: true });
+  await one.die();
+  await two.until(() => two.batches.length === 1);
+  two.result('read', two.last.ids, OK);
+  await call.over;
+  t.same(call.events, ['result']);
+  t.notOk(call.call?.isValueFree);
+});
+
+t.test('nor is that of a body whose replica has answered before all of it had left', async (t) => {
+  const plane = await start(t);
+  const one = await plane.replica('a1', 'app/A', 'v1', { brief: true });
+  one.stopReading();
+  const call = plane.call(Buffer.alloc(8_000_000), { http: POST });
+  one.result('not read', [call.call?.id ?? 0], OK);
+  await call.over;
+  t.same(call.events, ['result']);
+  t.notOk(call.call?.isValueFree);
+});

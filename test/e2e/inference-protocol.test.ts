@@ -27,6 +27,7 @@ for (const server of ['uws', 'node'] as const) {
     await t.test('health and metadata', (t) => health(t, daemon));
     await t.test('inferences in JSON', (t) => inJson(t, daemon));
     await t.test('inferences with binary data', (t) => inBinary(t, daemon));
+    await t.test('large bodies of many at once', (t) => largeBodies(t, daemon));
     await t.test('every datatype', (t) => datatypes(t, daemon));
     await t.test('compressed bodies', (t) => compressed(t, daemon));
     await t.test('statistics', (t) => statistics(t, daemon));
@@ -204,6 +205,40 @@ const inBinary = async (t: Test, daemon: DaemonRig): Promise<void> => {
   );
   t.equal(nan.status, 400, 'JSON has no NaN');
   t.match(nan.json.error, /output `y` has NaN or infinite numbers.*binary/);
+};
+
+/** Memory of bodies is used again: what one client sent must not be seen by another, nor be changed by one that has gone. */
+const largeBodies = async (t: Test, daemon: DaemonRig): Promise<void> => {
+  const ask = async (client: number, signal?: AbortSignal): Promise<boolean> => {
+    // Of different lengths, around the size from which on memory is used again; some so long that the session thread runs them.
+    const count = [20_000, 40_000, 120_000, 7][client % 4] as number;
+    const values = Float32Array.from({ length: count - (count % 2) }, (_, index) => client * 1000 + (index % 997));
+    const { headers, body } = binaryRequest([{ ...rows([]), shape: [values.length / 2, 2], bytes: little(values) }], {
+      parameters: { binary_data_output: true },
+    });
+    const answer = await fetch(`${daemon.url}/v2/models/add/infer`, {
+      method: 'POST',
+      headers,
+      body: new Uint8Array(body),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    const bytes = new Uint8Array(await answer.arrayBuffer());
+    const got = floats(Buffer.from(bytes.subarray(Number(answer.headers.get('inference-header-content-length')))));
+    return (
+      got.length === values.length && got.every((each, index) => each === (values[index] as number) + (index % 2 === 0 ? 10 : 20))
+    );
+  };
+  for (let round = 0; round < 6; round++) {
+    const gone = Array.from({ length: 4 }, (_, client) => {
+      const controller = new AbortController();
+      const asked = ask(client + 100, controller.signal).catch(() => true);
+      setImmediate(() => controller.abort());
+      return asked;
+    });
+    const right = await Promise.all(Array.from({ length: 16 }, (_, client) => ask(round * 16 + client)));
+    t.same(right, Array(16).fill(true));
+    await Promise.all(gone);
+  }
 };
 
 const datatypes = async (t: Test, daemon: DaemonRig): Promise<void> => {

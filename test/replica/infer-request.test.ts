@@ -24,7 +24,7 @@ t.test('a binary tensor is copied once, to where the model reads it in place', a
     model: 'm',
     headerLength: headers['inference-header-content-length'],
   }));
-  const { job, transfer } = inferJob(7, '1', calls, 64);
+  const { job, transfer } = inferJob(7, '1', calls, 64, true);
   if (job.kind !== 'infer') throw new Error('expected an inference');
   t.equal(job.id, 7);
   t.equal(transfer[0], job.bytes.buffer, 'handed over, not copied');
@@ -40,7 +40,7 @@ t.test('a binary tensor is copied once, to where the model reads it in place', a
 t.test('a header length that is none is for the reader to refuse, and moves nothing', async (t) => {
   for (const headerLength of ['-1', 'x', '1e9', '999999999999999999999']) {
     const call = { value: { skeleton: '', segments: [{ dtype: 'bytes', shape: null, bytes: Buffer.of(1) }] } };
-    const { job } = inferJob(1, '1', [{ call: call as unknown as IncomingCall, model: 'm', headerLength }], 64);
+    const { job } = inferJob(1, '1', [{ call: call as unknown as IncomingCall, model: 'm', headerLength }], 64, true);
     t.ok(job.kind === 'infer' && job.bytes.length < 16);
   }
 });

@@ -37,7 +37,7 @@ const infer = async (asked: readonly { readonly x: readonly number[]; readonly o
     const call = { value: { skeleton: '', segments: [{ dtype: 'bytes', shape: null, bytes: body }] } } as unknown as IncomingCall;
     return { call, model: 'm', headerLength: headers['inference-header-content-length'] };
   });
-  const { job } = inferJob(1, '1', calls, maxRows);
+  const { job } = inferJob(1, '1', calls, maxRows, true);
   if (job.kind !== 'infer') throw new Error('expected an inference');
   const { answers, bytes } = await runInference({ signature: SIGNATURE, maxRows }, run, job);
   let at = 0;

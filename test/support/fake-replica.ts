@@ -108,6 +108,11 @@ export class FakeReplica {
     for (const buffer of encodeFrame(type, meta as Record<string, unknown>, skeletons, segments)) this.#socket.write(buffer);
   }
 
+  /** What the daemon sends from now on stays where it is. */
+  stopReading(): void {
+    this.#socket.pause();
+  }
+
   raw(bytes: Uint8Array): void {
     this.#socket.write(bytes);
   }

@@ -91,6 +91,13 @@ export const hasError = (result: JobResult): boolean => {
 };
 
 export type FromSession =
-  | { readonly kind: 'ready'; readonly signature: Signature; readonly provider: string; readonly instead: readonly string[] }
+  | {
+      readonly kind: 'ready';
+      readonly signature: Signature;
+      readonly provider: string;
+      readonly instead: readonly string[];
+      /** What one row takes, where that can be said. */
+      readonly rowMs: number | undefined;
+    }
   | { readonly kind: 'failed'; readonly error: ErrorShape }
   | JobAnswer;

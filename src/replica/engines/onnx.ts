@@ -1,4 +1,4 @@
-/** Serves an ONNX model with no code: calls in, jobs to the session threads of its versions, answers out. */
+/** Serves an ONNX model with no code: calls in, jobs to its versions, answers out. */
 import { createRequire } from 'node:module';
 import { errorFromShape, ServeError } from '../../domain/errors.ts';
 import type { Json } from '../../domain/json.ts';
@@ -11,7 +11,8 @@ import type { Engine, IncomingBatch, IncomingCall, Reply } from '../engine.ts';
 import { bodiesJob, type InferCall, inferJob, tensorsJob, valuesJob } from './onnx-job-makers.ts';
 import type { JobAnswer } from './onnx-jobs.ts';
 import { describe } from './onnx-signature.ts';
-import { SessionThread, type ThreadListener } from './onnx-thread.ts';
+import type { JobListener } from './onnx-thread.ts';
+import { ModelVersion } from './onnx-version.ts';
 
 /** @throws ServeError when onnxruntime-node is not installed, or a file is no model that it can load */
 export const startOnnx = async (run: DeploymentRun, reply: Reply): Promise<Engine> => {
@@ -27,11 +28,11 @@ export const startOnnx = async (run: DeploymentRun, reply: Reply): Promise<Engin
   const threads = threadsOf(run.numCpus);
   const { maxStateBytes = Number.POSITIVE_INFINITY } = run;
   const listener = listenerOf(reply);
-  const versions: SessionThread[] = [];
+  const versions: ModelVersion[] = [];
   // One after the other: loading takes memory of its own beside what the model takes in the end.
   for (const { version, path } of run.runs.versions)
     versions.push(
-      await SessionThread.start(
+      await ModelVersion.start(
         version,
         { path, threads, model: run.runs.options, pad: run.pad ?? {}, states: run.states ?? {}, maxStateBytes },
         listener,
@@ -46,17 +47,17 @@ class OnnxEngine implements Engine {
     infer: { input: 'whole', output: 'whole' },
   };
   readonly describes: Json;
-  readonly #versions: ReadonlyMap<string, SessionThread>;
-  readonly #newest: SessionThread;
+  readonly #versions: ReadonlyMap<string, ModelVersion>;
+  readonly #newest: ModelVersion;
   readonly #reply: Reply;
   #maxRows = Number.POSITIVE_INFINITY;
 
-  constructor(versions: readonly SessionThread[], reply: Reply) {
+  constructor(versions: readonly ModelVersion[], reply: Reply) {
     this.#versions = new Map(versions.map((each) => [each.version, each]));
-    this.#newest = versions.at(-1) as SessionThread;
+    this.#newest = versions.at(-1) as ModelVersion;
     this.#reply = reply;
     this.describes = toJson({
-      versions: versions.map(({ version, signature, provider, instead }) => ({
+      versions: versions.map(({ version, thread: { signature, provider, instead } }) => ({
         version,
         ...describe(signature),
         provider,
@@ -67,7 +68,8 @@ class OnnxEngine implements Engine {
 
   run(batch: IncomingBatch): void {
     const { method, calls } = batch;
-    if (method === 'infer') return this.#infer(calls);
+    const memory = calls.length === 1 ? memoryOf(calls[0] as IncomingCall) : undefined;
+    if (method === 'infer') return this.#infer(calls, memory);
     if (method !== 'call')
       return this.#reply.error(calls, new ServeError('CALL_REFUSED', `a model has no method \`${method}\`: call it without one`));
     const posts: IncomingCall[] = [];
@@ -77,41 +79,42 @@ class OnnxEngine implements Engine {
     }
     if (posts.length === 0) return;
     const jobOf = posts[0]?.http !== undefined ? bodiesJob : batch.form === 'items' ? valuesJob : tensorsJob;
-    this.#newest.run(posts, (id) => jobOf(id, posts, this.#maxRows));
+    this.#newest.run(posts, (id, moves) => jobOf(id, posts, this.#maxRows, moves), memory);
   }
 
   /** The versions that clients name have a thread each. */
-  #infer(calls: readonly IncomingCall[]): void {
-    const asked = new Map<SessionThread, InferCall[]>();
+  #infer(calls: readonly IncomingCall[], memory: Uint8Array | undefined): void {
+    const asked = new Map<ModelVersion, InferCall[]>();
     for (const call of calls) {
       try {
-        const { thread, ...infer } = this.#askedOf(call);
-        const others = asked.get(thread);
-        if (others === undefined) asked.set(thread, [{ call, ...infer }]);
+        const { served, ...infer } = this.#askedOf(call);
+        const others = asked.get(served);
+        if (others === undefined) asked.set(served, [{ call, ...infer }]);
         else others.push({ call, ...infer });
       } catch (error) {
         this.#reply.error([call], error);
       }
     }
-    for (const [thread, own] of asked) {
-      thread.run(
+    for (const [served, own] of asked) {
+      served.run(
         own.map(({ call }) => call),
-        (id) => inferJob(id, thread.version, own, this.#maxRows),
+        (id, moves) => inferJob(id, served.version, own, this.#maxRows, moves),
+        memory,
       );
     }
   }
 
   /** @throws ServeError what is asked for is not there, or could be read in two ways */
-  #askedOf({ http }: IncomingCall): { thread: SessionThread; model: string; headerLength: string | undefined } {
+  #askedOf({ http }: IncomingCall): { served: ModelVersion; model: string; headerLength: string | undefined } {
     const path = http === undefined ? undefined : modelPathOf(http.path);
     if (http === undefined || path === undefined)
       throw new ServeError('CALL_REFUSED', 'the method `infer` of a model is for requests of the Open Inference Protocol');
-    const thread = path.version === undefined ? this.#newest : this.#versions.get(path.version);
-    if (thread === undefined) {
-      const served = [...this.#versions.keys()].join(', ');
-      throw new ServeError('ROUTE_NOT_FOUND', `Model '${path.model}' has no version '${path.version}'. There is ${served}.`);
+    const served = path.version === undefined ? this.#newest : this.#versions.get(path.version);
+    if (served === undefined) {
+      const all = [...this.#versions.keys()].join(', ');
+      throw new ServeError('ROUTE_NOT_FOUND', `Model '${path.model}' has no version '${path.version}'. There is ${all}.`);
     }
-    return { thread, model: path.model, headerLength: headerLengthOf(http) };
+    return { served, model: path.model, headerLength: headerLengthOf(http) };
   }
 
   #describeTo(call: IncomingCall, method: string): void {
@@ -119,7 +122,7 @@ class OnnxEngine implements Engine {
       const error = new ServeError('METHOD_NOT_ALLOWED', `expected POST with inputs, or GET for a description, got ${method}`);
       return this.#reply.error([call], error);
     }
-    this.#bodyTo(call, Buffer.from(JSON.stringify(describe(this.#newest.signature)), 'utf8'), JSON_HEAD);
+    this.#bodyTo(call, Buffer.from(JSON.stringify(describe(this.#newest.thread.signature)), 'utf8'), JSON_HEAD);
   }
 
   #bodyTo(call: IncomingCall, bytes: Uint8Array, head: HttpAnswerHead): void {
@@ -131,7 +134,7 @@ class OnnxEngine implements Engine {
   }
 
   forget(sequences: readonly number[]): void {
-    for (const thread of this.#versions.values()) thread.forget(sequences);
+    for (const version of this.#versions.values()) version.forget(sequences);
   }
 
   async reconfigure(): Promise<void> {
@@ -144,6 +147,10 @@ class OnnxEngine implements Engine {
     await Promise.all([...this.#versions.values()].map((each) => each.close()));
   }
 }
+
+/** In which a request came alone, that an engine reads and nobody else. A state that it leaves may be part of it. */
+const memoryOf = ({ http, sequence, value }: IncomingCall): Uint8Array | undefined =>
+  http === undefined || sequence !== undefined ? undefined : value.segments[0]?.bytes;
 
 /** A description has nothing that JSON cannot say. */
 const toJson = (model: ModelDescription): Json => model as unknown as Json;
@@ -158,7 +165,7 @@ const headerLengthOf = ({ headers }: HttpHead): string | undefined => {
   return headerOf(headers, LENGTH_HEADER);
 };
 
-const listenerOf = (reply: Reply): ThreadListener => ({
+const listenerOf = (reply: Reply): JobListener => ({
   failed: (calls, error) => reply.error(calls, error),
   answered: (calls, answer) => {
     switch (answer.kind) {
