@@ -286,7 +286,8 @@ export class Link {
       this.#writer.httpCall(first.method, form, members, idle, this.#secure && first.http?.secure === true);
       for (let index = 0; index < calls.length; index++) {
         const call = calls[index] as PendingCall;
-        if (isLarge(call)) call.sentUpTo = this.#writer.queuedBytes;
+        // What was sent before may be on its way still, to a replica that has gone or comes late.
+        if (isLarge(call)) call.sentUpTo = call.sentUpTo > 0 ? Number.POSITIVE_INFINITY : this.#writer.queuedBytes;
       }
       return;
     }
@@ -591,7 +592,7 @@ export class Link {
       const call = this.#finishOne(ids[0] as number, meta['workMs'], true);
       // A replica may answer before it has read everything: what is still to leave must not change.
       if (call !== undefined && call.sentUpTo > 0)
-        call.isValueFree = call.attempts === 1 && this.#writer.queuedBytes - this.#writer.unsentBytes >= call.sentUpTo;
+        call.isValueFree = this.#writer.queuedBytes - this.#writer.unsentBytes >= call.sentUpTo;
       call?.complete(valueOfFrame(frame), http, this.#now());
       return this.#owner.freed(this);
     }

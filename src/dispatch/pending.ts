@@ -108,7 +108,7 @@ export class PendingCall implements CallUnderWay {
   link: Link | undefined;
   /** Id on its link. */
   id = 0;
-  /** Where a large value ends among the bytes of its link. */
+  /** Where a large value ends among the bytes of its link. Infinity: it was sent more than once. */
   sentUpTo = 0;
   isValueFree = false;
   attempts = 0;
