@@ -1,13 +1,14 @@
 /** Batches of one deployment: keeps what was learned of their cost, and asks the policies what leaves next. */
+
+import { type BatchDecision, type BatchLimits, decideBatch, type Hold } from '../batching/batch.ts';
+import { CostModel } from '../batching/cost.ts';
+import { holdForTarget, holdForWindow, NO_HOLD } from '../batching/hold.ts';
+import { afterBatch, bestSize, coldRows, NO_TRIALS, partsOf, type SizeLimits, sizeToTry, type Trials } from '../batching/size.ts';
 import type { BatchingSpec } from '../domain/desired.ts';
 import type { DeploymentRouting } from '../domain/snapshot.ts';
-import { type BatchDecision, type BatchLimits, decideBatch, type Hold } from './batch.ts';
-import { CostModel } from './cost.ts';
 import { tooLate } from './drop.ts';
-import { holdForTarget, holdForWindow, NO_HOLD } from './hold.ts';
 import type { Lane } from './lane.ts';
 import type { PendingCall } from './pending.ts';
-import { afterBatch, bestSize, coldRows, NO_TRIALS, partsOf, type SizeLimits, sizeToTry, type Trials } from './size.ts';
 
 /** Shapes come from clients: what is known of those that were seen last is kept. */
 const MAX_LEARNED = 64;

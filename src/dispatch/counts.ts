@@ -1,6 +1,7 @@
 /** What happened to the calls of one deployment. */
+
+import { DISPATCH_REASONS, type DispatchReason } from '../batching/batch.ts';
 import { type DeploymentMetrics, Histogram, SECONDS, SIZES } from '../domain/metrics.ts';
-import { DISPATCH_REASONS, type DispatchReason } from './batch.ts';
 
 /** Why a call went to a replica once more. */
 export type RetryReason = 'died' | 'not_begun' | 'halved';

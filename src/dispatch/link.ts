@@ -1,5 +1,7 @@
 /** The data-plane end of one replica's socket: sends calls, takes answers, and trusts nothing that comes back. */
 import type { Socket } from 'node:net';
+import { type CostModel, periodOf } from '../batching/cost.ts';
+import { isSentAhead } from '../batching/size.ts';
 import type { BatchingSpec } from '../domain/desired.ts';
 import { errorFromShape, ServeError, shapeOfError } from '../domain/errors.ts';
 import type { DeploymentRouting } from '../domain/snapshot.ts';
@@ -23,12 +25,10 @@ import type { Segment, WireValue } from '../protocol/value.ts';
 import { FrameWriter } from '../protocol/writer.ts';
 import { BegunSocket } from './begun.ts';
 import { hashOf } from './choose-session.ts';
-import { type CostModel, periodOf } from './cost.ts';
 import { HeldModels } from './held-models.ts';
 import type { LaneForm } from './lane.ts';
 import { CLOCKS_APART_MS, type PendingCall, timedOut } from './pending.ts';
 import type { RequestBody } from './request-body.ts';
-import { isSentAhead } from './size.ts';
 import { Socket as ClientSocket } from './socket.ts';
 import { stack } from './stack.ts';
 

@@ -2,6 +2,8 @@
  * The queue of one deployment: the one bound and the one order of arrival in front of its replicas. Requests wait in lanes (version,
  * shape); a lane that cannot run never blocks another. A replica pulls work by having a free slot.
  */
+
+import type { CostModel } from '../batching/cost.ts';
 import type { BatchingSpec } from '../domain/desired.ts';
 import { ServeError } from '../domain/errors.ts';
 import type { SequenceMetrics } from '../domain/metrics.ts';
@@ -14,7 +16,6 @@ import { Batcher } from './batcher.ts';
 import { chooseForSocket, chooseForStart, chooseLeastLoaded } from './choose.ts';
 import { chooseForModel } from './choose-model.ts';
 import { chooseForSession } from './choose-session.ts';
-import type { CostModel } from './cost.ts';
 import { DeploymentCounts } from './counts.ts';
 import type { Lane } from './lane.ts';
 import { Lanes } from './lanes.ts';

@@ -1,8 +1,8 @@
 /** A deployment whose runs cost what the test says, under a closed loop of clients: the policies decide, time is counted. */
-import { decideBatch, type Waiting } from '../../src/dispatch/batch.ts';
-import { CostModel } from '../../src/dispatch/cost.ts';
-import { holdForTarget, NO_HOLD } from '../../src/dispatch/hold.ts';
-import { afterBatch, bestSize, coldRows, isSentAhead, NO_TRIALS, type SizeLimits, sizeToTry } from '../../src/dispatch/size.ts';
+import { decideBatch, type Waiting } from '../../src/batching/batch.ts';
+import { CostModel } from '../../src/batching/cost.ts';
+import { holdForTarget, NO_HOLD } from '../../src/batching/hold.ts';
+import { afterBatch, bestSize, coldRows, isSentAhead, NO_TRIALS, type SizeLimits, sizeToTry } from '../../src/batching/size.ts';
 
 export interface Simulated {
   /** Milliseconds of a run of so many rows. */

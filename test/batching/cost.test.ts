@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { CostModel, fitOf, periodOf, sizesUpTo } from '../../src/dispatch/cost.ts';
+import { CostModel, fitOf, periodOf, sizesUpTo } from '../../src/batching/cost.ts';
 
 const told = (cost: CostModel, curve: (rows: number) => number, runs: readonly number[], times = 8): CostModel => {
   for (let time = 0; time < times; time++) for (const rows of runs) cost.observe(rows, curve(rows));

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { CostModel } from '../../src/dispatch/cost.ts';
-import { afterBatch, bestSize, coldRows, NO_TRIALS, partsOf, type SizeLimits, sizeToTry } from '../../src/dispatch/size.ts';
+import { CostModel } from '../../src/batching/cost.ts';
+import { afterBatch, bestSize, coldRows, NO_TRIALS, partsOf, type SizeLimits, sizeToTry } from '../../src/batching/size.ts';
 import { curveOf, simulate } from '../support/batch-simulator.ts';
 
 const limits = (given: Partial<SizeLimits> = {}): SizeLimits => ({

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { CostModel } from '../../src/dispatch/cost.ts';
-import { holdForTarget, holdForWindow, NO_HOLD } from '../../src/dispatch/hold.ts';
+import { CostModel } from '../../src/batching/cost.ts';
+import { holdForTarget, holdForWindow, NO_HOLD } from '../../src/batching/hold.ts';
 
 const costOf = (perRowMs: number, fixedMs: number): CostModel => {
   const cost = new CostModel(32);

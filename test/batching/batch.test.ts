@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { decideBatch, type Waiting } from '../../src/dispatch/batch.ts';
-import { holdForWindow, NO_HOLD } from '../../src/dispatch/hold.ts';
+import { decideBatch, type Waiting } from '../../src/batching/batch.ts';
+import { holdForWindow, NO_HOLD } from '../../src/batching/hold.ts';
 
 const one = (given: Partial<Waiting> = {}): Waiting => ({
   rows: 1,
