@@ -15,6 +15,7 @@ export const checkOptions = (deployment: SeenDeployment, application: SeenApplic
   checkBatching(deployment, checking);
   checkVersions(deployment, checking);
   checkMultiplexing(deployment, checking);
+  checkBatchedFunctions(deployment, checking);
   checkSequence(deployment, checking);
   checkResponseCache(deployment, checking);
   checkHandles(deployment, application, checking);
@@ -182,6 +183,12 @@ const checkMultiplexing = ({ data, path }: SeenDeployment, checking: Checking): 
   if (!isGiven(data.multiplexing) || !isGiven(data.model)) return;
   const message = '`multiplexing` is for code with `loadModel(id)`; a `model` is the one that its replicas hold';
   checking.error('NO_EFFECT', [...path, 'multiplexing'], message, 'key');
+};
+
+const checkBatchedFunctions = ({ data, path }: SeenDeployment, checking: Checking): void => {
+  if (!isGiven(data.batched_functions) || !isGiven(data.model)) return;
+  const message = '`batched_functions` is for code with `batch()`; what is batched of a `model` is said in `batching`';
+  checking.error('NO_EFFECT', [...path, 'batched_functions'], message, 'key');
 };
 
 const checkSequence = ({ data, path }: SeenDeployment, checking: Checking): void => {

@@ -18,6 +18,10 @@ const KINDS: Readonly<Record<string, { code: string; noun: string }>> = {
   'root-path': { code: 'BAD_ROUTE', noun: 'nothing or a path such as `/prefix`, without a slash at the end' },
   size: { code: 'BAD_SIZE', noun: 'a size such as `64MiB` or `1 GB`' },
   method: { code: 'BAD_VALUE', noun: 'the name of a method' },
+  'function-name': {
+    code: 'BAD_NAME',
+    noun: 'the name of a batched function (a letter or `_`, then letters, digits, `_`, `.` or `-`, at most 64 in all)',
+  },
   'env-name': { code: 'BAD_VALUE', noun: 'the name of an environment variable, without `=`' },
   'env-value': { code: 'BAD_VALUE', noun: 'text without NUL' },
   'log-level': { code: 'BAD_VALUE', noun: 'one of `DEBUG`, `INFO`, `WARN`, `ERROR`, `FATAL`' },

@@ -1,6 +1,7 @@
 /** Turns a checked config into the desired state: every default filled in, every unit converted, every path absolute. */
 import type {
   ApplicationSpec,
+  BatchedFunctionSpec,
   BatchingSpec,
   DeploymentSpec,
   DesiredState,
@@ -23,6 +24,7 @@ import { modelOptionsOf, sequenceOf } from './resolve-model.ts';
 import { autoscalingOf, policyOf } from './resolve-scaling.ts';
 import { nodeAt } from './schema.ts';
 import { Section } from './section.ts';
+import { millisOf } from './units.ts';
 
 /**
  * @param data   passed every check, but for files that are missing
@@ -232,6 +234,7 @@ const deploymentOf = (section: Section, application: Section, policy: ScalingPol
     requestTimeoutMs: section.millisOrNull('request_timeout_s'),
     retry: retryOf(section.section('retry'), runs),
     batching,
+    ...batchedFunctionsOf(section),
     multiplexing: multiplexingOf(section),
     ...(sequence === undefined ? {} : { sequence }),
     responseCache: responseCacheOf(section),
@@ -314,6 +317,24 @@ const batchingOf = (section: Section, ofModel: boolean): BatchingSpec | null => 
     method: batching.text('method'),
     ...(Object.keys(pad).length === 0 ? {} : { pad }),
   };
+};
+
+const batchedFunctionsOf = (section: Section): Pick<DeploymentSpec, 'batchedFunctions'> => {
+  const said = Object.entries(mappingOf(section.json('batched_functions')) ?? {});
+  if (said.length === 0) return {};
+  const specs = said.map(([name, each]): [string, BatchedFunctionSpec] => {
+    const { max_batch_size: size, batch_wait_timeout_s: waitS, max_concurrent_batches: runs } = mappingOf(each) ?? {};
+    return [
+      name,
+      {
+        ...(typeof size === 'number' ? { maxBatchSize: size } : {}),
+        ...(typeof waitS === 'number' ? { waitMs: millisOf(waitS) } : {}),
+        ...(typeof runs === 'number' ? { maxConcurrentBatches: runs } : {}),
+      },
+    ];
+  });
+  // Without a prototype, as names of functions are the user's.
+  return { batchedFunctions: Object.assign(Object.create(null), Object.fromEntries(specs)) };
 };
 
 const multiplexingOf = (section: Section): MultiplexingSpec | null => {

@@ -53,6 +53,7 @@ const NAMES: Readonly<Record<string, string>> = {
 
 /** Values that are one field each, whatever is in them. */
 const WHOLE: ReadonlySet<string> = new Set([
+  'batchedFunctions',
   'pad',
   'states',
   'runs',

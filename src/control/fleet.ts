@@ -12,7 +12,7 @@ import { type DeathRecord, Managed, type ReplicaView } from './managed.ts';
 import { restartKey } from './plan.ts';
 import { type Death, deathText, ReplicaProcess, takesStreams } from './replica-process.ts';
 import { afterDeath, type Life, NO_FAILURES, type RestartMemory } from './restart.ts';
-import { rowLimitOf, type TargetApplication, type TargetDeployment } from './target.ts';
+import { settingsOf, type TargetApplication, type TargetDeployment } from './target.ts';
 
 export interface Log {
   debug(fields: object, message: string): void;
@@ -156,7 +156,7 @@ export class Fleet {
         run,
         openQuota: (onBreach) => this.#options.enforcer.open(limitsOf(replica.target.spec), onBreach),
         startupTimeoutMs: spec.startupTimeoutMs,
-        settings: () => ({ logLevel: this.#owner.logLevel(application, spec.name), ...rowLimitOf(replica.target.spec) }),
+        settings: () => ({ logLevel: this.#owner.logLevel(application, spec.name), ...settingsOf(replica.target.spec) }),
       },
       {
         onReady: (ready) => {

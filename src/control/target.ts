@@ -1,6 +1,7 @@
 /** Desired state with what only the disk knows: compiled code, and a version for each deployment. Pure. */
 import { createHash } from 'node:crypto';
 import type { ApplicationSpec, DeploymentSpec, Runnable, SequenceSpec } from '../domain/desired.ts';
+import type { SettingsMeta } from '../protocol/messages.ts';
 import { type DeploymentRun, threadsOf } from '../protocol/start.ts';
 
 /** Compiled code of an autoscaling policy. */
@@ -108,9 +109,15 @@ const sequenceRunOf = ({ states, maxStateBytes }: SequenceSpec): Pick<Deployment
   maxStateBytes,
 });
 
-/** What the replicas of a model with `batching` are told, and told anew when it changes. */
-export const rowLimitOf = ({ runs, batching }: DeploymentSpec): { readonly maxRows?: number } =>
-  runs.kind === 'model' && batching !== null ? { maxRows: batching.maxBatchSize } : {};
+/** What replicas are told beside their level of logging, and told anew when it changes. */
+export const settingsOf = ({
+  runs,
+  batching,
+  batchedFunctions,
+}: DeploymentSpec): Pick<SettingsMeta, 'maxRows' | 'batchedFunctions'> => ({
+  ...(runs.kind === 'model' && batching !== null ? { maxRows: batching.maxBatchSize } : {}),
+  ...(batchedFunctions === undefined ? {} : { batchedFunctions }),
+});
 
 /** A field is here when a replica that runs cannot take another value of it. */
 const madeOf = (deployment: DeploymentSpec, artifact: Artifact): Readonly<Record<string, string>> => ({

@@ -181,6 +181,8 @@ export interface DeploymentSpec {
   readonly requestTimeoutMs: number | null;
   readonly retry: { readonly maxAttempts: number; readonly backoffMs: number; readonly idempotent: boolean };
   readonly batching: BatchingSpec | null;
+  /** Code only, by the name of a batched function: what holds in place of what the code says of it. Absent: nothing. */
+  readonly batchedFunctions?: Readonly<Record<string, BatchedFunctionSpec>>;
   /** null: its code is given no models by id. */
   readonly multiplexing: MultiplexingSpec | null;
   /** Absent: its model keeps nothing from request to request, or it is code. */
@@ -274,6 +276,14 @@ export interface BatchingSpec {
   readonly method: string;
   /** Model only: name of an input → what ragged ones are filled up with; absent: none. */
   readonly pad?: Readonly<Record<string, number>>;
+}
+
+/** One of `batched_functions`. What is absent is as the code says. */
+export interface BatchedFunctionSpec {
+  readonly maxBatchSize?: number;
+  /** The longest that the OLDEST item may be held for company; 0 = never held. */
+  readonly waitMs?: number;
+  readonly maxConcurrentBatches?: number;
 }
 
 /** `autoscaling_config`, and what `num_replicas: auto` means. */

@@ -1,4 +1,5 @@
 /** The meta of each frame: what daemon and replica say to each other. `docs/replica-protocol.md` is the same in words. */
+import type { BatchedFunctionSpec } from '../domain/desired.ts';
 import type { ErrorShape } from '../domain/errors.ts';
 import type { Json } from '../domain/json.ts';
 import type { DeploymentRun, DescribeRun } from './start.ts';
@@ -36,6 +37,8 @@ export interface SettingsMeta {
   readonly logLevel: string;
   /** Of a model with `batching`: the most rows of one run. */
   readonly maxRows?: number;
+  /** Of code, by name: what holds for batched functions in place of what the code says. */
+  readonly batchedFunctions?: Readonly<Record<string, BatchedFunctionSpec>>;
 }
 
 export type StartMeta = DeploymentRun | DescribeRun;

@@ -6,6 +6,7 @@ import { encodeFrame, FRAME, type Frame, type FrameType, PROTOCOL_VERSION } from
 import type { FailedMeta, HelloMeta, ReadyMeta, SettingsMeta, StartMeta } from '../protocol/messages.ts';
 import { FrameReader } from '../protocol/reader.ts';
 import type { DeploymentRun, DescribeRun } from '../protocol/start.ts';
+import { setBatchedFunctions, unknownNames } from '../sdk/batch-settings.ts';
 import { deploymentsOf, describe } from './application.ts';
 import { ChildCalls } from './child-calls.ts';
 import { ReplicaContext } from './context.ts';
@@ -77,11 +78,13 @@ class Replica {
   async #take(frame: Frame): Promise<void> {
     switch (frame.type) {
       case FRAME.SETTINGS: {
-        const { logLevel, maxRows } = frame.meta as unknown as SettingsMeta;
+        const { logLevel, maxRows, batchedFunctions = {} } = frame.meta as unknown as SettingsMeta;
         this.#logLevel = logLevel;
         this.#maxRows = maxRows ?? Number.POSITIVE_INFINITY;
         this.#context?.setLogLevel(this.#logLevel);
         this.#engine?.limitRows?.(this.#maxRows);
+        setBatchedFunctions(batchedFunctions);
+        this.#warnOfFunctions();
         return;
       }
       case FRAME.START:
@@ -138,8 +141,16 @@ class Replica {
     // One that is not healthy from the start must not get a single request.
     await engine.check();
     runner.serve(engine);
+    this.#warnOfFunctions();
     const ready: ReadyMeta = { methods: engine.methods, describes: engine.describes };
     this.#send(FRAME.READY, ready);
+  }
+
+  /** A name that the file has wrong would be of no effect, and nobody would know. */
+  #warnOfFunctions(): void {
+    const { unknown, known } = unknownNames();
+    if (this.#engine === undefined || unknown.length === 0) return;
+    this.#context?.log.warn({ unknown, known }, 'batched_functions names functions that the code has not made');
   }
 
   async #answer(type: FrameType, frame: Frame, work: () => Promise<void> | undefined): Promise<void> {

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 export type { AutoscalingContext } from '../protocol/policy.ts';
 export { Tensor, type TensorData } from '../protocol/tensor.ts';
 export type { Dtype } from '../protocol/value.ts';
+export { type BatchCaller, type BatchedFunction, type BatchOptions, type BatchRun, batch } from './batch.ts';
 export { type Bound, type Deployable, type DeploymentOptions, deployment, type HandleOf } from './deployment.ts';
 export { HttpError } from './http-error.ts';
 

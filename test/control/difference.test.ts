@@ -43,6 +43,11 @@ const table: readonly (readonly [string, TargetApplication, object])[] = [
     target(app({ maxOngoingRequests: 9, health: { periodMs: 1, timeoutMs: 30_000, failureThreshold: 3 } })),
     { change: 'live', fields: ['max_ongoing_requests', 'health_check_period_s'], why: [] },
   ],
+  [
+    'options of a batched function',
+    target(app({ batchedFunctions: { embed: { maxBatchSize: 4, waitMs: 10 } } })),
+    { change: 'live', fields: ['batched_functions'], why: [] },
+  ],
   ['more replicas', target(app({ numReplicas: 3 })), { change: 'live', fields: ['num_replicas'], replicas: { from: 1, to: 3 } }],
   ['user_config', target(app({ userConfig: { a: 1 } })), { change: 'reconfigure', fields: ['user_config'] }],
   [

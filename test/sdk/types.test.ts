@@ -1,5 +1,5 @@
 /** What the types of the SDK promise: checked by the compiler (`npm run check`), so that each line here that should not compile says so. */
-import type { Call, CallContext, Handle } from 'serve-daemon';
+import { batch, type Call, type CallContext, type Handle } from 'serve-daemon';
 import t from 'tap';
 
 class Translator {
@@ -37,6 +37,22 @@ export const uses = async (handle: Handle<Translator>): Promise<unknown> => {
   // @ts-expect-error there is no such method
   handle.missing('text');
   return [translated, length, words, call];
+};
+
+/** A batched function inside a replica. */
+export const batched = async (context: CallContext): Promise<unknown> => {
+  const lengths = batch({ name: 'lengths', maxBatchSize: 8, waitS: 0.01 }, (texts: string[], { signal }) =>
+    texts.map((text) => (signal.aborted ? new Error('nobody waits') : text.length)),
+  );
+  const length: number = await lengths('text', context);
+  const alone: number = await lengths('text', { signal: context.signal });
+  // @ts-expect-error one item, not many
+  lengths(['text']);
+  // @ts-expect-error an array comes in, an array goes out
+  batch({ name: 'one' }, (texts: string[]) => texts.length);
+  // @ts-expect-error it has a name
+  batch({ maxBatchSize: 5 }, (texts: string[]) => texts);
+  return [length, alone];
 };
 
 t.test('handles are typed by the class behind them', async (t) => {

@@ -8,6 +8,7 @@ import type { MethodShape } from '../../protocol/messages.ts';
 import type { DeploymentRun } from '../../protocol/start.ts';
 import { copied } from '../../protocol/value.ts';
 import { partsOf } from '../../sdk/deployment.ts';
+import { wrongCount } from '../../sdk/wrong-count.ts';
 import { deploymentsOf, withHandles } from '../application.ts';
 import type { ChildCalls } from '../child-calls.ts';
 import { type ReplicaContext, RunningCall, requestOf } from '../context.ts';
@@ -345,9 +346,3 @@ const bodyOf = (call: IncomingCall): Uint8Array => call.value.segments[0]?.bytes
 
 const inputOf = (call: IncomingCall, body = bodyOf(call)): unknown =>
   call.http === undefined ? decodeValue(call.value) : inputOfBody(call.http, body);
-
-const wrongCount = (name: string, expected: number, got: unknown): ServeError =>
-  new ServeError(
-    'USER_ERROR',
-    `expected \`${name}\` to return an array of ${expected} (one result for each input), got ${Array.isArray(got) ? `an array of ${got.length}` : typeof got}`,
-  );
