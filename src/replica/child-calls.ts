@@ -8,12 +8,19 @@ import type { CancelMeta, CreditMeta } from '../protocol/messages.ts';
 import { SlotTable } from '../protocol/slots.ts';
 import { copied, type WireValue } from '../protocol/value.ts';
 import type { Call, CallOptions } from '../sdk/index.ts';
+import { whenSettled } from './unsettled.ts';
 
 /** Credit is given back when so many bytes of a stream were taken. */
 const CREDIT_PORTION = 65_536;
 
-/** The id of the call in whose work this code runs; its children are cancelled with it and inherit its deadline. */
-const currentCall = new AsyncLocalStorage<number>();
+/** What is known of a call whose work makes others. */
+export interface ParentCall {
+  readonly id: number;
+  readonly requestId: string;
+}
+
+/** The call in whose work this code runs; its children are cancelled with it and inherit its deadline. */
+const currentCall = new AsyncLocalStorage<ParentCall>();
 
 interface Waiting {
   result(value: unknown): void;
@@ -33,32 +40,50 @@ export interface ChildPort {
 
 export class ChildCalls {
   readonly #waiting = new SlotTable<Waiting>();
+  /** The request id of what is called in the work of no call. */
+  readonly #ownId: string;
   #port: ChildPort = { write: () => {}, call: () => true };
+
+  /** @param replicaId of this replica */
+  constructor(replicaId = '') {
+    this.#ownId = replicaId;
+  }
 
   connect(port: ChildPort): void {
     this.#port = port;
   }
 
   /** Runs the work of a call so that the calls made in it are its children. */
-  within<T>(callId: number, work: () => T): T {
-    return currentCall.run(callId, work);
+  within<T>(call: ParentCall, work: () => T): T {
+    return currentCall.run(call, work);
   }
 
-  /** Sends a call at once; its answer comes to the `Call`. */
+  /** Sends a call at once, or as soon as the calls among its arguments have their results; its answer comes to the `Call`. */
   call(handle: string, method: string, args: readonly unknown[], options: CallOptions): Call<unknown> {
+    let id: number | undefined;
     const outcome: PendingChild = new PendingChild(
+      currentCall.getStore()?.requestId ?? this.#ownId,
       () => this.#cancel(id),
-      (bytes) => this.#write(encodeFrame(FRAME.CREDIT, { id, bytes } satisfies CreditMeta)),
+      (bytes) => this.#write(encodeFrame(FRAME.CREDIT, { id: id as number, bytes } satisfies CreditMeta)),
     );
-    const id = this.#waiting.add(outcome);
-    try {
+    const send = (given: unknown, limits: CallOptions) => {
       // Code may fill its buffers anew as soon as it has made the call.
-      const value = copied(encodeValue(args.length === 1 ? args[0] : args.length === 0 ? null : args));
-      this.#send(id, handle, method, value, args.length > 1, options);
+      const value = copied(encodeValue(given));
+      id = this.#waiting.add(outcome);
+      this.#send(id, handle, method, value, args.length > 1, limits);
+    };
+    const given = args.length === 1 ? args[0] : args.length === 0 ? null : args;
+    try {
+      send(given, options);
     } catch (error) {
-      this.#waiting.delete(id);
-      outcome.error(error as ServeError);
-      return outcome;
+      try {
+        const settled = isUnencodable(error) ? whenSettled(given, isCall) : undefined;
+        if (settled === undefined) throw error;
+        sendLater(outcome, settled, options, send);
+      } catch (told) {
+        outcome.error(told as ServeError);
+        return outcome;
+      }
     }
     const { signal } = options;
     if (signal?.aborted) outcome.cancel();
@@ -105,7 +130,7 @@ export class ChildCalls {
   #send(id: number, handle: string, method: string, value: WireValue, spread: boolean, options: CallOptions): void {
     const { modelId, sessionId, timeoutS, priority } = options;
     const timeoutMs = timeoutS === undefined ? undefined : timeoutS * 1000;
-    const parent = currentCall.getStore();
+    const parent = currentCall.getStore()?.id;
     // Where nothing else is under way, nothing else of this turn is worth waiting for.
     const atOnce = this.#waiting.size === 1;
     // The short form has no place for a priority.
@@ -133,17 +158,50 @@ export class ChildCalls {
     this.#port.write(buffers, false);
   }
 
-  #cancel(id: number): void {
-    if (this.#waiting.delete(id) === undefined) return;
+  /** @param id undefined: it was not sent yet */
+  #cancel(id: number | undefined): void {
+    if (id === undefined || this.#waiting.delete(id) === undefined) return;
     this.#write(encodeFrame(FRAME.CANCEL, { ids: [id] } satisfies CancelMeta));
   }
 }
+
+/** Most calls are given values only: what is looked for costs nothing where there is none. */
+const isUnencodable = (error: unknown): boolean => error instanceof ServeError && error.details['unencodable'] === true;
+
+const isCall = (value: unknown): value is PendingChild => value instanceof PendingChild;
+
+/** The time that it may take counts from now, not from when it is sent. */
+const sendLater = (
+  outcome: PendingChild,
+  settled: Promise<unknown>,
+  options: CallOptions,
+  send: (given: unknown, limits: CallOptions) => void,
+): void => {
+  const { timeoutS } = options;
+  const began = performance.now();
+  const late = () =>
+    outcome.giveUp(new ServeError('DEADLINE_EXCEEDED', 'The calls among its arguments were not answered in time.'));
+  const timer = timeoutS === undefined ? undefined : setTimeout(late, timeoutS * 1000);
+  const sendNow = (given: unknown) => {
+    clearTimeout(timer);
+    if (outcome.isOver) return;
+    send(
+      given,
+      timeoutS === undefined ? options : { ...options, timeoutS: Math.max(0, timeoutS - (performance.now() - began) / 1000) },
+    );
+  };
+  settled.then(sendNow).catch((error: ServeError) => {
+    clearTimeout(timer);
+    outcome.error(error);
+  });
+};
 
 /** Whether the short form can say it; code that is not typed may give anything. */
 const isLimit = (ms: number | undefined): boolean => ms === undefined || (typeof ms === 'number' && ms >= 0);
 
 /** A call under way, as user code sees it: awaitable, async-iterable, cancellable. */
 class PendingChild implements Call<unknown>, Waiting {
+  readonly requestId: string;
   readonly #promise: Promise<unknown>;
   readonly #cancel: () => void;
   readonly #giveCredit: (bytes: number) => void;
@@ -157,7 +215,8 @@ class PendingChild implements Call<unknown>, Waiting {
   #owed = 0;
   #wake: (() => void) | undefined;
 
-  constructor(cancel: () => void, giveCredit: (bytes: number) => void) {
+  constructor(requestId: string, cancel: () => void, giveCredit: (bytes: number) => void) {
+    this.requestId = requestId;
     this.#cancel = cancel;
     this.#giveCredit = giveCredit;
     this.#promise = new Promise((resolve, reject) => {
@@ -212,10 +271,18 @@ class PendingChild implements Call<unknown>, Waiting {
     }
   }
 
+  get isOver(): boolean {
+    return this.#over;
+  }
+
   cancel(): void {
+    this.giveUp(new ServeError('CLIENT_CLOSED', 'the call was cancelled by its caller'));
+  }
+
+  giveUp(why: ServeError): void {
     if (this.#over) return;
     this.#cancel();
-    this.error(new ServeError('CLIENT_CLOSED', 'the call was cancelled by its caller'));
+    this.error(why);
   }
 
   result(value: unknown): void {
@@ -225,6 +292,7 @@ class PendingChild implements Call<unknown>, Waiting {
   }
 
   error(error: ServeError): void {
+    if (this.#over) return;
     this.#over = true;
     this.#error = error;
     this.#settle.reject(error);

@@ -2,15 +2,19 @@
 import type { CallOptions, Handle } from '../sdk/index.ts';
 import type { ChildCalls } from './child-calls.ts';
 
+type HandleOptions = CallOptions & { readonly method?: string };
+
 /** Names that JavaScript itself asks objects for: a handle is no promise, and has no JSON form. */
 const NOT_METHODS = new Set(['then', 'toJSON', 'constructor', 'prototype']);
 
-export const makeHandle = (calls: ChildCalls, name: string, options: CallOptions = {}): Handle<unknown> =>
+/** @param options with `method`, what `call` of the handle calls */
+export const makeHandle = (calls: ChildCalls, name: string, options: HandleOptions = {}): Handle<unknown> =>
   new Proxy(Object.create(HANDLE) as object, {
     get: (_target, property) => {
       if (typeof property === 'symbol' || NOT_METHODS.has(property)) return undefined;
-      if (property === 'options') return (more: CallOptions) => makeHandle(calls, name, { ...options, ...more });
-      return (...args: unknown[]) => calls.call(name, property, args, options);
+      if (property === 'options') return (more: HandleOptions) => makeHandle(calls, name, { ...options, ...more });
+      const method = property === 'call' ? (options.method ?? property) : property;
+      return (...args: unknown[]) => calls.call(name, method, args, options);
     },
   }) as Handle<unknown>;
 

@@ -121,7 +121,7 @@ class Replica {
     const context = new ReplicaContext(run.application, run.deployment, this.#hello.replica);
     context.setLogLevel(this.#logLevel);
     this.#context = context;
-    const calls = new ChildCalls();
+    const calls = new ChildCalls(this.#hello.replica);
     const intake = Runner.intake();
     const data = await open(this.#dataPath, intake.onread);
     data.on('error', vanish);

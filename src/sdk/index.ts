@@ -1,5 +1,6 @@
 /** What user code imports from `serve-daemon`. */
 import type { Logger } from 'pino';
+import type { Tensor } from '../protocol/tensor.ts';
 
 export type { AutoscalingContext } from '../protocol/policy.ts';
 export { Tensor, type TensorData } from '../protocol/tensor.ts';
@@ -62,12 +63,18 @@ export interface WebSocketConnection extends AsyncIterable<string | Uint8Array> 
   readonly closeReason: string;
 }
 
+/** What a call under way will give: it may stand for its result among the arguments of another call, which waits for it. */
+export interface CallFor<Result> extends PromiseLike<Result> {
+  /** Of the request in whose work it was made. */
+  readonly requestId: string;
+  cancel(): void;
+}
+
 /** A call under way: awaitable (the result) and, where the method is a generator, async-iterable (its items). */
-export interface Call<T> extends PromiseLike<T extends AsyncIterable<infer Item> ? Item[] : T> {
+export interface Call<T> extends CallFor<T extends AsyncIterable<infer Item> ? Item[] : T> {
   [Symbol.asyncIterator](): AsyncIterator<T extends AsyncIterable<infer Item> ? Item : never>;
   catch<B>(rejected: (reason: unknown) => B | PromiseLike<B>): PromiseLike<unknown>;
   finally(done: () => void): PromiseLike<unknown>;
-  cancel(): void;
 }
 
 export interface CallOptions {
@@ -82,12 +89,45 @@ export interface CallOptions {
   priority?: number;
 }
 
+/** What a caller may give where a method takes a T: a T, a call for one, or lists and objects with calls inside. */
+export type Given<T> = 0 extends 1 & T ? T : unknown extends T ? T : T | CallFor<T> | GivenInside<T>;
+type GivenInside<T> = T extends Whole
+  ? never
+  : T extends readonly unknown[]
+    ? number extends T['length']
+      ? GivenList<T[number]>
+      : { [K in keyof T]: Given<T[K]> }
+    : T extends object
+      ? { [K in keyof T]: Given<T[K]> }
+      : never;
+/** An interface, as types that contain themselves (JSON, say) would have no end otherwise. */
+interface GivenList<Item> extends ReadonlyArray<Given<Item>> {}
+/** Values that nothing is looked for in. */
+type Whole =
+  | string
+  | number
+  | boolean
+  | bigint
+  | symbol
+  | null
+  | undefined
+  | ArrayBuffer
+  | ArrayBufferView
+  | Date
+  | Error
+  | Tensor
+  | ReadonlyMap<unknown, unknown>
+  | ReadonlySet<unknown>
+  | ((...args: never[]) => unknown)
+  | PromiseLike<unknown>;
+type AllGiven<Args extends unknown[]> = { [K in keyof Args]: Given<Args[K]> };
+
 type Methods<T> = {
   [K in keyof T as T[K] extends (...args: never[]) => unknown ? K : never]: T[K] extends (...args: infer Args) => infer Result
     ? Args extends [readonly (infer Item)[], CallContext[]]
       ? // A batched method: written for arrays, called with one.
-        (item: Item) => Call<Awaited<Result> extends readonly (infer Each)[] ? Exclude<Each, Error> : never>
-      : (...args: WithoutContext<Args>) => Call<Result extends AsyncIterable<unknown> ? Result : Awaited<Result>>
+        (item: Given<Item>) => Call<Awaited<Result> extends readonly (infer Each)[] ? Exclude<Each, Error> : never>
+      : (...args: AllGiven<WithoutContext<Args>>) => Call<Result extends AsyncIterable<unknown> ? Result : Awaited<Result>>
     : never;
 };
 
@@ -98,6 +138,13 @@ type WithoutContext<Args extends unknown[]> = Args extends [...infer Rest, CallC
  * How one deployment calls another: each public method of the class, through the daemon's queue. A method with the parameters
  * `(items: T[], contexts: CallContext[])` is a batched one: its callers pass one item and get its result.
  */
-export type Handle<T> = Methods<T> & { options(options: CallOptions): Handle<T>; readonly [handleOf]?: T };
+export type Handle<T, Named = undefined> = (Named extends keyof Methods<T>
+  ? Omit<Methods<T>, 'call'> & { call: Methods<T>[Named] }
+  : Methods<T>) & {
+  /** The same with these for each call; `method` says what `call` of it calls, for names that are known only when the code runs. */
+  options<Name extends keyof Methods<T>>(options: CallOptions & { method: Name }): Handle<T, Name>;
+  options(options: CallOptions): Handle<T, Named>;
+  readonly [handleOf]?: T;
+};
 /** For types only: what `bind` knows a handle by. */
 export declare const handleOf: unique symbol;

@@ -112,7 +112,7 @@ t.test('answers to unknown calls are dropped', async (t) => {
 
 t.test('calls made in the work of a call name it as their parent', async (t) => {
   const { sent, calls, handle } = start();
-  calls.within(42, () => handle.call(1));
+  calls.within({ id: 42, requestId: 'r' }, () => handle.call(1));
   handle.call(1);
   t.same(
     sent.map(({ meta }) => meta['parent']),
@@ -124,4 +124,112 @@ t.test('a handle is no promise and no value', async (t) => {
   const { handle } = start();
   t.equal(await Promise.resolve(handle), handle);
   await t.rejects(Promise.resolve(handle.call(handle)), { code: 'USER_ERROR', message: /Handle/ });
+});
+
+const textOf = (frame: Frame | undefined) => Buffer.from(frame?.skeletons ?? []).toString();
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+t.test(
+  'a call is sent when the calls among its arguments have their results, with what else it was given as it was then',
+  async (t) => {
+    const { sent, take, idOf, handle } = start();
+    const bytes = Uint8Array.of(1, 2, 3);
+    const [one, two] = [handle.first(), handle.second()];
+    const given = { texts: [one, 'b', { deep: two }], twice: two, bytes, plain: { n: 1 } };
+    const outer = handle.join(given);
+    bytes.fill(9);
+    given.plain.n = 2;
+    take(FRAME.RESULT, { ids: [idOf(1)] }, '{"$set":[2]}');
+    await turn();
+    t.equal(sent.length, 2, 'not before all are there');
+    take(FRAME.RESULT, { ids: [idOf(0)] }, '"a"');
+    await turn();
+    t.equal(sent.length, 3);
+    t.equal(textOf(sent[2]), '{"texts":["a","b",{"deep":{"$set":[2]}}],"twice":{"$set":[2]},"bytes":{"$seg":0},"plain":{"n":1}}');
+    t.same([...(sent[2]?.segments[0]?.bytes ?? [])], [1, 2, 3]);
+    take(FRAME.RESULT, { ids: [idOf(2)] }, '"ab"');
+    t.equal(await outer, 'ab');
+  },
+);
+
+t.test('a call may be the whole argument, or one of several; a stream is its list', async (t) => {
+  const { sent, take, idOf, handle } = start();
+  const items = handle.stream();
+  handle.one(items);
+  handle.several(1, items);
+  take(FRAME.OPEN, { id: idOf(0) });
+  for (const item of ['1', '2']) take(FRAME.CHUNK, { id: idOf(0) }, item);
+  take(FRAME.END, { id: idOf(0) });
+  await turn();
+  t.same(sent.slice(1).map(textOf), ['[1,2]', '[1,[1,2]]']);
+  t.same(
+    sent.slice(1).map(({ meta }) => meta['spread']),
+    [undefined, true],
+  );
+});
+
+t.test('the error of a call among the arguments is that of the call that was given it, which is never sent', async (t) => {
+  const { sent, take, idOf, handle } = start();
+  const outer = handle.outer({ of: [handle.inner()] });
+  take(FRAME.ERROR, { ids: [idOf(0)], error: { code: 'USER_ERROR', name: 'RangeError', message: 'no', source: 'app/B' } });
+  await t.rejects(Promise.resolve(outer), { code: 'USER_ERROR', name: 'RangeError', message: 'no', source: 'app/B' });
+  await turn();
+  t.equal(sent.length, 1);
+});
+
+t.test('what cannot cross is told at once, with its path, also beside a call', async (t) => {
+  const { sent, handle } = start();
+  const outer = handle.outer({ of: [handle.inner(), { at: () => {} }] });
+  await t.rejects(Promise.resolve(outer), { code: 'USER_ERROR', message: /`of\[1\]\.at` cannot be encoded: it is a function/ });
+  const circle: { self?: unknown; also?: unknown; inner?: unknown } = { inner: handle.inner() };
+  circle.self = circle;
+  circle.also = circle;
+  await t.rejects(Promise.resolve(handle.outer(circle)), { message: /deeper than 64 levels/ });
+  t.equal(sent.length, 2, 'the inner ones alone');
+});
+
+t.test('a call that is given up before it was sent is never sent', async (t) => {
+  const { sent, take, idOf, handle } = start();
+  const stop = new AbortController();
+  const inner = handle.inner();
+  const cancelled = handle.outer(inner);
+  const aborted = handle.options({ signal: stop.signal }).outer(inner);
+  const late = handle.options({ timeoutS: 0.005 }).outer(inner);
+  cancelled.cancel();
+  stop.abort();
+  await t.rejects(Promise.resolve(cancelled), { code: 'CLIENT_CLOSED' });
+  await t.rejects(Promise.resolve(aborted), { code: 'CLIENT_CLOSED' });
+  await t.rejects(Promise.resolve(late), { code: 'DEADLINE_EXCEEDED' });
+  take(FRAME.RESULT, { ids: [idOf(0)] }, '1');
+  t.equal(await inner, 1);
+  await turn();
+  t.equal(sent.length, 1, 'nor is anything cancelled that the daemon does not know');
+});
+
+t.test('a call that waits for its arguments stays a child of the call that made it, and its time goes on', async (t) => {
+  const { sent, calls, take, idOf, handle } = start();
+  calls.within({ id: 42, requestId: 'r' }, () => handle.options({ timeoutS: 3600 }).outer(handle.inner()));
+  take(FRAME.RESULT, { ids: [idOf(0)] }, '1');
+  await turn();
+  t.equal(sent[1]?.meta['parent'], 42);
+  const timeoutMs = Number(sent[1]?.meta['timeoutMs']);
+  t.ok(timeoutMs < 3_600_000 && timeoutMs > 3_000_000, `${timeoutMs}`);
+});
+
+t.test('a call says of which request it is', async (t) => {
+  const calls = new ChildCalls('app/A/1');
+  calls.connect({ write: () => {}, call: () => true });
+  // biome-ignore lint/suspicious/noExplicitAny: a handle has the methods that are called on it.
+  const handle = makeHandle(calls, 'b') as any;
+  t.equal(calls.within({ id: 1, requestId: 'request 1' }, () => handle.call(1)).requestId, 'request 1');
+  t.equal(handle.call(1).requestId, 'app/A/1', 'in the work of none: of this replica');
+});
+
+t.test('an option names the method that `call` calls', async (t) => {
+  const { sent, handle } = start();
+  const named = handle.options({ method: 'translate' }).options({ modelId: 'm' });
+  named.call(1);
+  named.other(1);
+  t.match(sent[0]?.meta, { method: 'translate', modelId: 'm' });
+  t.match(sent[1]?.meta, { method: 'other' });
 });

@@ -39,6 +39,56 @@ export const uses = async (handle: Handle<Translator>): Promise<unknown> => {
   return [translated, length, words, call];
 };
 
+interface Document {
+  readonly text: string;
+  readonly tags: readonly string[];
+  readonly at: Date;
+}
+type Tree = { readonly [name: string]: Tree } | readonly Tree[] | string;
+
+class Store {
+  async add(_document: Document, _weight?: number): Promise<number> {
+    return 1;
+  }
+  async grow(_tree: Tree): Promise<void> {}
+  async anything(_value: unknown, _context: CallContext): Promise<string> {
+    return '';
+  }
+  async call(_id: number): Promise<boolean> {
+    return true;
+  }
+}
+
+/** A call in the place of its result. */
+export const composes = async (store: Handle<Store>, translator: Handle<Translator>): Promise<unknown> => {
+  const text = translator.translate('text');
+  const id = text.requestId satisfies string;
+  await store.add({ text, tags: ['a', text], at: new Date() }, translator.many('two'));
+  await store.add({ text: 'a', tags: translator.words('b c'), at: new Date() });
+  await store.grow({ a: [text, { b: text }] });
+  await store.anything({ text });
+  await translator.translate(store.anything(translator));
+  // @ts-expect-error a call for a text is no number
+  store.call(text);
+  // @ts-expect-error nor is it one inside an object
+  store.add({ text: translator.many('one'), tags: [], at: new Date() });
+  // @ts-expect-error a promise is awaited first
+  store.call(Promise.resolve(1));
+  return id;
+};
+
+/** A method that is named by an option. */
+export const named = async (store: Handle<Store>, translator: Handle<Translator>): Promise<unknown> => {
+  const length: number = await translator.options({ method: 'many', timeoutS: 1 }).call('one');
+  const text: string = await store.options({ method: 'anything' }).options({ timeoutS: 1 }).call(5);
+  const is: boolean = await store.options({ timeoutS: 1 }).call(5);
+  // @ts-expect-error there is no such method
+  store.options({ method: 'missing' });
+  // @ts-expect-error `call` is the method that was named
+  store.options({ method: 'anything' }).call(5) satisfies Call<number>;
+  return [length, text, is];
+};
+
 /** A batched function inside a replica. */
 export const batched = async (context: CallContext): Promise<unknown> => {
   const lengths = batch({ name: 'lengths', maxBatchSize: 8, waitS: 0.01 }, (texts: string[], { signal }) =>

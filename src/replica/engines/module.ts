@@ -183,7 +183,7 @@ class ModuleEngine implements Engine {
     const work =
       batch.form === 'items' ? () => this.#runMixed(batch) : () => this.#runOne(batch.method, batch.calls[0] as IncomingCall);
     // The context of the call is kept only where code can make calls of its own.
-    const done = this.#run.handles.length === 0 ? work() : this.#calls.within((batch.calls[0] as IncomingCall).id, work);
+    const done = this.#run.handles.length === 0 ? work() : this.#calls.within(batch.calls[0] as IncomingCall, work);
     done.catch((error: unknown) => this.#reply.error(batch.calls, error));
   }
 
