@@ -51,6 +51,7 @@ export const operationsOf = (parts: Parts): Operations => {
       status: await statusOf(parts, undefined),
       reloads: reloader.results,
       controlLoop: loop.delay,
+      user: controller().userMetrics,
     }),
     preview: async (text) => {
       const preview = await reloader.preview(text);

@@ -1,6 +1,6 @@
 /** Writes families of metrics as text. The library is loaded when somebody first asks. */
 import type { Registry } from 'prom-client';
-import type { Family } from './metrics.ts';
+import type { Family } from './family.ts';
 
 /** @returns the text and its content type */
 export const exposition = async (families: readonly Family[]): Promise<{ readonly text: string; readonly type: string }> => {

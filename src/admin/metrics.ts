@@ -1,6 +1,8 @@
 /** `/metrics`: what is counted everywhere in the daemon, as Prometheus reads it. `docs/metrics.md` says what each name means. */
 import type { Status } from '../control/status.ts';
-import type { CacheCounts, DataPlaneMetrics, DeploymentMetrics, HistogramCounts, LoopDelay } from '../domain/metrics.ts';
+import type { CacheCounts, DataPlaneMetrics, DeploymentMetrics, LoopDelay, UserMetrics } from '../domain/metrics.ts';
+import { counted, type Family, family, histogram, type Labels, type Value } from './family.ts';
+import { userFamilies } from './user-families.ts';
 
 export interface Measured {
   /** undefined: the data plane was too busy to say. */
@@ -8,45 +10,8 @@ export interface Measured {
   readonly status: Status;
   readonly reloads: Readonly<Record<string, number>>;
   readonly controlLoop: LoopDelay;
+  readonly user: readonly UserMetrics[];
 }
-
-type Labels = Readonly<Record<string, string>>;
-type Value = readonly [labels: Labels, value: number];
-
-export interface Family {
-  readonly name: string;
-  readonly help: string;
-  readonly type: 'counter' | 'gauge' | 'histogram';
-  readonly values: readonly {
-    readonly labels: Readonly<Record<string, string | number>>;
-    readonly value: number;
-    readonly metricName?: string;
-  }[];
-}
-
-const family = (type: 'counter' | 'gauge', name: string, help: string, values: readonly Value[]): Family => ({
-  name,
-  help,
-  type,
-  values: values.map(([labels, value]) => ({ labels, value })),
-});
-
-const histogram = (name: string, help: string, series: readonly (readonly [Labels, HistogramCounts])[]): Family => ({
-  name,
-  help,
-  type: 'histogram',
-  values: series.flatMap(([labels, { bounds, counts, sum }]) => {
-    let total = 0;
-    const buckets = counts.map((count, index) => {
-      total += count;
-      return { labels: { ...labels, le: bounds[index] ?? '+Inf' }, value: total, metricName: `${name}_bucket` };
-    });
-    return [...buckets, { labels, value: sum, metricName: `${name}_sum` }, { labels, value: total, metricName: `${name}_count` }];
-  }),
-});
-
-const counted = (labels: Labels, name: string, counts: Readonly<Record<string, number>>): readonly Value[] =>
-  Object.entries(counts).map(([key, value]) => [{ ...labels, [name]: key }, value]);
 
 export const familiesOf = (measured: Measured): readonly Family[] => [
   ...(measured.plane === undefined ? [] : planeFamilies(measured.plane)),
@@ -62,6 +27,7 @@ export const familiesOf = (measured: Measured): readonly Family[] => [
     ...(measured.plane === undefined ? [] : [['data-plane', measured.plane.loopDelay] as const]),
   ]),
   ...processFamilies(),
+  ...userFamilies(measured.user),
 ];
 
 const planeFamilies = ({ http, inFlight, connections, deployments }: DataPlaneMetrics): readonly Family[] => {

@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net';
 import type { DesiredState, ProxySpec } from '../domain/desired.ts';
 import { type LogLevel, LogRules } from '../domain/logging.ts';
+import type { UserMetrics } from '../domain/metrics.ts';
 import type { FromDataPlane, LoadReport, RoutingSnapshot } from '../domain/snapshot.ts';
 import type { FrameReader } from '../protocol/reader.ts';
 import { limitsOf } from '../quota/group.ts';
@@ -127,6 +128,14 @@ export class Controller {
 
   get replicas(): readonly ReplicaView[] {
     return this.#fleet.all.map((replica) => replica.closeView);
+  }
+
+  /** What replicas tell of the metrics of their code; of those that have gone nothing. */
+  get userMetrics(): readonly UserMetrics[] {
+    return this.#fleet.all.flatMap(({ id, application, target, process }) => {
+      const metrics = process?.metrics.read() ?? [];
+      return metrics.length === 0 ? [] : [{ application, deployment: target.spec.name, replica: id, metrics }];
+    });
   }
 
   deathsOf(application: string, deployment: string): DeathRecord | undefined {

@@ -118,7 +118,7 @@ export class Fleet {
   start(application: string, target: TargetDeployment, reserved: Reservation): void {
     const id = `${application}/${target.spec.name}/${randomBytes(3).toString('hex')}`;
     this.#order += 1;
-    const replica = new Managed(id, application, target, this.#order, reserved);
+    const replica = new Managed(id, application, target, this.#order, this.#freeRank(application, target), reserved);
     this.#replicas.set(id, replica);
     void this.#starts.add(
       () =>
@@ -132,6 +132,18 @@ export class Fleet {
           });
         }),
     );
+  }
+
+  /** One on its way out gives its number up at once: who takes its place has it before it has gone. */
+  #freeRank(application: string, { spec, version }: TargetDeployment): number {
+    const taken = new Set<number>();
+    for (const { application: of, target, state, rank } of this.#replicas.values()) {
+      const isSame = of === application && target.spec.name === spec.name && target.version === version;
+      if (isSame && state !== 'DRAINING' && state !== 'STOPPING') taken.add(rank);
+    }
+    let rank = 0;
+    while (taken.has(rank)) rank += 1;
+    return rank;
   }
 
   /** @param booted called once it is ready, or has died */
@@ -153,10 +165,14 @@ export class Fleet {
           SERVE_REPLICA_TOKEN: makeToken(key, { replica: id, deployment: `${application}/${spec.name}`, version }),
           SERVE_REPLICA_ID: id,
         },
-        run,
+        run: { ...run, rank: replica.rank },
         openQuota: (onBreach) => this.#options.enforcer.open(limitsOf(replica.target.spec), onBreach),
         startupTimeoutMs: spec.startupTimeoutMs,
-        settings: () => ({ logLevel: this.#owner.logLevel(application, spec.name), ...settingsOf(replica.target.spec) }),
+        settings: () => ({
+          logLevel: this.#owner.logLevel(application, spec.name),
+          metrics: true,
+          ...settingsOf(replica.target.spec),
+        }),
       },
       {
         onReady: (ready) => {
@@ -164,6 +180,7 @@ export class Fleet {
           this.#ready(replica, ready);
         },
         onLine: (stream, line) => this.#options.onReplicaLine(replica.view, stream, line),
+        onOddMetrics: (why) => this.#options.log.warn({ replica: id, why }, 'metrics of a replica were left out'),
         onDeath: (death) => {
           booted();
           this.#died(replica, death);

@@ -13,6 +13,7 @@ export interface ReplicaView {
   readonly application: string;
   readonly deployment: string;
   readonly version: string;
+  readonly rank: number;
   readonly state: ReplicaState;
   readonly pid: number | undefined;
   /** Milliseconds since the epoch. */
@@ -70,6 +71,8 @@ export class Managed {
   /** Of the version it was started with; limits that have changed since are those of today. */
   target: TargetDeployment;
   readonly order: number;
+  /** Among the replicas of its version that are not on their way out: the smallest number that was free. */
+  readonly rank: number;
   state: ReplicaState = 'STARTING';
   process: ReplicaProcess | undefined;
   /** What it tells of the model that it serves. */
@@ -91,11 +94,12 @@ export class Managed {
   #readyAt: number | undefined;
   #health: NodeJS.Timeout | undefined;
 
-  constructor(id: string, application: string, target: TargetDeployment, order: number, reserved: Reservation) {
+  constructor(id: string, application: string, target: TargetDeployment, order: number, rank: number, reserved: Reservation) {
     this.id = id;
     this.application = application;
     this.target = target;
     this.order = order;
+    this.rank = rank;
     this.userConfigHash = target.userConfigHash;
     this.reserved = reserved;
     this.cpuLimit = target.spec.cpuLimit;
@@ -133,6 +137,7 @@ export class Managed {
       version: this.target.version,
       state: this.state,
       order: this.order,
+      rank: this.rank,
       userConfigHash: this.userConfigHash,
       refusedConfigHash: this.refusedConfig?.hash,
       idle: this.idle,
@@ -150,6 +155,7 @@ export class Managed {
       application: this.application,
       deployment: this.target.spec.name,
       version: this.target.version,
+      rank: this.rank,
       state: this.state,
       pid: this.process?.pid,
       since: this.#since,

@@ -28,6 +28,8 @@ export interface ActualReplica {
   readonly state: ReplicaState;
   /** Order of their starts, over the whole daemon. */
   readonly order: number;
+  /** Among those of its version. Absent: nobody asks. */
+  readonly rank?: number;
   /** Hash of the user config in force; what `reconfigure` refused is not tried again until it changes. */
   readonly userConfigHash: string;
   readonly refusedConfigHash: string | undefined;
@@ -267,9 +269,12 @@ const isFull = (application: string, spec: DeploymentSpec, version: string, actu
   return ledger.take(askOf(spec)) === undefined;
 };
 
-/** Those that are not ready first, then the newest. */
+/** Those that are not ready first, then the highest ranks, so that those that stay count from 0: mostly the newest. */
 const leastWorthKeeping = (replicas: readonly ActualReplica[]): readonly ActualReplica[] =>
-  [...replicas].sort((a, b) => Number(a.state !== 'STARTING') - Number(b.state !== 'STARTING') || b.order - a.order);
+  [...replicas].sort(
+    (a, b) =>
+      Number(a.state !== 'STARTING') - Number(b.state !== 'STARTING') || (b.rank ?? 0) - (a.rank ?? 0) || b.order - a.order,
+  );
 
 const goodbye = (replica: ActualReplica, graceMs: number, now: number, because: string | undefined): readonly Action[] => {
   switch (replica.state) {

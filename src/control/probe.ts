@@ -80,6 +80,7 @@ export const probe = async (
             replica.stop(STOP_MS);
           },
           onLine: () => {},
+          onOddMetrics: () => {},
           onDeath: (death) => resolve(ready ? undefined : `expected a replica that becomes ready, got: ${deathText(death)}`),
         },
       );

@@ -10,6 +10,7 @@ import type { DeploymentRun } from '../protocol/start.ts';
 import type { ReplicaQuota } from '../quota/enforcer.ts';
 import type { Limits } from '../quota/group.ts';
 import { launchReplica, type ReplicaHandle } from './launch.ts';
+import { HeldMetrics } from './replica-metrics.ts';
 
 /** Why a replica is no more. */
 export interface Death {
@@ -24,6 +25,8 @@ export interface Death {
 export interface ReplicaEvents {
   onReady(ready: ReadyMeta): void;
   onLine(stream: 'stdout' | 'stderr', line: string): void;
+  /** Something of what it told of its metrics cannot be so; told once. */
+  onOddMetrics(why: string): void;
   onDeath(death: Death): void;
 }
 
@@ -49,6 +52,9 @@ export class ReplicaProcess {
   readonly #handle: ReplicaHandle;
   /** What it is held to, and by what means. */
   readonly quota: ReplicaQuota;
+  /** Those of its code. */
+  readonly metrics = new HeldMetrics();
+  #toldOfMetrics = false;
   readonly #stderr: string[] = [];
   readonly #waiting = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
   readonly #startup: NodeJS.Timeout;
@@ -177,6 +183,12 @@ export class ReplicaProcess {
         this.#verdict ??= 'startup';
         this.#error ??= error.name === 'ServeError' ? error.message : `${error.name}: ${error.message}`;
         return;
+      }
+      case FRAME.METRICS: {
+        const odd = this.metrics.take(meta);
+        if (odd === undefined || this.#toldOfMetrics) return;
+        this.#toldOfMetrics = true;
+        return this.#events.onOddMetrics(odd);
       }
       case FRAME.RECONFIGURED:
       case FRAME.CHECKED: {

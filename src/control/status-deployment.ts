@@ -115,6 +115,7 @@ export const leavingOf = (application: string, input: StatusInput): Record<strin
 const pendingOf = (name: string, waiting: Waiting | undefined): readonly ReplicaStatus[] =>
   Array.from({ length: waiting?.count ?? 0 }, (_, index) => ({
     replica_id: `${name}/pending-${index + 1}`,
+    rank: null,
     pid: null,
     state: 'PENDING',
     since: new Date(waiting?.since ?? 0).toISOString(),
@@ -131,9 +132,10 @@ const pendingOf = (name: string, waiting: Waiting | undefined): readonly Replica
   }));
 
 const replicaOf = (replica: ReplicaView, load: DataPlaneLoad): ReplicaStatus => {
-  const { id, pid, state, since, startedAt, version, reason, quota, memoryBytes, throttledS, model } = replica;
+  const { id, rank, pid, state, since, startedAt, version, reason, quota, memoryBytes, throttledS, model } = replica;
   return {
     replica_id: id,
+    rank,
     pid: pid ?? null,
     state,
     since: new Date(since).toISOString(),

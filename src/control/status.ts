@@ -58,6 +58,8 @@ export interface StatusInput {
 
 export interface ReplicaStatus {
   readonly replica_id: string;
+  /** Among the replicas of its version, from 0; null: it has no process yet. */
+  readonly rank: number | null;
   readonly pid: number | null;
   readonly state: string;
   readonly since: string;

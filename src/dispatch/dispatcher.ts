@@ -14,7 +14,14 @@ import type {
 import type { Purpose } from '../protocol/accept.ts';
 import { type CallMeta, type HttpHead, MAX_MODEL_ID } from '../protocol/messages.ts';
 import type { FrameReader } from '../protocol/reader.ts';
-import { modelIdOf, type SequenceAsk, type SequenceParameters, sequenceOf, sessionIdOf } from '../protocol/routing-headers.ts';
+import {
+  modelIdOf,
+  type SequenceAsk,
+  type SequenceParameters,
+  sequenceOf,
+  sessionIdOf,
+  traceparentOf,
+} from '../protocol/routing-headers.ts';
 import { PeerSlotTable } from '../protocol/slots.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { CLOSE_CODE } from '../protocol/websocket.ts';
@@ -63,6 +70,8 @@ export interface CallRequest {
   readonly sessionId?: string | undefined;
   /** What its body says of its sequence, beside the headers of `http`. */
   readonly sequence?: SequenceParameters | undefined;
+  /** The same of the trace that it is part of. */
+  readonly traceparent?: string | undefined;
   /** Where it is neither in the headers of `http` nor that of the parent. */
   readonly priority?: number | undefined;
 }
@@ -205,6 +214,7 @@ export class Dispatcher implements LinkOwner {
     call.traces = request.traces;
     call.modelId = request.modelId;
     call.sessionId = request.sessionId;
+    call.traceparent = request.traceparent;
     call.priority = request.priority;
     call.body = request.body;
     call.body?.account(this.#buffered);
@@ -408,6 +418,7 @@ export class Dispatcher implements LinkOwner {
       traces: parent?.traces,
       modelId,
       sessionId,
+      traceparent: parent === undefined ? undefined : traceOf(parent),
       priority,
       sink: {
         result: (result) => {
@@ -537,6 +548,10 @@ const isIngress = (generation: Generation, link: Link): boolean => {
   const version = generation.deployment(ingress.deployment)?.version;
   return version !== undefined && link.serves(version);
 };
+
+/** What is called in the work of a call is part of the same trace. */
+const traceOf = ({ http, traceparent }: PendingCall): string | undefined =>
+  http === undefined ? traceparent : traceparentOf(http.headers);
 
 /** As a replica sends it: it may be anything. */
 const isIdOrNone = (id: unknown): boolean => id === undefined || (typeof id === 'string' && id !== '');

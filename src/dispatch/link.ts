@@ -304,6 +304,7 @@ export class Link {
         http: call.http,
         modelId: call.http === undefined ? call.modelId : undefined,
         sessionId: call.http === undefined ? call.sessionId : undefined,
+        traceparent: call.http === undefined ? call.traceparent : undefined,
         body: call.body === undefined ? undefined : true,
         sequence: call.step?.number,
         start: call.step?.isStart || undefined,
@@ -675,7 +676,9 @@ const briefOf = (call: HttpCall, now: number): BriefCall => ({
   body: (call.value.segments[0] as Segment).bytes,
 });
 
-const isWithValue = (call: PendingCall): boolean => call.http === undefined && call.body === undefined;
+/** The short form has no place for a trace. */
+const isWithValue = ({ http, body, traceparent }: PendingCall): boolean =>
+  http === undefined && body === undefined && traceparent === undefined;
 
 const valueCallOf = (call: PendingCall, now: number): ValueCall => ({
   id: call.id,

@@ -82,6 +82,8 @@ export class PendingCall implements CallUnderWay {
   /** The multiplexed model that it is for; always undefined where the deployment is called over HTTP and not multiplexed. */
   modelId: string | undefined;
   sessionId: string | undefined;
+  /** Of the request that it serves, where its own headers do not say it. */
+  traceparent: string | undefined;
   /** 0, the most urgent, to 7; undefined: nothing was said for it, and nobody has looked yet. */
   priority: number | undefined;
   /** Of its session, where sessions stick. */

@@ -87,6 +87,25 @@ export interface SequenceMetrics {
   readonly ended: Readonly<Record<string, number>>;
 }
 
+/** Metrics that the code of a replica keeps. */
+export interface UserMetrics {
+  readonly application: string;
+  readonly deployment: string;
+  readonly replica: string;
+  readonly metrics: readonly UserMetric[];
+}
+
+export interface UserMetric {
+  readonly name: string;
+  readonly kind: 'counter' | 'gauge' | 'histogram';
+  readonly help: string;
+  readonly labels: readonly string[];
+  /** Of a histogram. */
+  readonly buckets?: readonly number[];
+  /** Of a histogram how many fell into each bucket, how many lay above all, and their sum. */
+  readonly series: readonly (readonly [labels: readonly string[], value: number | readonly number[]])[];
+}
+
 /** Seconds that the event loop of a thread was late, over the last while. */
 export interface LoopDelay {
   readonly p50: number;

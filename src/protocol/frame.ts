@@ -27,6 +27,7 @@ export const FRAME = {
   STOP: 10,
   SETTINGS: 11,
   DESCRIBED: 12,
+  METRICS: 13,
   PING: 16,
   PONG: 17,
   CALL: 32,

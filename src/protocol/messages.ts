@@ -39,6 +39,8 @@ export interface SettingsMeta {
   readonly maxRows?: number;
   /** Of code, by name: what holds for batched functions in place of what the code says. */
   readonly batchedFunctions?: Readonly<Record<string, BatchedFunctionSpec>>;
+  /** The daemon takes METRICS. */
+  readonly metrics?: true;
 }
 
 export type StartMeta = DeploymentRun | DescribeRun;
@@ -85,6 +87,7 @@ export interface CallMember {
   /** Of a call that does not come from HTTP, whose headers say them. */
   readonly modelId?: string;
   readonly sessionId?: string;
+  readonly traceparent?: string;
   /** Its body is not in this frame: it follows in BODY frames, behind BEGUN. */
   readonly body?: true;
   /** It goes on with the state that the start of this number left; with `start` it begins with none, and leaves one. */

@@ -17,6 +17,16 @@ export const modelIdOf = (headers: readonly string[]): string | undefined => {
 
 export const sessionIdOf = (headers: readonly string[]): string | undefined => headerOf(headers, 'x-session-id') || undefined;
 
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)/;
+/** Later versions of the header may be longer than ours. */
+const MAX_TRACEPARENT = 128;
+
+/** Of the trace that a request is part of; what is not as W3C's Trace Context has it says nothing. */
+export const traceparentOf = (headers: readonly string[]): string | undefined => {
+  const text = headerOf(headers, 'traceparent');
+  return text !== undefined && text.length <= MAX_TRACEPARENT && TRACEPARENT.test(text) ? text : undefined;
+};
+
 /** 0, the most urgent, to 7; what is none of these says nothing. */
 export const priorityOfHeaders = (headers: readonly string[]): number | undefined => {
   const text = headerOf(headers, 'x-priority');

@@ -21,6 +21,8 @@ export interface DeploymentRun {
   /** Absent: `reconfigure` is not called. */
   readonly userConfig?: Json;
   readonly numCpus: number | null;
+  /** Of the replica, among those of its version: 0 to n − 1. Absent: 0. */
+  readonly rank?: number;
   /** Of a model: name of an input → what ragged ones are filled up with; absent: none. */
   readonly pad?: Readonly<Record<string, number>>;
   /** Of a model: what it keeps of a sequence; absent: nothing. */

@@ -17,6 +17,7 @@ export interface GraphRequest {
   readonly requestId: string;
   /** That of the client: each step's call is in it. */
   readonly sessionId: string | undefined;
+  readonly traceparent?: string | undefined;
   readonly priority: number | undefined;
   /** Monotonic milliseconds; Infinity: none. */
   readonly deadlineAt: number;
@@ -190,7 +191,7 @@ export class GraphRun {
   }
 
   #call(step: GraphStep, { target, input, modelId, deadlineAt, exempt, done, failed }: StepCall): void {
-    const { requestId, traces, sessionId, priority } = this.#request;
+    const { requestId, traces, sessionId, traceparent, priority } = this.#request;
     const own = this.#generationOf(target);
     if (own === undefined) return failed(new ServeError('UNAVAILABLE', `Application ${target.application} is not there.`));
     const compare = step.shadow === undefined ? undefined : this.#shadow(step.name, step.shadow, input, modelId, deadlineAt);
@@ -233,6 +234,7 @@ export class GraphRun {
       exempt,
       modelId,
       sessionId,
+      traceparent,
       priority,
     });
     if (call !== undefined && !call.isOver) this.#calls.add(call);

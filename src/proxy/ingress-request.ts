@@ -10,7 +10,7 @@ import type { ApplicationRouting } from '../domain/snapshot.ts';
 import { LARGE_BUFFERS } from '../protocol/buffer-pool.ts';
 import { answerOfWire, headerOf } from '../protocol/http-value.ts';
 import type { HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
-import { priorityOfHeaders, sessionIdOf } from '../protocol/routing-headers.ts';
+import { priorityOfHeaders, sessionIdOf, traceparentOf } from '../protocol/routing-headers.ts';
 import type { WireValue } from '../protocol/value.ts';
 import type { AccessRecord } from './access-log.ts';
 import { codingFor, codingOf, type Decodes, type Encodes } from './content-coding.ts';
@@ -260,6 +260,7 @@ export class IngressRequest implements Sink {
         scope: requestScope(head, body),
         requestId: this.#id,
         sessionId: sessionIdOf(head.headers),
+        traceparent: traceparentOf(head.headers),
         priority: priorityOfHeaders(head.headers),
         deadlineAt,
         traces: this.#traces,

@@ -4,23 +4,32 @@ import type { Logger } from 'pino';
 import { ServeError } from '../domain/errors.ts';
 import { headerOf } from '../protocol/http-value.ts';
 import type { HttpHead } from '../protocol/messages.ts';
-import { modelIdOf, sessionIdOf } from '../protocol/routing-headers.ts';
+import { modelIdOf, sessionIdOf, traceparentOf } from '../protocol/routing-headers.ts';
+import type { MetricsMeta } from '../protocol/user-metrics.ts';
 import type { CallContext, DeploymentContext, RequestInfo } from '../sdk/index.ts';
+import type { Metrics } from '../sdk/metrics.ts';
 import type { IncomingCall } from './engine.ts';
+import { ReplicaMetrics } from './metrics.ts';
 import type { Models, ModelUse } from './models.ts';
 
 export class ReplicaContext implements DeploymentContext {
   readonly application: string;
   readonly deployment: string;
   readonly replicaId: string;
+  readonly rank: number;
   readonly #stop = new AbortController();
   #log: Logger | undefined;
+  #metrics: ReplicaMetrics | undefined;
+  readonly #tellMetrics: ((meta: MetricsMeta) => void) | undefined;
   #level = 'info';
 
-  constructor(application: string, deployment: string, replicaId: string) {
+  /** @param tellMetrics undefined: nobody wants them */
+  constructor(application: string, deployment: string, replicaId: string, rank = 0, tellMetrics?: (meta: MetricsMeta) => void) {
     this.application = application;
     this.deployment = deployment;
     this.replicaId = replicaId;
+    this.rank = rank;
+    this.#tellMetrics = tellMetrics;
   }
 
   /** JSON lines on stdout, which the daemon collects. Loaded on first use: most replicas never log. */
@@ -30,6 +39,12 @@ export class ReplicaContext implements DeploymentContext {
       this.#log = pino({ base: null, level: this.#level }, pino.destination({ fd: 1, sync: true }));
     }
     return this.#log;
+  }
+
+  /** Made on first use. */
+  get metrics(): Metrics {
+    this.#metrics ??= new ReplicaMetrics(this.#tellMetrics, (fields, message) => this.log.warn(fields, message));
+    return this.#metrics;
   }
 
   get signal(): AbortSignal {
@@ -96,6 +111,19 @@ export class RunningCall implements CallContext {
 
   get replicaId(): string {
     return this.#replica.replicaId;
+  }
+
+  get rank(): number {
+    return this.#replica.rank;
+  }
+
+  get metrics(): Metrics {
+    return this.#replica.metrics;
+  }
+
+  get traceparent(): string | undefined {
+    const { http, traceparent } = this.#call;
+    return http === undefined ? traceparent : traceparentOf(http.headers);
   }
 
   get log(): Logger {

@@ -18,6 +18,7 @@ export interface IncomingCall {
   /** Of a call that does not come from HTTP, whose headers say them. */
   readonly modelId?: string | undefined;
   readonly sessionId?: string | undefined;
+  readonly traceparent?: string | undefined;
   /** Of a request from HTTP that is not in the value: it comes in pieces. */
   readonly body?: IncomingBody | undefined;
   /** Of a sequence that its model keeps. */

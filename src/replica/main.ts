@@ -6,6 +6,7 @@ import { encodeFrame, FRAME, type Frame, type FrameType, PROTOCOL_VERSION } from
 import type { FailedMeta, HelloMeta, ReadyMeta, SettingsMeta, StartMeta } from '../protocol/messages.ts';
 import { FrameReader } from '../protocol/reader.ts';
 import type { DeploymentRun, DescribeRun } from '../protocol/start.ts';
+import type { MetricsMeta } from '../protocol/user-metrics.ts';
 import { setBatchedFunctions, unknownNames } from '../sdk/batch-settings.ts';
 import { deploymentsOf, describe } from './application.ts';
 import { ChildCalls } from './child-calls.ts';
@@ -51,6 +52,8 @@ class Replica {
   #logLevel = 'info';
   #maxRows = Number.POSITIVE_INFINITY;
   #context: ReplicaContext | undefined;
+  /** Undefined: the daemon does not ask for them. */
+  #tellMetrics: ((meta: MetricsMeta) => void) | undefined;
   #engine: Engine | undefined;
   #runner: Runner | undefined;
 
@@ -78,12 +81,13 @@ class Replica {
   async #take(frame: Frame): Promise<void> {
     switch (frame.type) {
       case FRAME.SETTINGS: {
-        const { logLevel, maxRows, batchedFunctions = {} } = frame.meta as unknown as SettingsMeta;
+        const { logLevel, maxRows, batchedFunctions = {}, metrics } = frame.meta as unknown as SettingsMeta;
         this.#logLevel = logLevel;
         this.#maxRows = maxRows ?? Number.POSITIVE_INFINITY;
         this.#context?.setLogLevel(this.#logLevel);
         this.#engine?.limitRows?.(this.#maxRows);
         setBatchedFunctions(batchedFunctions);
+        if (metrics === true) this.#tellMetrics = (meta) => this.#send(FRAME.METRICS, meta);
         this.#warnOfFunctions();
         return;
       }
@@ -118,7 +122,7 @@ class Replica {
   }
 
   async #start(run: DeploymentRun): Promise<void> {
-    const context = new ReplicaContext(run.application, run.deployment, this.#hello.replica);
+    const context = new ReplicaContext(run.application, run.deployment, this.#hello.replica, run.rank, this.#tellMetrics);
     context.setLogLevel(this.#logLevel);
     this.#context = context;
     const calls = new ChildCalls(this.#hello.replica);

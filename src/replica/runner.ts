@@ -46,6 +46,7 @@ class Incoming implements IncomingCall {
   readonly http: IncomingCall['http'];
   readonly modelId: string | undefined;
   readonly sessionId: string | undefined;
+  readonly traceparent: string | undefined;
   readonly body: IncomingBody | undefined;
   readonly sequence: IncomingCall['sequence'];
   readonly startedAt = performance.now();
@@ -68,6 +69,7 @@ class Incoming implements IncomingCall {
     this.http = member.http;
     this.modelId = member.modelId;
     this.sessionId = member.sessionId;
+    this.traceparent = member.traceparent;
     const { sequence, start, end } = member;
     this.sequence = sequence === undefined ? undefined : { number: sequence, isStart: start === true, isEnd: end === true };
     this.body = member.body ? new IncomingBody(giveCredit) : undefined;

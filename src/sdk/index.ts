@@ -1,6 +1,7 @@
 /** What user code imports from `serve-daemon`. */
 import type { Logger } from 'pino';
 import type { Tensor } from '../protocol/tensor.ts';
+import type { Metrics } from './metrics.ts';
 
 export type { AutoscalingContext } from '../protocol/policy.ts';
 export { Tensor, type TensorData } from '../protocol/tensor.ts';
@@ -8,13 +9,29 @@ export type { Dtype } from '../protocol/value.ts';
 export { type BatchCaller, type BatchedFunction, type BatchOptions, type BatchRun, batch } from './batch.ts';
 export { type Bound, type Deployable, type DeploymentOptions, deployment, type HandleOf } from './deployment.ts';
 export { HttpError } from './http-error.ts';
+export type {
+  Counter,
+  Gauge,
+  Histogram,
+  HistogramOptions,
+  MetricLabels,
+  MetricOptions,
+  Metrics,
+} from './metrics.ts';
 
 /** What a constructor gets as its second argument. */
 export interface DeploymentContext {
   readonly application: string;
   readonly deployment: string;
   readonly replicaId: string;
+  /**
+   * Among the replicas of the deployment, counted from 0: the smallest number that was free when this one started. It stays; the number of one
+   * that has gone, or is on its way out, is that of the next that starts.
+   */
+  readonly rank: number;
   readonly log: Logger;
+  /** Of your own, at the daemon's `/metrics`. */
+  readonly metrics: Metrics;
   /** Aborted when the replica is told to stop. */
   readonly signal: AbortSignal;
 }
@@ -30,6 +47,8 @@ export interface CallContext extends DeploymentContext {
   readonly modelId: string | undefined;
   /** The session that the caller named; undefined: none. */
   readonly sessionId: string | undefined;
+  /** Of the trace that the request is part of, as W3C's Trace Context has it, also where it comes from a handle or a step; undefined: none. */
+  readonly traceparent: string | undefined;
   /**
    * The model that the caller named, from `loadModel(id)` of the class: loaded on first use, and kept at least until this call is answered.
    * Rejects with a 400 where the caller named none, and with what `loadModel` threw.

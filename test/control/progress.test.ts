@@ -12,6 +12,7 @@ const replica = (state: ReplicaView['state'], given: Partial<ReplicaView> = {}):
   application: 'app',
   deployment: 'A',
   version,
+  rank: 0,
   state,
   pid: 1,
   since: 0,

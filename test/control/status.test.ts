@@ -14,6 +14,7 @@ const view = (id: string, given: Partial<ReplicaView> = {}): ReplicaView => ({
   application: 'app',
   deployment: 'A',
   version,
+  rank: 0,
   state: 'RUNNING',
   pid: 1,
   since: 0,
