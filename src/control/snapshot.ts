@@ -63,8 +63,9 @@ export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
   const replicas = actual.replicas.flatMap((replica): ReplicaRouting[] => {
     const [version, ...also] = versionsTaken(replica, steps, input);
     if (version === undefined) return [];
-    const { id, application, deployment } = replica;
-    return [{ id, deployment: `${application}/${deployment}`, version, ...(also.length === 0 ? {} : { also }) }];
+    const { id, application, deployment, rank } = replica;
+    const ranked = rank === undefined ? {} : { rank };
+    return [{ id, deployment: `${application}/${deployment}`, version, ...ranked, ...(also.length === 0 ? {} : { also }) }];
   });
   return { revision, proxy, attempt, ready, applications: inOrder(applications, input), replicas };
 };

@@ -25,6 +25,7 @@ import {
 import { PeerSlotTable } from '../protocol/slots.ts';
 import type { WireValue } from '../protocol/value.ts';
 import { CLOSE_CODE } from '../protocol/websocket.ts';
+import { Broadcast } from './broadcast.ts';
 import type { BusyPoll } from './busy-poll.ts';
 import { hashOf } from './choose-session.ts';
 import { Generation } from './generation.ts';
@@ -63,6 +64,8 @@ export interface CallRequest {
   readonly exempt?: boolean;
   /** Where what this call cost is written down for the access log of the request that it serves. */
   readonly traces?: CallTrace[];
+  /** The one replica that it is for. */
+  readonly pinned?: Link;
   /** Several may wait for its answer: see `PendingCall`. */
   readonly isShared?: boolean;
   /** Where they are not in the headers of `http`. */
@@ -212,6 +215,7 @@ export class Dispatcher implements LinkOwner {
     });
     call.movable = request.movable ?? false;
     call.traces = request.traces;
+    call.pinned = request.pinned;
     call.modelId = request.modelId;
     call.sessionId = request.sessionId;
     call.traceparent = request.traceparent;
@@ -407,7 +411,7 @@ export class Dispatcher implements LinkOwner {
       return refuse(`expected \`priority\` to be a whole number from ${MOST_URGENT} to ${LEAST_URGENT}, got ${String(priority)}`);
     const own = typeof meta.timeoutMs === 'number' ? this.#now() + meta.timeoutMs : Number.POSITIVE_INFINITY;
     const over = () => children.delete(id);
-    const call = this.call({
+    const request: CallRequest = {
       generation,
       target: { ...declared, method: meta.method },
       requestId: parent?.requestId ?? link.replica,
@@ -436,9 +440,23 @@ export class Dispatcher implements LinkOwner {
           link.answerEnd(id);
         },
       },
-    });
+    };
+    if (meta.broadcast === true && modelId !== undefined)
+      return refuse('a call with `broadcast` is for all replicas, and for no model');
+    const call = meta.broadcast === true ? this.#broadcast(request) : this.call(request);
     if (call !== undefined && !call.isOver && !children.set(id, call))
       call.abandon(new ServeError('CALL_REFUSED', `the id ${id} of a call is taken, or not one that a replica may give`));
+  }
+
+  /** Past the cache: it is to reach the replicas. */
+  #broadcast(request: CallRequest): CallUnderWay {
+    const { generation, target, sink } = request;
+    const routing = generation.deployment(target.deployment);
+    const queue = routing === undefined ? undefined : this.#queueOf(routing, target);
+    const rankOf = (link: Link) => this.#replicas.get(link.replica)?.rank ?? 0;
+    const links = [...(queue?.takers(routing?.version ?? '') ?? [])].sort((a, b) => rankOf(a) - rankOf(b));
+    const begin = (pinned: Link, own: Sink) => this.#begin({ ...request, sink: own, pinned }, routing);
+    return new Broadcast(`${target.application}/${target.deployment}`, links, begin, sink);
   }
 
   childCancelled(link: Link, id: number): void {

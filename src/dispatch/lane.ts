@@ -24,6 +24,8 @@ export class Lane {
   readonly sockets: boolean;
   /** Of requests of sequences: the replica that has their states; `new`: of their starts. */
   readonly sequences: Link | 'new' | undefined;
+  /** Of calls of one replica. */
+  readonly pinned: Link | undefined;
   /** One for each priority that was ever asked for here; mostly the first alone. */
   readonly #classes: { readonly priority: number; readonly calls: Fifo<PendingCall> }[] = [];
   #size = 0;
@@ -44,6 +46,7 @@ export class Lane {
     modelId?: string,
     sockets = false,
     sequences?: Link | 'new',
+    pinned?: Link,
   ) {
     this.key = key;
     this.version = version;
@@ -52,6 +55,7 @@ export class Lane {
     this.modelId = modelId;
     this.sockets = sockets;
     this.sequences = sequences;
+    this.pinned = pinned;
   }
 
   /** Requests that wait; cancelled ones do not count. */

@@ -1,6 +1,7 @@
 /** The lanes of one deployment: which one a request belongs to, and how many may be kept. */
 import type { DeploymentRouting } from '../domain/snapshot.ts';
 import { Lane, type LaneForm } from './lane.ts';
+import type { Link } from './link.ts';
 import type { PendingCall } from './pending.ts';
 import { stackableOf } from './stack.ts';
 
@@ -43,6 +44,7 @@ export class Lanes {
   /** The lane that a call belongs to. */
   of(call: PendingCall, routing: DeploymentRouting): Lane {
     if (call.step !== undefined) return this.#ofStep(call.step, call.version);
+    if (call.pinned !== undefined) return this.#ofPinned(call, call.pinned, routing);
     const modelId = routing.multiplexing === null ? undefined : call.modelId;
     const { form, shape } = formOf(call, routing);
     const socket = call.socketSink !== undefined;
@@ -65,6 +67,17 @@ export class Lanes {
     let lane = this.#lanes.get(key);
     if (lane === undefined) {
       lane = new Lane(key, at?.version ?? version, 'one', false, undefined, false, at ?? 'new');
+      this.#lanes.set(key, lane);
+    }
+    return lane;
+  }
+
+  #ofPinned(call: PendingCall, pinned: Link, routing: DeploymentRouting): Lane {
+    const { form, shape } = formOf(call, routing);
+    const key = `pinned\n${pinned.replica}\n${call.version}\n${form}\n${shape}`;
+    let lane = this.#lanes.get(key);
+    if (lane?.pinned !== pinned) {
+      lane = new Lane(key, call.version, form, false, undefined, false, undefined, pinned);
       this.#lanes.set(key, lane);
     }
     return lane;

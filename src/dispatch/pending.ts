@@ -91,6 +91,8 @@ export class PendingCall implements CallUnderWay {
   /** Of its sequence, where its deployment keeps them. */
   step: Step<PendingCall, Link> | undefined;
   lane: Lane | undefined;
+  /** The only replica that may work on it: it never goes to another. */
+  pinned: Link | undefined;
   rows = 1;
   maxCompany = Number.POSITIVE_INFINITY;
   /** It was in work when a replica died: it runs on a replica that has nothing else, until it has shown that it was not the one. */

@@ -126,10 +126,24 @@ export class DeploymentQueue {
   detach(link: Link): void {
     const index = this.#links.indexOf(link);
     if (index >= 0) this.#links.splice(index, 1);
+    this.#refusePinned(link);
     if (this.#sequences === undefined) return;
     this.#sequences.gone(link);
     this.#lanes.sweep();
     this.pump();
+  }
+
+  /** What was for this replica alone, and has not been sent. */
+  #refusePinned(link: Link): void {
+    for (const lane of this.#lanes) {
+      if (lane.pinned !== link) continue;
+      this.#giveUpAll(lane, () => new ServeError('REPLICA_DIED', `The replica ${link.replica} has gone.`));
+    }
+  }
+
+  /** Replicas that take requests of a version. */
+  takers(version: string): readonly Link[] {
+    return this.#links.filter((link) => link.accepting && link.serves(version));
   }
 
   /** Its deployment has left the config: nobody can go on with them. */
@@ -249,6 +263,7 @@ export class DeploymentQueue {
   #sendAtOnce(call: PendingCall): boolean {
     const { batching, multiplexing, router } = this.#routing;
     if (batching !== null || router.policy === 'session' || call.suspect || call.socketSink !== undefined) return false;
+    if (call.pinned !== undefined) return false;
     if (multiplexing !== null && call.modelId !== undefined) return false;
     const mayWork = this.#mayWork();
     const room = (link: Link) => (link.serves(call.version) && mayWork(link) ? link.room(this.#routing, false) : 0);
@@ -362,6 +377,7 @@ export class DeploymentQueue {
       link !== reserved &&
       !(lane.alone && link.ongoing > 0) &&
       !(lane.sockets && !link.websockets) &&
+      !(lane.pinned !== undefined && lane.pinned !== link) &&
       !(lane.sequences !== undefined && !this.#mayTakeStep(lane.sequences, link));
     while (lane.size > 0) {
       const fills = batched && lane.rows >= this.#batcher.sizeOf(lane, this.#routing, batching);
@@ -522,7 +538,7 @@ export class DeploymentQueue {
     const lost: PendingCall[] = [];
     for (const call of calls) {
       if (alone && call.begun) call.deathsAlone += 1;
-      const mayRun = mayRunAfterDeath(call, this.#routing.retry);
+      const mayRun = call.pinned === undefined && mayRunAfterDeath(call, this.#routing.retry);
       if (call.begun) call.suspect = true;
       if (mayRun) again.push(this.#again(call));
       else lost.push(call);

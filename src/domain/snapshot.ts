@@ -30,6 +30,8 @@ export interface ReplicaRouting {
   /** `application/Deployment`. */
   readonly deployment: string;
   readonly version: string;
+  /** Among the replicas of its version. Absent: 0. */
+  readonly rank?: number;
   /** Other versions whose requests it takes too: it replaces a replica of them, in a rollout that goes in steps. */
   readonly also?: readonly string[];
 }

@@ -113,6 +113,8 @@ export interface CallMeta {
   readonly timeoutMs?: number;
   readonly modelId?: string;
   readonly sessionId?: string;
+  /** From a replica only: to each replica of the deployment; the answer is a stream of how each has ended. */
+  readonly broadcast?: boolean;
   /** From a replica only: 0, the most urgent, to 7. */
   readonly priority?: number;
 }

@@ -10,6 +10,9 @@ import { copied, type WireValue } from '../protocol/value.ts';
 import type { Call, CallOptions } from '../sdk/index.ts';
 import { whenSettled } from './unsettled.ts';
 
+/** What a handle says of its calls: the options that code gives it, and whether they go to all replicas. */
+export type SendOptions = CallOptions & { readonly broadcast?: true };
+
 /** Credit is given back when so many bytes of a stream were taken. */
 const CREDIT_PORTION = 65_536;
 
@@ -59,14 +62,14 @@ export class ChildCalls {
   }
 
   /** Sends a call at once, or as soon as the calls among its arguments have their results; its answer comes to the `Call`. */
-  call(handle: string, method: string, args: readonly unknown[], options: CallOptions): Call<unknown> {
+  call(handle: string, method: string, args: readonly unknown[], options: SendOptions): Call<unknown> {
     let id: number | undefined;
     const outcome: PendingChild = new PendingChild(
       currentCall.getStore()?.requestId ?? this.#ownId,
       () => this.#cancel(id),
       (bytes) => this.#write(encodeFrame(FRAME.CREDIT, { id: id as number, bytes } satisfies CreditMeta)),
     );
-    const send = (given: unknown, limits: CallOptions) => {
+    const send = (given: unknown, limits: SendOptions) => {
       // Code may fill its buffers anew as soon as it has made the call.
       const value = copied(encodeValue(given));
       id = this.#waiting.add(outcome);
@@ -127,14 +130,14 @@ export class ChildCalls {
     }
   }
 
-  #send(id: number, handle: string, method: string, value: WireValue, spread: boolean, options: CallOptions): void {
-    const { modelId, sessionId, timeoutS, priority } = options;
+  #send(id: number, handle: string, method: string, value: WireValue, spread: boolean, options: SendOptions): void {
+    const { modelId, sessionId, timeoutS, priority, broadcast } = options;
     const timeoutMs = timeoutS === undefined ? undefined : timeoutS * 1000;
     const parent = currentCall.getStore()?.id;
     // Where nothing else is under way, nothing else of this turn is worth waiting for.
     const atOnce = this.#waiting.size === 1;
-    // The short form has no place for a priority.
-    if (priority === undefined && isLimit(timeoutMs)) {
+    // The short form has no place for these.
+    if (priority === undefined && broadcast === undefined && isLimit(timeoutMs)) {
       const call = { id, limitMs: timeoutMs, parent, spread, fields: [handle, method, modelId, sessionId], value } as const;
       if (this.#port.call(call, atOnce)) return;
     }
@@ -149,6 +152,7 @@ export class ChildCalls {
       modelId,
       sessionId,
       priority,
+      broadcast,
       timeoutMs,
     };
     this.#port.write(encodeFrame(FRAME.CALL, meta, [value.skeleton], value.segments.map(outgoing)), atOnce);
@@ -174,8 +178,8 @@ const isCall = (value: unknown): value is PendingChild => value instanceof Pendi
 const sendLater = (
   outcome: PendingChild,
   settled: Promise<unknown>,
-  options: CallOptions,
-  send: (given: unknown, limits: CallOptions) => void,
+  options: SendOptions,
+  send: (given: unknown, limits: SendOptions) => void,
 ): void => {
   const { timeoutS } = options;
   const began = performance.now();

@@ -1,8 +1,8 @@
 /** The handle that user code gets for each name wired to it: every method of the other deployment, as a call through the daemon. */
-import type { CallOptions, Handle } from '../sdk/index.ts';
-import type { ChildCalls } from './child-calls.ts';
+import type { Handle } from '../sdk/index.ts';
+import type { ChildCalls, SendOptions } from './child-calls.ts';
 
-type HandleOptions = CallOptions & { readonly method?: string };
+type HandleOptions = SendOptions & { readonly method?: string };
 
 /** Names that JavaScript itself asks objects for: a handle is no promise, and has no JSON form. */
 const NOT_METHODS = new Set(['then', 'toJSON', 'constructor', 'prototype']);
@@ -13,6 +13,7 @@ export const makeHandle = (calls: ChildCalls, name: string, options: HandleOptio
     get: (_target, property) => {
       if (typeof property === 'symbol' || NOT_METHODS.has(property)) return undefined;
       if (property === 'options') return (more: HandleOptions) => makeHandle(calls, name, { ...options, ...more });
+      if (property === 'broadcast') return makeHandle(calls, name, { ...options, broadcast: true });
       const method = property === 'call' ? (options.method ?? property) : property;
       return (...args: unknown[]) => calls.call(name, method, args, options);
     },

@@ -150,6 +150,17 @@ type Methods<T> = {
     : never;
 };
 
+/** How a call of one replica has ended, as `Promise.allSettled` says it. */
+export type Settled<T> = PromiseSettledResult<T> & { readonly replica: string };
+
+type Broadcasts<T> = {
+  [K in keyof Methods<T>]: Methods<T>[K] extends (...args: infer Args) => Call<infer Result>
+    ? Result extends AsyncIterable<unknown>
+      ? never
+      : (...args: Args) => Call<Settled<Result>[]>
+    : never;
+};
+
 /** The trailing context parameter is the daemon's to give. */
 type WithoutContext<Args extends unknown[]> = Args extends [...infer Rest, CallContext] ? Rest : Args extends [] ? [] : Args;
 
@@ -163,6 +174,8 @@ export type Handle<T, Named = undefined> = (Named extends keyof Methods<T>
   /** The same with these for each call; `method` says what `call` of it calls, for names that are known only when the code runs. */
   options<Name extends keyof Methods<T>>(options: CallOptions & { method: Name }): Handle<T, Name>;
   options(options: CallOptions): Handle<T, Named>;
+  /** The same methods, each called on all replicas of the deployment; what streams cannot be. */
+  readonly broadcast: Broadcasts<T>;
   readonly [handleOf]?: T;
 };
 /** For types only: what `bind` knows a handle by. */

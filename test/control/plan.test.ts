@@ -183,6 +183,12 @@ const table: readonly { what: string; want: readonly TargetApplication[]; is: Ac
     gives: ['drain b', 'wake at 20100', 'serve'],
   },
   {
+    what: 'fewer replicas: the highest rank goes, also where it is not the newest',
+    want: [app(1)],
+    is: actual([replica('a', old, { rank: 1 }), replica('b', old, { rank: 0 })], old),
+    gives: ['drain a', 'wake at 20100', 'serve'],
+  },
+  {
     what: 'fewer replicas: one that is not ready goes before any that is',
     want: [app(1)],
     is: actual([replica('a', old, { state: 'STARTING' }), replica('b', old)], old),

@@ -274,9 +274,9 @@ t.test('the id of a call is checked as in the long form', async (t) => {
   }
 });
 
-t.test('the short form has every field of the long one but the priority', async (t) => {
-  // A call with a priority goes in the long form.
-  const known: Record<Exclude<keyof CallMeta, 'priority'>, true> = {
+t.test('the short form has every field of the long one but what sends a call the long way', async (t) => {
+  // A call with one of these goes in the long form.
+  const known: Record<Exclude<keyof CallMeta, 'priority' | 'broadcast'>, true> = {
     method: true,
     calls: true,
     form: true,

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { MAX_SEQUENCE_ID, sequenceOf } from '../../src/protocol/routing-headers.ts';
+import { MAX_SEQUENCE_ID, sequenceOf, traceparentOf } from '../../src/protocol/routing-headers.ts';
 
 const headers = (said: Readonly<Record<string, string>>) => Object.entries({ host: 'h', ...said }).flat();
 const of = (said: Readonly<Record<string, string>>, parameters = {}) => sequenceOf(headers(said), parameters);
@@ -46,4 +46,27 @@ t.test('what is neither true nor false, and an id that is too long, are refused'
   t.throws(() => of({}, { id: 'i'.repeat(MAX_SEQUENCE_ID + 1) }), {
     message: 'expected a sequence id of at most 128 characters, got 129',
   });
+});
+
+t.test('a trace is one as W3C has it, also of later versions, or none', async (t) => {
+  const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+  const zeros = (count: number) => '0'.repeat(count);
+  t.equal(traceparentOf(headers({ traceparent: trace })), trace);
+  t.equal(
+    traceparentOf(headers({ traceparent: `cc${trace.slice(2)}-what-comes-later` })),
+    `cc${trace.slice(2)}-what-comes-later`,
+  );
+  for (const none of [
+    '',
+    'no trace',
+    trace.toUpperCase(),
+    `${trace}0`,
+    trace.slice(1),
+    `ff${trace.slice(2)}`,
+    `00-${zeros(32)}-00f067aa0ba902b7-01`,
+    `00-4bf92f3577b34da6a3ce929d0e0e4736-${zeros(16)}-01`,
+    `${trace}-${zeros(200)}`,
+  ])
+    t.equal(traceparentOf(headers({ traceparent: none })), undefined, none);
+  t.equal(traceparentOf(headers({})), undefined);
 });

@@ -1,5 +1,5 @@
 /** What the types of the SDK promise: checked by the compiler (`npm run check`), so that each line here that should not compile says so. */
-import { batch, type Call, type CallContext, type Handle } from 'serve-daemon';
+import { batch, type Call, type CallContext, type DeploymentContext, type Handle, type Settled } from 'serve-daemon';
 import t from 'tap';
 
 class Translator {
@@ -87,6 +87,30 @@ export const named = async (store: Handle<Store>, translator: Handle<Translator>
   // @ts-expect-error `call` is the method that was named
   store.options({ method: 'anything' }).call(5) satisfies Call<number>;
   return [length, text, is];
+};
+
+/** A call of all replicas. */
+export const broadcasts = async (store: Handle<Store>, translator: Handle<Translator>): Promise<unknown> => {
+  const settled: Settled<number>[] = await translator.broadcast.many('one');
+  for (const each of settled) if (each.status === 'fulfilled') each.value.toFixed();
+  const [first] = await store.options({ timeoutS: 1 }).broadcast.call(5);
+  const replica: string | undefined = first?.replica;
+  // @ts-expect-error what streams cannot be broadcast
+  translator.broadcast.words('one');
+  // @ts-expect-error the arguments are those of the method
+  store.broadcast.call('5');
+  return replica;
+};
+
+/** What code is told of its replica, and counts. */
+export const counts = (context: DeploymentContext, call: CallContext): unknown => {
+  const rank: number = context.rank;
+  const trace: string | undefined = call.traceparent;
+  call.metrics.counter('hits_total', { labels: ['model'] }).inc(1, { model: 'a' });
+  context.metrics.histogram('seconds', { buckets: [1, 2] }).observe(rank);
+  // @ts-expect-error a counter is not set
+  context.metrics.counter('hits_total').set(1);
+  return trace;
 };
 
 /** A batched function inside a replica. */
