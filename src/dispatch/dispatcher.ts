@@ -228,7 +228,7 @@ export class Dispatcher implements LinkOwner {
       // Before anything is refused: a start that is takes along what it was to replace.
       if (routing.sequence !== undefined) asked = askedOf(call, request);
       if (call.deadlineAt <= now) throw timedOut();
-      call.limit(call.deadlineAt, now);
+      call.limit(call.deadlineAt, this.#now);
       // Headers are read only where something depends on them.
       if (routing.multiplexing !== null) nameModel(call);
       if (routing.router.policy === 'session') nameSession(call);

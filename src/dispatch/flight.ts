@@ -21,7 +21,7 @@ export interface Run extends CallTrace {
   /** Monotonic milliseconds; Infinity: none. */
   readonly deadlineAt: number;
   /** Gives it more time. @returns false: too late, its replica has been told how much there is */
-  extend(deadlineAt: number, now: number): boolean;
+  extend(deadlineAt: number, now: () => number): boolean;
   credit(bytes: number): void;
   abandon(error: undefined): void;
 }
@@ -78,7 +78,7 @@ export class Flight implements Sink {
 
   join(call: SharedCall): void {
     this.#add(call);
-    if (call.deadlineAt > this.#deadlineAt && this.#run?.extend(call.deadlineAt, this.#owner.now()) === true)
+    if (call.deadlineAt > this.#deadlineAt && this.#run?.extend(call.deadlineAt, this.#owner.now) === true)
       this.#deadlineAt = call.deadlineAt;
   }
 

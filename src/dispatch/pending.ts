@@ -176,15 +176,19 @@ export class PendingCall implements CallUnderWay {
   }
 
   /** From now on its time is over then. @param now monotonic milliseconds, as all times here */
-  limit(deadlineAt: number, now: number): void {
+  limit(deadlineAt: number, now: () => number): void {
     this.deadlineAt = deadlineAt;
     clearTimeout(this.timer);
     // Where there is no deadline, not even a closure is made for it.
-    if (deadlineAt !== Number.POSITIVE_INFINITY) this.timer = deadlineTimer(deadlineAt, now, () => this.abandon(timedOut()));
+    if (deadlineAt === Number.POSITIVE_INFINITY) return;
+    const hold = (timer: NodeJS.Timeout) => {
+      this.timer = timer;
+    };
+    atDeadline(deadlineAt, now, hold, () => this.abandon(timedOut()));
   }
 
   /** Gives it more time. @returns false: its replica has been told how much there is */
-  extend(deadlineAt: number, now: number): boolean {
+  extend(deadlineAt: number, now: () => number): boolean {
     if (this.state !== 'queued' && this.state !== 'held') return false;
     this.limit(deadlineAt, now);
     return true;
@@ -289,8 +293,20 @@ export const CLOCKS_APART_MS = 50;
 /** The longest delay that a timer takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** @param deadlineAt Infinity: there is none, and no timer */
-export const deadlineTimer = (deadlineAt: number, now: number, over: () => void): NodeJS.Timeout | undefined =>
-  deadlineAt === Number.POSITIVE_INFINITY ? undefined : setTimeout(over, Math.min(deadlineAt - now, MAX_TIMER_MS));
+/**
+ * Tells that a time is over, and never before it is: timers come up to two milliseconds early, and code that was told so of one call would begin
+ * the next in what is left.
+ * @param hold is given each timer that it waits with
+ */
+export const atDeadline = (
+  deadlineAt: number,
+  now: () => number,
+  hold: (timer: NodeJS.Timeout) => void,
+  over: () => void,
+): void => {
+  const wait = () => hold(setTimeout(look, Math.min(Math.max(deadlineAt - now(), 1), MAX_TIMER_MS)));
+  const look = () => (now() < deadlineAt ? wait() : over());
+  wait();
+};
 
 export const timedOut = (): ServeError => new ServeError('DEADLINE_EXCEEDED', 'The request was not answered in time.');

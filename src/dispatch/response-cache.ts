@@ -97,13 +97,13 @@ export class ResponseCache {
     }
     // Those who wait hold one body, not one each.
     const own = flight === undefined ? request : { ...request, value: flight.value };
-    const call = this.#callOf(own, flight === undefined ? 'miss' : 'shared', cacheMs, deadlineAt, now);
+    const call = this.#callOf(own, flight === undefined ? 'miss' : 'shared', cacheMs, deadlineAt);
     if (flight === undefined) this.#lead(call, routing, key);
     else flight.join(call);
     return call.isOver ? 'answered' : call;
   }
 
-  #callOf(request: CallRequest, cache: 'miss' | 'shared', cacheMs: number, deadlineAt: number, now: number): SharedCall {
+  #callOf(request: CallRequest, cache: 'miss' | 'shared', cacheMs: number, deadlineAt: number): SharedCall {
     const { parent, traces } = request;
     const isSharing = cache === 'shared';
     if (isSharing) this.#sharing += 1;
@@ -112,7 +112,7 @@ export class ResponseCache {
       cache,
       cacheMs,
       deadlineAt,
-      now,
+      now: this.#now,
       request,
       finished: (over, result) => {
         if (isSharing) this.#sharing -= 1;

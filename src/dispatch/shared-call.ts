@@ -4,7 +4,7 @@ import type { HttpAnswerHead } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
 import type { CallRequest } from './dispatcher.ts';
 import type { Flight } from './flight.ts';
-import { type CallTrace, type CallUnderWay, deadlineTimer, timedOut } from './pending.ts';
+import { atDeadline, type CallTrace, type CallUnderWay, timedOut } from './pending.ts';
 
 export class SharedCall implements CallUnderWay {
   readonly deployment: string;
@@ -25,7 +25,7 @@ export class SharedCall implements CallUnderWay {
   flight: Flight | undefined;
   readonly #arrivedAt: number;
   readonly #finished: (call: SharedCall, result: string) => void;
-  readonly #timer: NodeJS.Timeout | undefined;
+  #timer: NodeJS.Timeout | undefined;
 
   /** @param finished told once, before its caller is; `OK` or the code of an error */
   constructor(init: {
@@ -33,7 +33,7 @@ export class SharedCall implements CallUnderWay {
     readonly cache: 'miss' | 'shared';
     readonly cacheMs: number;
     readonly deadlineAt: number;
-    readonly now: number;
+    readonly now: () => number;
     readonly request: CallRequest;
     readonly finished: (call: SharedCall, result: string) => void;
   }) {
@@ -41,10 +41,14 @@ export class SharedCall implements CallUnderWay {
     this.cache = init.cache;
     this.cacheMs = init.cacheMs;
     this.deadlineAt = init.deadlineAt;
-    this.#arrivedAt = init.now;
+    this.#arrivedAt = init.now();
     this.request = init.request;
     this.#finished = init.finished;
-    this.#timer = deadlineTimer(init.deadlineAt, init.now, () => this.abandon(timedOut()));
+    if (init.deadlineAt === Number.POSITIVE_INFINITY) return;
+    const hold = (timer: NodeJS.Timeout) => {
+      this.#timer = timer;
+    };
+    atDeadline(init.deadlineAt, init.now, hold, () => this.abandon(timedOut()));
   }
 
   /** @param run that brought the answer */

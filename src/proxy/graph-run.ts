@@ -150,7 +150,8 @@ export class GraphRun {
           exempt: open > 1,
           done: (value) => settle(index, value),
           failed: (error) => {
-            if (step.onError === undefined) this.#fail(error);
+            // Where the time of the request is over, what stands for a step is no answer either.
+            if (step.onError === undefined || this.#now() >= this.#request.deadlineAt) this.#fail(error);
             else settle(index, jsonNode(step.onError.value));
           },
         });

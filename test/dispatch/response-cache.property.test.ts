@@ -105,10 +105,10 @@ class FakeRun implements Run {
     return Number(this.request.value.skeleton);
   }
 
-  extend(deadlineAt: number, now: number): boolean {
+  extend(deadlineAt: number, now: () => number): boolean {
     if (this.isSent) return false;
     this.deadlineAt = deadlineAt;
-    this.#limit(now);
+    this.#limit(now());
     return true;
   }
 

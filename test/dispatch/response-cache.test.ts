@@ -206,7 +206,7 @@ t.test('an answer that comes when its time is over is none, also where no timer 
     cache: 'shared',
     cacheMs: 0,
     deadlineAt: 10,
-    now: 0,
+    now: () => 0,
     request: {
       sink: {
         result: () => events.push('result'),

@@ -196,6 +196,19 @@ t.test('the deadline of a call is the sooner of the request’s and the step’s
   t.equal(deadlineOf(undefined, 5000), 5000);
 });
 
+t.test('what stands for a step that fails is no answer once the time of the request is over', async (t) => {
+  const source = {
+    steps: { a: { call: 'A', input: 1, timeout_s: 0.2, on_error: { value: 'instead' } }, b: { call: 'B', input: '$a' } },
+  };
+  const inTime = begin(source, null, 1001);
+  inTime.dispatcher.calls[0]?.fail('DEADLINE_EXCEEDED');
+  t.equal(inTime.dispatcher.calls[1]?.input, 'instead', 'the time of the step alone');
+  const late = begin(source, null, 1000);
+  late.dispatcher.calls[0]?.fail('DEADLINE_EXCEEDED');
+  t.match(late.outcomes, [{ code: 'DEADLINE_EXCEEDED' }]);
+  t.equal(late.dispatcher.calls.length, 1, 'nothing more begins');
+});
+
 t.test('when the client goes, every call is cancelled and nobody is told', async (t) => {
   const { run, dispatcher, outcomes } = begin(fan({ max_concurrency: 2 }), [1, 2, 3]);
   run.cancel();
