@@ -417,7 +417,7 @@ export class Dispatcher implements LinkOwner {
       requestId: parent?.requestId ?? link.replica,
       value,
       spread: meta.spread === true,
-      deadlineAt: Math.min(parent?.deadlineAt ?? Number.POSITIVE_INFINITY, own),
+      deadlineAt: Math.min(parent?.companyDeadlineAt ?? Number.POSITIVE_INFINITY, own),
       parent,
       traces: parent?.traces,
       modelId,

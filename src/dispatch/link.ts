@@ -206,10 +206,10 @@ export class Link {
     return this.version === version || (this.also.length > 0 && this.also.includes(version));
   }
 
-  /** A call that it works on, by id. */
+  /** A call that it works on, by id; where nobody waits for that any more, one of its company: code names any of a batch. */
   call(id: number): PendingCall | undefined {
     const call = this.#outgoing.get(id)?.call ?? this.#sockets.get(id)?.call;
-    return call?.state === 'done' ? undefined : call;
+    return call?.state === 'done' ? call.company[0] : call;
   }
 
   /** How long it has owed the answer to a heartbeat. */
@@ -271,6 +271,7 @@ export class Link {
     for (let index = 0; index < calls.length; index++) {
       const call = calls[index] as PendingCall;
       call.link = this;
+      call.batch = calls;
       call.replica = this.replica;
       call.id = this.#outgoing.add({ call, batch });
       this.#load += call.rows;

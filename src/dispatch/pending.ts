@@ -110,6 +110,8 @@ export class PendingCall implements CallUnderWay {
   workMs = 0;
   cache: CacheUse | undefined;
   link: Link | undefined;
+  /** Those that were sent together, itself included. */
+  batch: readonly PendingCall[] = NONE;
   /** Id on its link. */
   id = 0;
   /** Where a large value ends among the bytes of its link. Infinity: it was sent more than once. */
@@ -118,6 +120,7 @@ export class PendingCall implements CallUnderWay {
   attempts = 0;
   /** Deaths of replicas on which it was the only request in work. */
   deathsAlone = 0;
+  /** The same set for all whose batch made them. */
   children: Set<CallUnderWay> | undefined;
   /** Of a request from HTTP, where it is not in the value: it comes in pieces, and is let go when this is over. */
   body: RequestBody | undefined;
@@ -169,10 +172,26 @@ export class PendingCall implements CallUnderWay {
     return this.state === 'done';
   }
 
-  /** A call that is made in the work of this one. */
+  /** A call that is made in the work of this one, and of its batch. */
   adopt(child: CallUnderWay): void {
     this.children ??= new Set();
     this.children.add(child);
+    if (this.batch.length > 1) for (const mate of this.company) mate.children = this.children;
+  }
+
+  /** Those of its batch that somebody waits for: what code calls in the work of one of them is for all. */
+  get company(): readonly PendingCall[] {
+    return this.batch.filter(({ state, batch }) => state === 'sent' && batch === this.batch);
+  }
+
+  /** When the time of the last of its company is over. */
+  get companyDeadlineAt(): number {
+    return this.batch.length < 2 ? this.deadlineAt : Math.max(...this.company.map(({ deadlineAt }) => deadlineAt));
+  }
+
+  /** Whether what was called in its work is wanted by others. */
+  get #hasCompany(): boolean {
+    return this.batch.length > 1 && this.company.some((each) => each !== this);
   }
 
   /** From now on its time is over then. @param now monotonic milliseconds, as all times here */
@@ -250,7 +269,8 @@ export class PendingCall implements CallUnderWay {
 
   /** It has answered: whole calls that it did not wait for go on, streams that it did not read to their end do not. */
   #endStreams(): void {
-    for (const child of [...(this.children ?? [])]) {
+    if (this.children === undefined || this.#hasCompany) return;
+    for (const child of [...this.children]) {
       if (child.streaming)
         child.abandon(new ServeError('CLIENT_CLOSED', 'the request that this stream served has been answered'));
     }
@@ -258,7 +278,7 @@ export class PendingCall implements CallUnderWay {
 
   /** The code that made them is told: it may still wait for them, and holds its slot until it has ended. */
   cancelChildren(error: ServeError | undefined): void {
-    if (this.children === undefined) return;
+    if (this.children === undefined || this.#hasCompany) return;
     const why =
       error?.code === 'DEADLINE_EXCEEDED'
         ? error
@@ -286,6 +306,8 @@ export class PendingCall implements CallUnderWay {
     return sum;
   }
 }
+
+const NONE: readonly PendingCall[] = [];
 
 /** A replica may count the end of a request's time so much before we do. */
 export const CLOCKS_APART_MS = 50;

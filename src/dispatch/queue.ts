@@ -581,6 +581,10 @@ export class DeploymentQueue {
   #again(call: PendingCall): PendingCall {
     if (!call.begun) call.attempts -= 1;
     call.queuedAt = this.#now();
+    // What its first run called was for that run, and for those who were in it.
+    call.batch = [];
+    call.cancelChildren(undefined);
+    call.children = undefined;
     return call;
   }
 

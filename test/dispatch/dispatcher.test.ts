@@ -121,6 +121,52 @@ t.test('a call in the work of a request has its deadline, or its own where that 
   t.equal(other.last.members[0]?.leftMs, 200);
 });
 
+/** Two requests that `A` has in one batch, and what it called in the work of the first. */
+const inCompany = async (t: Owner, more: Parameters<typeof deploymentRouting>[0] = {}) => {
+  const batching = { maxBatchSize: 4, waitMs: 0, targetMs: null, maxConcurrentBatches: 1, method: 'call' };
+  const plane = await DataPlane.start(t, wired(1, {}, { maxOngoingRequests: 16, batching, ...more }));
+  const [first, second] = [plane.call(1, { id: 'first', timeoutMs: 100 }), plane.call(2, { id: 'second', timeoutMs: 500 })];
+  const [a, b] = [await plane.replica('a1'), await plane.replica('b1', 'app/B')];
+  await a.until(() => a.batches.length === 1);
+  const [parent, mate] = a.last.ids as [number, number];
+  a.call(7, 'b', 'inner', { parent });
+  await b.until(() => b.batches.length === 1);
+  return { plane, a, b, first, second, parent, mate };
+};
+
+t.test('what is called in the work of a batch has the latest deadline, and goes on while somebody waits', async (t) => {
+  const { plane, a, b, first, second, parent } = await inCompany(t);
+  t.equal(b.last.members[0]?.leftMs, 500);
+  plane.clock.advance(100);
+  t.same(first.events, ['error DEADLINE_EXCEEDED']);
+  a.call(8, 'b', 'in the name of the first', { parent });
+  await b.until(() => b.batches.length === 2);
+  t.same(b.requests, ['first', 'second']);
+  t.same(b.cancelled, []);
+  second.call?.abandon(undefined);
+  await b.until(() => b.cancelled.length === 2);
+  a.call(9, 'b', null, { parent });
+  await a.until(() => a.answers.includes('ERROR 9 CALL_REFUSED'));
+});
+
+t.test('a batch that fails takes what it called with it', async (t) => {
+  const { a, b, parent, mate } = await inCompany(t);
+  a.error('gave up', [parent, mate]);
+  await b.until(() => b.cancelled.length === 1);
+});
+
+t.test('requests of a failed batch that run again have nothing in common any more', async (t) => {
+  const { a, b, second, parent, mate } = await inCompany(t, { retry: { idempotent: true, maxAttempts: 2, backoffMs: 0 } });
+  a.error('together they fail', [parent, mate]);
+  await b.until(() => b.cancelled.length === 1);
+  await a.until(() => a.requests.filter((id) => id === 'first').length === 2);
+  a.call(8, 'b', 'again', { parent: a.lastId });
+  await b.until(() => b.batches.length === 2);
+  second.call?.abandon(undefined);
+  await b.settled();
+  t.equal(b.cancelled.length, 1);
+});
+
 t.test('a request that failed takes what was called in its work with it', async (t) => {
   const { a, b } = await calling(t);
   a.error('gave up');

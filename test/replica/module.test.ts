@@ -32,7 +32,8 @@ const started = async (t: Owner, text: string, given: Partial<DeploymentRun> = {
     numCpus: null,
     ...given,
   };
-  const engine = await startModule(run, new ReplicaContext('app', 'A', 'a1'), new ChildCalls(), reply, models);
+  const calls = new ChildCalls();
+  const engine = await startModule(run, new ReplicaContext('app', 'A', 'a1'), calls, reply, models);
   const call = (value: unknown, options: Parameters<typeof incoming>[1] & { method?: string } = {}) => {
     const one = incoming(value, options);
     engine.run({ method: options.method ?? 'call', form: 'one', calls: [one] });
@@ -43,7 +44,7 @@ const started = async (t: Owner, text: string, given: Partial<DeploymentRun> = {
     engine.run({ method: 'call', form: 'items', calls });
     return calls.map((one) => reply.answer(one));
   };
-  return { engine, reply, call, batch, models };
+  return { engine, reply, call, batch, models, calls };
 };
 
 t.test('a class is built with its arguments, and its methods are called', async (t) => {
@@ -218,6 +219,21 @@ t.test('a Response without a body, and one in pieces', async (t) => {
   const { chunks, ended } = await call(Buffer.from(''), { http: { path: '/', method: 'GET' } });
   t.equal(Buffer.concat((chunks ?? []) as Uint8Array[]).toString(), 'ab');
   t.equal(ended, true);
+});
+
+t.test('what `fetch` calls is called in the work of its own request, also where several came together', async (t) => {
+  const text =
+    'export class A { constructor({ b }) { this.b = b; } async fetch() { await null; this.b.work(); return new Response(); } }';
+  const { engine, reply, calls } = await started(t, text, { handles: ['b'] });
+  const parents: unknown[] = [];
+  calls.connect({ write: () => {}, call: ({ parent }) => parents.push(parent) > 0 });
+  const requests = [1, 2].map(() => incoming(null, { http: {} }));
+  engine.run({ method: 'call', form: 'items', calls: requests });
+  await Promise.all(requests.map((each) => reply.answer(each)));
+  t.same(
+    parents,
+    requests.map(({ id }) => id),
+  );
 });
 
 t.test('a fetch that returns no Response is an error', async (t) => {

@@ -228,9 +228,11 @@ class ModuleEngine implements Engine {
     if (this.#fetch === undefined) return this.#runItems(batch);
     const calls = batch.calls.filter((call) => call.http === undefined);
     const fetches = batch.calls.filter((call) => call.http !== undefined);
-    const fetched = fetches.map((call) =>
-      this.#runOne(batch.method, call).catch((error: unknown) => this.#reply.error([call], error)),
-    );
+    const fetched = fetches.map((call) => {
+      // Each has company only until it is answered: what it calls is its own.
+      const work = this.#calls.within(call.id, () => this.#runOne(batch.method, call));
+      return work.catch((error: unknown) => this.#reply.error([call], error));
+    });
     if (calls.length > 0) await this.#runItems({ ...batch, calls });
     await Promise.all(fetched);
   }
