@@ -431,7 +431,7 @@ export class Dispatcher implements LinkOwner {
         },
         error: (error) => {
           over();
-          link.answerError(id, error);
+          link.answerError(id, error, `${declared.application}/${declared.deployment}`);
         },
         open: () => link.answerOpen(id),
         chunk: (chunk) => link.answerChunk(id, chunk),

@@ -360,8 +360,9 @@ export class Link {
     this.#writer.write(encodeFrame(FRAME.RESULT, { ids: [id] }, [value.skeleton], value.segments.map(outgoing)));
   }
 
-  answerError(id: number, error: ServeError): void {
-    this.#writer.write(encodeFrame(FRAME.ERROR, { ids: [id], error: shapeOfError(error, false) }));
+  /** @param source `application/Deployment` that it is of, where it does not say so itself; undefined: the call was refused */
+  answerError(id: number, error: ServeError, source?: string): void {
+    this.#writer.write(encodeFrame(FRAME.ERROR, { ids: [id], error: { source, ...shapeOfError(error, false) } }));
   }
 
   answerOpen(id: number): void {

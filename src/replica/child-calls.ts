@@ -69,7 +69,9 @@ export class ChildCalls {
       () => this.#cancel(id),
       (bytes) => this.#write(encodeFrame(FRAME.CREDIT, { id: id as number, bytes } satisfies CreditMeta)),
     );
+    const { signal } = options;
     const send = (given: unknown, limits: SendOptions) => {
+      if (signal?.aborted) throw cancelled();
       // Code may fill its buffers anew as soon as it has made the call.
       const value = copied(encodeValue(given));
       id = this.#waiting.add(outcome);
@@ -88,9 +90,7 @@ export class ChildCalls {
         return outcome;
       }
     }
-    const { signal } = options;
-    if (signal?.aborted) outcome.cancel();
-    else signal?.addEventListener('abort', () => outcome.cancel(), { once: true });
+    if (signal !== undefined) outcome.endsWith(signal);
     return outcome;
   }
 
@@ -203,6 +203,8 @@ const sendLater = (
 /** Whether the short form can say it; code that is not typed may give anything. */
 const isLimit = (ms: number | undefined): boolean => ms === undefined || (typeof ms === 'number' && ms >= 0);
 
+const cancelled = (): ServeError => new ServeError('CLIENT_CLOSED', 'the call was cancelled by its caller');
+
 /** A call under way, as user code sees it: awaitable, async-iterable, cancellable. */
 class PendingChild implements Call<unknown>, Waiting {
   readonly requestId: string;
@@ -218,6 +220,7 @@ class PendingChild implements Call<unknown>, Waiting {
   #awaited = false;
   #owed = 0;
   #wake: (() => void) | undefined;
+  #release: (() => void) | undefined;
 
   constructor(requestId: string, cancel: () => void, giveCredit: (bytes: number) => void) {
     this.requestId = requestId;
@@ -279,8 +282,15 @@ class PendingChild implements Call<unknown>, Waiting {
     return this.#over;
   }
 
+  /** A signal may outlive many calls: when this one is over, it holds nothing of it. */
+  endsWith(signal: AbortSignal): void {
+    const cancel = () => this.cancel();
+    signal.addEventListener('abort', cancel, { once: true });
+    this.#release = () => signal.removeEventListener('abort', cancel);
+  }
+
   cancel(): void {
-    this.giveUp(new ServeError('CLIENT_CLOSED', 'the call was cancelled by its caller'));
+    this.giveUp(cancelled());
   }
 
   giveUp(why: ServeError): void {
@@ -290,14 +300,14 @@ class PendingChild implements Call<unknown>, Waiting {
   }
 
   result(value: unknown): void {
-    this.#over = true;
+    this.#finish();
     this.#settle.resolve(value);
     this.#wake?.();
   }
 
   error(error: ServeError): void {
     if (this.#over) return;
-    this.#over = true;
+    this.#finish();
     this.#error = error;
     this.#settle.reject(error);
     this.#wake?.();
@@ -314,10 +324,15 @@ class PendingChild implements Call<unknown>, Waiting {
   }
 
   end(): void {
-    this.#over = true;
+    this.#finish();
     if (!this.#iterated) this.#settle.resolve(this.#items.map((item) => item.value));
     else this.#settle.resolve([]);
     this.#wake?.();
+  }
+
+  #finish(): void {
+    this.#over = true;
+    this.#release?.();
   }
 
   #taken(bytes: number): void {

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import t from 'tap';
 import { decodeFrame, encodeFrame, FRAME, type Frame, type FrameType } from '../../src/protocol/frame.ts';
 import { ChildCalls } from '../../src/replica/child-calls.ts';
@@ -62,6 +63,33 @@ t.test('a call that the daemon cancelled ends for the code that waits', async (t
   call.cancel();
   await t.rejects(Promise.resolve(call), { code: 'CLIENT_CLOSED' });
   t.match(sent[1], { type: FRAME.CANCEL });
+});
+
+t.test('a signal that is aborted already begins nothing, one that is aborted later cancels', async (t) => {
+  const { sent, handle } = start();
+  const ends = new AbortController();
+  await t.rejects(Promise.resolve(handle.options({ signal: AbortSignal.abort() }).call(1)), { code: 'CLIENT_CLOSED' });
+  t.same(sent, []);
+  const call = handle.options({ signal: ends.signal }).call(1);
+  ends.abort();
+  await t.rejects(Promise.resolve(call), { code: 'CLIENT_CLOSED' });
+  t.same(
+    sent.map(({ type }) => type),
+    [FRAME.CALL, FRAME.CANCEL],
+  );
+});
+
+t.test('a signal that outlives its calls keeps nothing of them', async (t) => {
+  const { take, idOf, handle } = start();
+  const { signal } = new AbortController();
+  const patient = handle.options({ signal });
+  const [answered, streamed, cancelled] = [patient.call(1), patient.stream(), patient.call(2)];
+  t.equal(getEventListeners(signal, 'abort').length, 3);
+  take(FRAME.RESULT, { ids: [idOf(0)] }, '1');
+  take(FRAME.END, { id: idOf(1) });
+  cancelled.cancel();
+  t.same(getEventListeners(signal, 'abort'), []);
+  await Promise.allSettled([answered, streamed, cancelled]);
 });
 
 t.test('a stream is iterated, and awaited it is a list', async (t) => {
