@@ -1,8 +1,8 @@
 /** Remembers what a file compiled to, for as long as nothing that went in has changed: a daemon that starts again compiles nothing. */
 import { createHash } from 'node:crypto';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { CompiledCode } from './code.ts';
 
 interface CodeRecord extends CompiledCode {
@@ -19,12 +19,30 @@ const stampOf = (path: string): string => {
 /** What decides, in each folder above a file, how it compiles and where packages come from: what appears there counts too. */
 const BESIDE = ['tsconfig.json', 'package.json', join('node_modules', '.package-lock.json')];
 
+/** Those that a tsconfig extends, by path, and theirs in turn. Those of packages change with the packages. */
+const basesOf = (tsconfig: string, found = new Set<string>()): ReadonlySet<string> => {
+  const text = existsSync(tsconfig) ? readFileSync(tsconfig, 'utf8') : '';
+  for (const [, named = ''] of text.matchAll(/"extends"\s*:\s*(\[[^\]]*\]|"[^"]*")/g)) {
+    for (const [, path = ''] of named.matchAll(/"(\.{0,2}\/[^"]*)"/g)) {
+      const base = resolve(dirname(tsconfig), path.endsWith('.json') ? path : `${path}.json`);
+      if (found.has(base)) continue;
+      found.add(base);
+      basesOf(base, found);
+    }
+  }
+  return found;
+};
+
 const stampsOf = (files: readonly string[]): Readonly<Record<string, string>> => {
   const stamps: Record<string, string> = {};
   for (const file of files) {
     stamps[file] = stampOf(file);
     for (let folder = dirname(file); ; folder = dirname(folder)) {
-      for (const name of BESIDE) stamps[join(folder, name)] ??= stampOf(join(folder, name));
+      for (const path of BESIDE.map((name) => join(folder, name))) {
+        if (stamps[path] !== undefined) continue;
+        stamps[path] = stampOf(path);
+        if (path.endsWith('tsconfig.json')) for (const base of basesOf(path)) stamps[base] ??= stampOf(base);
+      }
       if (folder === dirname(folder)) break;
     }
   }

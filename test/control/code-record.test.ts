@@ -27,6 +27,26 @@ t.test('a compiled file is recalled until it, or what decides what its imports m
   t.equal(await recall(file, folder, 'maker'), undefined, 'what it compiled to is gone');
 });
 
+t.test('and until a tsconfig changes that its own extends, through however many', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'code-record-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const file = join(folder, 'a.ts');
+  const texts = {
+    'a.ts': 'export const a = 1;',
+    'tsconfig.json': '{ "extends": ["@tsconfig/node20", "./own"] }',
+    'own.json': '{ "extends": "./shared.json" }',
+    'shared.json': '{ "extends": "./own.json" }',
+  };
+  for (const [name, text] of Object.entries(texts)) await writeFile(join(folder, name), text);
+  for (const name of ['own.json', 'shared.json']) {
+    await remember(file, folder, 'maker', { entry: file, fingerprint: 'f', exports: [], files: [file] }, Date.now() + 10_000);
+    t.match(await recall(file, folder, 'maker'), { fingerprint: 'f' });
+    await writeFile(join(folder, name), '{ }');
+    t.equal(await recall(file, folder, 'maker'), undefined, name);
+    await writeFile(join(folder, name), texts[name as keyof typeof texts]);
+  }
+});
+
 t.test('a file that was saved while the compiler read is not remembered', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'code-record-'));
   t.teardown(() => rm(folder, { recursive: true }));
