@@ -7,6 +7,7 @@ export const BENCHES = {
   ocr: 'pages through the OCR example',
   model: 'what serving adds to the run of a model',
   batching: 'a model with batching and without',
+  graph: 'one application in code, in calls and in steps; chains, fan-out, and clients that leave',
   footprint: 'the time to start, and what it costs to be there',
   config: 'how long configs take to be read',
   quota: 'how exactly CPU limits and shares are kept',
