@@ -16,7 +16,7 @@ from key=value, a class, a function, or an object with \`fetch\`, such as a Hono
 
 /** Whether it names code, and no config file. */
 export const isCode = (named: string): boolean =>
-  !/\.(ya?ml|json)$/i.test(named) && (/\.[cm]?[jt]s(:|$)/.test(named) || /^[^:/\\]+:[^:/\\]+$/.test(named));
+  !/\.(ya?ml|json)$/i.test(named) && (/\.([cm]?[jt]s|[jt]sx)(:|$)/.test(named) || /^[^:/\\]+:[^:/\\]+$/.test(named));
 
 const ARGUMENT = /^([^=]+?)(:?)=([\s\S]*)$/;
 

@@ -15,7 +15,7 @@ export interface Module {
   readonly missing: readonly string[] | undefined;
 }
 
-const EXTENSION = /\.[cm]?[jt]s$/;
+const EXTENSION = /\.([cm]?[jt]s|[jt]sx)$/;
 /** In this order, where the extension was left out. */
 const EXTENSIONS = ['.ts', '.js', '.mjs'];
 const IDENTIFIER = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u;

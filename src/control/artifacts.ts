@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import type { ApplicationSpec, Runnable } from '../domain/desired.ts';
 import type { FileProblem, RelatedPlace } from '../domain/diagnostic.ts';
+import { noExport } from '../domain/no-export.ts';
 import { CodeError, type CompiledCode, compileCode, stopCompiler } from './code.ts';
 import { ModelError, modelArtifact } from './model-files.ts';
 import type { Artifact, PolicyCode } from './target.ts';
@@ -109,7 +110,7 @@ const codeArtifact = async (
   const code = await pending;
   // An `export *` of a package is known at run time only: then the replica says what is missing.
   if (code.exports.length > 0 && !code.exports.includes(runs.export) && !code.exports.includes('*')) {
-    throw new CodeError(`${runs.file} has no export \`${runs.export}\`; it has ${code.exports.join(', ')}`);
+    throw new CodeError(noExport(runs.file, runs.export, code.exports));
   }
   return {
     runs: {

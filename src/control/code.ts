@@ -15,6 +15,7 @@ import { recall, remember } from './code-record.ts';
 export interface CompiledCode {
   readonly entry: string;
   readonly fingerprint: string;
+  /** `*`: others too, which are known when it runs. */
   readonly exports: readonly string[];
   /** The source files that went in; packages are not among them. */
   readonly files: readonly string[];
@@ -73,9 +74,12 @@ const origins: Plugin = {
 const packages: Plugin = {
   name: 'packages',
   setup: (build) => {
-    build.onResolve({ filter: /^[^./]/ }, async ({ path, kind, resolveDir, pluginData }) => {
+    build.onResolve({ filter: /^[^./]/ }, async ({ path, kind, namespace, resolveDir, pluginData }) => {
       if (pluginData === 'seen' || kind === 'entry-point' || path.startsWith('node:') || isAbsolute(path)) return undefined;
-      if (path === 'serve-daemon') return { path: pathToFileURL(SDK).href, external: true };
+      if (namespace === 'sdk') return { path, external: true };
+      // What is required becomes part of the bundle, as the ES module that it is: to `require` it Node would warn of it.
+      if (path === 'serve-daemon')
+        return kind === 'require-call' ? { path, namespace: 'sdk' } : { path: pathToFileURL(SDK).href, external: true };
       const found = await build.resolve(path, { kind, resolveDir, pluginData: 'seen' });
       if (found.errors.length > 0 || found.external) return found.errors.length > 0 ? { errors: found.errors } : found;
       // A path alias of a tsconfig leads to the user's own file, which is part of the bundle.
@@ -86,6 +90,9 @@ const packages: Plugin = {
       if (kind === 'require-call' || kind === 'require-resolve') return { path: found.path, external: true };
       return { path: pathToFileURL(found.path).href, external: true };
     });
+    build.onLoad({ filter: /^/, namespace: 'sdk' }, () => ({
+      contents: `export * from ${JSON.stringify(pathToFileURL(SDK).href)};`,
+    }));
   },
 };
 
@@ -144,8 +151,11 @@ export const compileCode = async (file: string, cacheDir: string): Promise<Compi
     await writeFile(draft, text, { mode: 0o600 });
     await rename(draft, entry);
   }
-  const files = Object.keys(result.metafile.inputs).map((input) => resolve(input));
-  const code: CompiledCode = { entry, fingerprint, exports: output.exports, files };
+  const inputs = Object.keys(result.metafile.inputs).filter((input) => !input.startsWith('sdk:'));
+  const files = inputs.map((input) => resolve(input));
+  // What CommonJS exports is known when it runs.
+  const isCommonJs = result.metafile.inputs[output.entryPoint ?? '']?.format === 'cjs';
+  const code: CompiledCode = { entry, fingerprint, exports: isCommonJs ? [...output.exports, '*'] : output.exports, files };
   await remember(file, cacheDir, MAKER, code, began);
   return code;
 };

@@ -71,7 +71,8 @@ export const describeApplication = async (run: DescribeRun, options: DescribeOpt
     },
     onExit: (exitCode, signal) => {
       const cause: Death['cause'] = signal === null ? 'exit' : 'signal';
-      settle.reject(new Error(deathText({ cause, exitCode, signal, error: undefined, stderr })));
+      const death = deathText({ cause, exitCode, signal, error: undefined, stderr });
+      settle.reject(new Error(`the code ended its process before it had said what it consists of: ${death}`));
     },
   });
   const late = setTimeout(
@@ -89,8 +90,14 @@ export const describeApplication = async (run: DescribeRun, options: DescribeOpt
 
 const errorOf = ({ error: shape }: FailedMeta): Error => {
   const error = errorFromShape(shape);
-  return new Error(error.name === 'ServeError' ? error.message : `${error.name}: ${error.message}`);
+  // Our own messages have what was thrown in them.
+  const { cause } = error.name === 'ServeError' && error.cause instanceof Error ? error.cause : error;
+  const own = error.name === 'ServeError' ? error.message : `${error.name}: ${error.message}`;
+  return new Error(`${own}${causesText(cause)}`);
 };
+
+const causesText = (cause: unknown): string =>
+  cause instanceof Error ? `, because of ${cause.name}: ${cause.message}${causesText(cause.cause)}` : '';
 
 /** The child ran user code: nothing that it says is taken as it is. */
 const checked = (meta: unknown): ApplicationMeta => {

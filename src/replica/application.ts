@@ -59,6 +59,8 @@ const rootOf = async (exported: unknown, name: string, args: Readonly<Record<str
     if (given.length > 0) throw invalid(`\`${name}\` is an object with \`fetch\` and takes no args, got ${given.join(', ')}`);
     return { target: exported, options: {}, args };
   }
+  if (isUnbound(exported))
+    throw invalid(`expected \`${name}\` to be bound to its arguments: deployment(…).bind(…), got deployment(…)`);
   if (!isFunction(exported)) {
     throw invalid(
       `expected \`${name}\` to be an application, deployment(…).bind(…), a function that builds one, a class, a function or an object with \`fetch\`, got ${exported === null ? 'null' : typeof exported}`,
@@ -93,14 +95,19 @@ const isFunction = (value: unknown): value is AnyFunction => typeof value === 'f
 
 const textOf = (target: AnyFunction): string => Function.prototype.toString.call(target);
 
-const isClass = (target: AnyFunction): boolean => /^class\b/.test(textOf(target));
+/** Also one that a compiler has made a function of: it has methods. */
+export const isClass = (target: AnyFunction): boolean =>
+  /^class\b/.test(textOf(target)) ||
+  Object.getOwnPropertyNames((target.prototype as object | undefined) ?? {}).some((key) => key !== 'constructor');
 
 /** A builder takes `args` and nothing else, and returns one thing. */
 const cannotBuild = (target: AnyFunction): boolean => target.length > 1 || /Generator/.test(target.constructor.name);
 
 /** `deployment(…)` before `bind`. */
-const isUnbound = (built: unknown): boolean =>
-  typeof built === 'object' && built !== null && typeof (built as { bind?: unknown }).bind === 'function';
+const isUnbound = (value: unknown): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  ['bind', 'options'].every((key) => Object.hasOwn(value, key) && isFunction((value as Record<string, unknown>)[key]));
 
 /** Ray Serve's rule: the name of the class, for an object that of its class; the next of the same name gets `_1`. */
 const freeName = ({ target, options }: BoundParts, taken: Set<string>): string => {
@@ -117,14 +124,30 @@ const classOf = (target: unknown): string => {
   return name === 'Object' ? '' : name;
 };
 
-/** Calls `each` for every bound deployment in lists and plain objects. */
+/**
+ * Calls `each` for every bound deployment in lists and plain objects.
+ * @throws ServeError for one that stands where it would not become a handle, and for one that is not bound
+ */
 const boundIn = (value: unknown, place: string, depth: number, each: (place: string, parts: BoundParts) => void): void => {
   const parts = place === '' ? undefined : partsOf(value);
   if (parts !== undefined) return each(place, parts);
+  if (isUnbound(value))
+    throw invalid(`the argument \`${place}\` is a deployment that is not bound: expected deployment(…).bind(…)`);
   if (depth > MAX_DEPTH || typeof value !== 'object' || value === null) return;
-  if (!Array.isArray(value) && ![Object.prototype, null].includes(Object.getPrototypeOf(value) as null)) return;
+  if (value instanceof Map || value instanceof Set) {
+    if ([...value.values()].every((held) => partsOf(held) === undefined)) return;
+    const kind = value instanceof Map ? 'Map' : 'Set';
+    throw invalid(
+      `the argument \`${place}\` holds a deployment in a ${kind}: expected it in a list or a plain object, to become a handle`,
+    );
+  }
+  if (!isPlain(value)) return;
   for (const [key, inner] of Object.entries(value)) boundIn(inner, place === '' ? key : `${place}.${key}`, depth + 1, each);
 };
+
+/** A list or an object that is of no class. */
+const isPlain = (value: object): boolean =>
+  Array.isArray(value) || [Object.prototype, null].includes(Object.getPrototypeOf(value) as null);
 
 /** The arguments with what `replace` gives in place of each bound deployment. */
 export const withHandles = (value: unknown, replace: (place: string) => unknown, place = '', depth = 0): unknown => {
@@ -132,21 +155,43 @@ export const withHandles = (value: unknown, replace: (place: string) => unknown,
   if (depth > MAX_DEPTH || typeof value !== 'object' || value === null) return value;
   const inner = (key: string, held: unknown) => withHandles(held, replace, place === '' ? key : `${place}.${key}`, depth + 1);
   if (Array.isArray(value)) return value.map((held, index) => inner(`${index}`, held));
-  if (![Object.prototype, null].includes(Object.getPrototypeOf(value) as null)) return value;
+  if (!isPlain(value)) return value;
   return Object.fromEntries(Object.entries(value).map(([key, held]) => [key, inner(key, held)]));
 };
 
-/** What the config file would say of it. */
+/** What the config file would say of it. @throws ServeError INVALID_INPUT for an option that a file cannot say */
 export const describe = (deployments: readonly CodeDeployment[]): ApplicationMeta => ({
-  deployments: deployments.map(({ name, options, args, handles }) => ({
-    name,
-    options: fileForm({ ...options, name: undefined }) as Readonly<Record<string, Json>>,
-    args: plainArgs(args),
-    handles,
-  })),
+  deployments: deployments.map(({ name, options, args, handles }) => {
+    checkJson(options, '', name, 0);
+    return {
+      name,
+      options: fileForm({ ...options, name: undefined }) as Readonly<Record<string, Json>>,
+      args: plainArgs(args),
+      handles,
+    };
+  }),
   ingress: deployments[0]?.name ?? '',
   ...(deployments.some(({ bare }) => bare) ? { bare: true } : {}),
 });
+
+/** Options travel, and stand in files: what would be changed on its way is refused where it is. */
+const checkJson = (value: unknown, place: string, deployment: string, depth: number): void => {
+  const isJson =
+    value === null ||
+    ['string', 'boolean', 'undefined'].includes(typeof value) ||
+    (typeof value === 'number' && Number.isFinite(value));
+  if (isJson) return;
+  if (typeof value !== 'object' || value === null || !isPlain(value) || depth > MAX_DEPTH) {
+    const got = typeof value === 'object' && depth <= MAX_DEPTH ? `a ${value?.constructor?.name}` : kindOf(value);
+    throw invalid(`the option \`${place}\` of \`${deployment}\`: expected what JSON can say, got ${got}`);
+  }
+  for (const [key, held] of Object.entries(value)) checkJson(held, place === '' ? key : `${place}.${key}`, deployment, depth + 1);
+};
+
+const kindOf = (value: unknown): string => {
+  if (typeof value === 'number') return `${value}`;
+  return typeof value === 'object' ? `what is nested deeper than ${MAX_DEPTH} levels` : `a ${typeof value}`;
+};
 
 /** Below these the keys are the user's own. */
 const FREE_FORM = new Set(['userConfig', 'resources', 'envVars', 'policyKwargs']);

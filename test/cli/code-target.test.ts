@@ -4,7 +4,18 @@ import { configOfRun, isCode, mistakesOf, readTargets } from '../../src/cli/code
 import { compile } from '../../src/config/compile.ts';
 
 t.test('code is told from a config file by its name', async (t) => {
-  for (const code of ['./app.ts:app', 'app.ts', '../a/b.mjs:B', 'llm:chat', 'a.b:c', 'app.ts:', 'app.ts:a:b', '/srv/app.cjs:x'])
+  for (const code of [
+    './app.ts:app',
+    'app.ts',
+    '../a/b.mjs:B',
+    'llm:chat',
+    'a.b:c',
+    'app.ts:',
+    'app.ts:a:b',
+    '/srv/app.cjs:x',
+    'page.tsx',
+    './page.jsx:app',
+  ])
     t.ok(isCode(code), code);
   for (const config of [
     'config.yaml',

@@ -20,7 +20,8 @@ t.test('an extension that was left out is found, TypeScript first', async (t) =>
 t.test('dots are folders only where there is neither a slash nor an extension', async (t) => {
   t.match(locate('texts.llm:chat', '/srv/app/texts/llm.ts'), { file: '/srv/app/texts/llm.ts', missing: undefined });
   t.match(locate('./v1.2/llm:chat', '/srv/app/v1.2/llm.ts'), { file: '/srv/app/v1.2/llm.ts', missing: undefined });
-  t.match(locate('llm.ts:chat', '/srv/app/llm.ts'), { file: '/srv/app/llm.ts', missing: undefined });
+  for (const name of ['llm.ts', 'llm.tsx', 'llm.jsx', 'llm.cts'])
+    t.match(locate(`${name}:chat`, `/srv/app/${name}`), { file: `/srv/app/${name}`, missing: undefined });
 });
 
 t.test('a missing file says everywhere it was looked for', async (t) => {

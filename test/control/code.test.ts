@@ -99,6 +99,88 @@ t.test('JSON is imported, from beside the code and from a package', async (t) =>
   t.equal((await other.load())['default'], '1.2.3');
 });
 
+/** What a user's project has, each in the way of its kind. */
+const PROJECT = {
+  'tsconfig.json': '{ "extends": "./conf/base", "compilerOptions": { "jsx": "react", "jsxFactory": "h" } }',
+  conf: {
+    'base.json': `{
+  // What all projects share.
+  "compilerOptions": { "experimentalDecorators": true, "baseUrl": "..", "paths": { "@lib/*": ["lib/*"], "~limits": ["lib/limits.json"] }, },
+}`,
+  },
+  lib: {
+    'limits.json': '{"most": 3}',
+    'kinds.ts': `export enum Kind { Cat = 'cat', Dog = 'dog' }
+export const enum Level { High = 1 << 2 }
+export namespace Sizes { export namespace Big { export const huge = 100; } }
+export abstract class Base { abstract kind(): string; greet(): string { return 'I am a ' + this.kind(); } }`,
+    'decorators.ts': `export const seen: string[] = [];
+export const tagged = (tag: string) => (target: object, key?: string) => { seen.push(tag + ' ' + (key ?? (target as { name: string }).name)); };`,
+    'page.tsx': `const h = (tag: string, _props: unknown, ...inner: string[]) => '<' + tag + '>' + inner.join('') + '</' + tag + '>';
+export const page = () => <b>bold</b>;`,
+    'late.mts': "export const late = 'imported late';",
+    'old.cts': "import path = require('node:path');\nexport = { sep: path.sep };",
+  },
+  'main.ts': `import { Base, Kind, Level, Sizes } from '@lib/kinds';
+import { seen, tagged } from '@lib/decorators';
+import limits from '~limits';
+import direct from './lib/limits.json' with { type: 'json' };
+import { page } from './lib/page';
+import old = require('./lib/old.cts');
+import legacy = require('legacy');
+import { where } from 'modern';
+const top = await Promise.resolve('awaited at the top');
+@tagged('class') class Dog extends Base {
+  @tagged('field') readonly name: string = 'Rex';
+  accessor age = 2;
+  declare unset: number;
+  static { seen.push('static block'); }
+  constructor(private readonly is: Kind) { super(); }
+  kind() { return this.is satisfies string; }
+}
+const { late } = await import('./lib/late.mjs');
+const dog = new Dog(Kind.Dog);
+export default { greet: dog.greet(), age: dog.age, level: Level.High, huge: Sizes.Big.huge, limits: [limits.most, direct.most], page: page(), seen,
+  sep: old.sep, legacy: legacy.where, modern: where, top, late, unset: 'unset' in dog };
+`,
+  node_modules: {
+    legacy: { 'package.json': '{"name":"legacy","main":"i.js"}', 'i.js': 'exports.where = "legacy";' },
+    modern: { 'package.json': '{"name":"modern","type":"module","exports":"./i.js"}', 'i.js': 'export const where = "modern";' },
+  },
+};
+
+t.test('TypeScript runs as it is: path aliases, decorators, enums, namespaces, JSX, and packages of both kinds', async (t) => {
+  const { load } = await compiled(t, PROJECT);
+  t.same((await load())['default'], {
+    greet: 'I am a dog',
+    age: 2,
+    level: 4,
+    huge: 100,
+    limits: [3, 3],
+    page: '<b>bold</b>',
+    seen: ['static block', 'field name', 'class Dog'],
+    sep: '/',
+    legacy: 'legacy',
+    modern: 'modern',
+    top: 'awaited at the top',
+    late: 'imported late',
+    unset: false,
+  });
+});
+
+t.test('decorators of the standard run where the tsconfig does not ask for the old ones', async (t) => {
+  const { load } = await compiled(t, {
+    'tsconfig.json': '{ "compilerOptions": { "target": "ES2022" } }',
+    'main.ts': `const log: string[] = [];
+const logged = <This, A extends unknown[], R>(own: (this: This, ...args: A) => R, { kind, name }: ClassMethodDecoratorContext) =>
+  function (this: This, ...args: A): R { log.push(kind + ' ' + String(name)); return own.apply(this, args); };
+const more = (_: undefined, _context: ClassFieldDecoratorContext) => (value: number) => value + 10;
+class Counter { @more from = 1; @logged count(by: number) { return this.from + by; } }
+export default [new Counter().count(5), log];`,
+  });
+  t.same((await load())['default'], [16, ['method count']]);
+});
+
 t.test('Node’s own modules stay what they are, with and without their prefix', async (t) => {
   const { load } = await compiled(t, {
     'main.ts': 'import { join } from "path";\nimport { sep } from "node:path";\nexport default join("a", sep);',
@@ -121,6 +203,14 @@ t.test('CommonJS is served too', async (t) => {
     { 'main.cjs': 'const { sep } = require("node:path");\nmodule.exports = { sep };' },
     'main.cjs',
   );
-  t.same(code.exports, ['default']);
+  t.same(code.exports, ['default', '*'], 'it may have more, which is known when it runs');
   t.same((await load())['default'], { sep: '/' });
+});
+
+t.test('a package that is required is no file to watch', async (t) => {
+  const { code } = await compiled(t, { 'main.cjs': "exports.app = require('serve-daemon').deployment;" }, 'main.cjs');
+  t.same(
+    code.files.map((file) => file.split('/').at(-1)),
+    ['main.cjs'],
+  );
 });

@@ -90,6 +90,21 @@ t.test('code that builds nothing makes its application DEPLOY_FAILED, and the ot
   t.equal((await daemon.post('/Alone', 'Ada')).status, 200);
 });
 
+t.test(
+  'at the start a deployment that the code does not have fails its application alone, with the names that it has',
+  async (t) => {
+    const config = configOf([
+      application('app', { deployments: [{ name: 'Sumarizer', num_replicas: 3 }] }),
+      application('Alone', { args: { greeting: 'Hello' } }),
+    ]);
+    await using daemon = await startDaemon(config, { files: { 'llm.ts': CODE } });
+    const { applications } = await daemon.status();
+    t.match(applications['app'], { status: 'DEPLOY_FAILED', message: /Summarizer, To_fr, To_de.*got `Sumarizer`/ });
+    t.match(await daemon.post('/app', 'x'), { status: 503 });
+    t.equal((await daemon.post('/Alone', 'Ada')).text, 'Hello Ada');
+  },
+);
+
 /** Ray Serve's production file as its users have it. */
 const PRODUCTION = (resources: string) => `proxy_location: EveryNode
 http_options: {host: 0.0.0.0, port: 0}

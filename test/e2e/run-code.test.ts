@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: what is no variable looks like one
 /** `run ./app.ts:app`: code is served without a config file, edited while it serves, and taken down by Ctrl-C. */
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -146,6 +146,9 @@ t.test('what cannot be served is one line on standard error, with exit code 1', 
     'broken.ts': 'export const = 5;',
     'throws.ts': 'throw new Error("no weights");\nexport const app = 1;',
     'odd.ts': 'export const app = 5;',
+    'because.ts': 'throw new Error("no weights", { cause: new TypeError("no such file") });\nexport const app = 1;',
+    'leaves.ts': 'console.error("I have seen enough"); process.exit(3);\nexport const app = 1;',
+    'unbound.cjs': 'const { deployment } = require("serve-daemon"); exports.app = deployment(class {});',
   };
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
   const env = { XDG_STATE_HOME: join(folder, 'state'), XDG_RUNTIME_DIR: folder };
@@ -154,6 +157,12 @@ t.test('what cannot be served is one line on standard error, with exit code 1', 
     [['./app.ts:nope'], /app\.ts has no export `nope`; it has Alone, app, build, count/],
     [['./broken.ts:app'], /broken\.ts:1:14: Expected identifier but found "="/],
     [['./throws.ts:app'], /throws\.ts:app: .*no weights/],
+    [['./app.ts:Build'], /has no export `Build`; it has .*; did you mean `build`\?/],
+    [['./app.ts'], /app\.ts has no default export; it has Alone, app, build, count: name one behind a colon/],
+    [['./because.ts:app'], /Error: no weights, because of TypeError: no such file/],
+    [['./leaves.ts:app'], /the code ended its process before .*: exit code 3; its last words: I have seen enough/],
+    [['./unbound.cjs:app'], /expected `app` to be bound to its arguments/],
+    [['./unbound.cjs:ap'], /unbound\.cjs has no export `ap`; it has default, app; did you mean `app`\?/],
     [['./odd.ts:app'], /expected `app` to be an application, deployment\(…\)\.bind\(…\), .*got number/],
     [['./app.ts:app', 'to=fr'], /`app` is an application and takes no args, got to/],
     [
@@ -169,4 +178,35 @@ t.test('what cannot be served is one line on standard error, with exit code 1', 
     t.match(errors, /^serve-daemon: .*\n$/);
     t.equal(errors.split('\n').length, 2, errors);
   }
+});
+
+t.test('CommonJS, by the names of its exports, and a page in JSX', async (t) => {
+  const files = {
+    'new.mts': `import { HttpError } from 'serve-daemon';\nexport const isOurs = (other: unknown) => other === HttpError;`,
+    'old.cts': `import sd = require('serve-daemon');
+import { isOurs } from './new.mts';
+class Inner { async work(x: string) { return 'inner ' + x + ' ' + isOurs(sd.HttpError); } }
+class Outer { constructor(private args: { inner: sd.Handle<Inner> }) {} async call(x: string) { return 'outer ' + (await this.args.inner.work(x)); } }
+export = { app: sd.deployment(Outer).bind({ inner: sd.deployment(Inner).bind() }) };`,
+    'page.tsx': `const h = (tag: string, _props: unknown, ...inner: string[]) => '<' + tag + '>' + inner.join('') + '</' + tag + '>';
+/** @jsx h */
+export const page = { fetch: async () => new Response(<p>hello</p>) };`,
+  };
+  const serves = (word: string) => startDaemon(undefined, { files, command: ['run', word, ...FREE] });
+  await using old = await serves('./old.cts:app');
+  t.equal(await ask(old, 'x'), 'outer inner x true', 'and the SDK is one');
+  await using page = await serves('./page.tsx:page');
+  t.equal((await page.ask('/')).text, '<p>hello</p>');
+});
+
+t.test('the code never runs in the daemon', async (t) => {
+  const app = `import { appendFileSync } from 'node:fs';
+appendFileSync('loaded', process.pid + '\\n');
+export class Alone { async call() { return process.pid; } }`;
+  await using daemon = await startDaemon(undefined, { files: { 'app.ts': app }, command: ['run', './app.ts:Alone', ...FREE] });
+  const served = await ask(daemon, null);
+  const loaded = (await readFile(daemon.path('loaded'), 'utf8')).trim().split('\n').map(Number);
+  t.equal(loaded.length, 2, 'by the child that says what it consists of, and by the replica');
+  t.ok(loaded.includes(served as number));
+  t.notOk(loaded.includes(daemon.pid));
 });

@@ -145,6 +145,33 @@ t.test('arguments that JSON cannot say are the code’s own', async (t) => {
   t.same(describe(await deploymentsOf(odd, 'app', {})).deployments[0]?.args, undefined);
 });
 
+t.test('an option that no file can say is refused by its place', async (t) => {
+  const told = async (options: object) => describe(await deploymentsOf(deployment(echo, options).bind(), 'app', {}));
+  for (const [value, got] of [
+    [5n, 'a bigint'],
+    [() => 1, 'a function'],
+    [Number.NaN, 'NaN'],
+    [new Date(0), 'a Date'],
+    [new Map(), 'a Map'],
+  ] as const)
+    await t.rejects(told({ userConfig: { deep: [value] } }), {
+      code: 'INVALID_INPUT',
+      message: `the option \`userConfig.deep.0\` of \`echo\`: expected what JSON can say, got ${got}`,
+    });
+  const circle: { self?: unknown } = {};
+  circle.self = circle;
+  await t.rejects(told({ userConfig: circle }), { message: /got what is nested deeper than 16 levels/ });
+  t.match(await told({ userConfig: { a: null, b: undefined, c: [1, 'x', true] } }), { deployments: [{ name: 'echo' }] });
+});
+
+t.test('a class that a compiler has made a function of is a class', async (t) => {
+  const Greeter = Function('return function Greeter(args) { this.args = args; }')() as { prototype: object };
+  Object.assign(Greeter.prototype, { call() {} });
+  t.match(describe(await deploymentsOf(Greeter, 'app', { to: 'fr' })), {
+    deployments: [{ name: 'Greeter', args: { to: 'fr' } }],
+  });
+});
+
 t.test('what is no application is refused with what to do', async (t) => {
   const refused = async (exported: unknown, args = {}) =>
     deploymentsOf(exported, 'app', args).then(
@@ -157,6 +184,15 @@ t.test('what is no application is refused with what to do', async (t) => {
   t.match(await refused(() => deployment(Translator)), wants, 'without bind');
   t.match(await refused(() => void deployment(Translator).bind({ to: 'fr' })), wants, 'without return');
   t.match(await refused(app, { to: 'fr' }), /takes no args, got to: export a function/);
+  t.match(await refused(deployment(echo)), /expected `app` to be bound to its arguments: deployment\(…\)\.bind\(…\)/);
+  const given = (args: object) => refused(deployment(Ensemble as never).bind(args as never));
+  t.match(await given({ a: [deployment(echo)] }), /the argument `a\.0` is a deployment that is not bound/);
+  t.match(
+    await given({ a: new Map([['x', translator]]) }),
+    /the argument `a` holds a deployment in a Map: expected it in a list/,
+  );
+  t.match(await given({ a: new Set([translator]) }), /in a Set/);
+  t.equal(await given({ a: new Map([['x', 5]]), bind: 5, options: {} }), 'taken');
   const circle: { self?: unknown } = {};
   const bound = deployment(Ensemble as never).bind(circle as never);
   circle.self = bound;

@@ -2,6 +2,7 @@
 import { pathToFileURL } from 'node:url';
 import { ServeError } from '../../domain/errors.ts';
 import type { Json } from '../../domain/json.ts';
+import { noExport } from '../../domain/no-export.ts';
 import { decodeValue, encodeValue } from '../../protocol/codec.ts';
 import { inputOfBody } from '../../protocol/http-value.ts';
 import type { MethodShape } from '../../protocol/messages.ts';
@@ -9,7 +10,7 @@ import type { DeploymentRun } from '../../protocol/start.ts';
 import { copied } from '../../protocol/value.ts';
 import { partsOf } from '../../sdk/deployment.ts';
 import { wrongCount } from '../../sdk/wrong-count.ts';
-import { deploymentsOf, withHandles } from '../application.ts';
+import { deploymentsOf, isClass, withHandles } from '../application.ts';
 import type { ChildCalls } from '../child-calls.ts';
 import { type ReplicaContext, RunningCall, requestOf } from '../context.ts';
 import type { Engine, IncomingBatch, IncomingCall, Reply } from '../engine.ts';
@@ -61,13 +62,17 @@ export const exportOf = async (runs: {
   readonly source: string;
   readonly export: string;
 }): Promise<unknown> => {
-  const namespace = (await import(pathToFileURL(runs.entry).href)) as Record<string, unknown>;
+  const namespace = exportsOf((await import(pathToFileURL(runs.entry).href)) as Record<string, unknown>);
   const exported = namespace[runs.export];
   if (exported !== undefined) return exported;
-  throw new ServeError(
-    'INVALID_INPUT',
-    `${runs.source} has no export \`${runs.export}\`; it has ${Object.keys(namespace).join(', ') || 'none'}`,
-  );
+  throw new ServeError('INVALID_INPUT', noExport(runs.source, runs.export, Object.keys(namespace)));
+};
+
+/** CommonJS has one export, the default: its members are exports too. One that was an ES module says so, and its default export is a member. */
+const exportsOf = (namespace: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
+  const whole = namespace['default'];
+  const isAlone = Object.keys(namespace).length === 1 && whole !== null && ['object', 'function'].includes(typeof whole);
+  return isAlone ? { default: whole, ...(whole as object) } : namespace;
 };
 
 const handlesOf = ({ handles }: DeploymentRun, calls: ChildCalls): Record<string, unknown> =>
@@ -107,7 +112,7 @@ const instantiate = async (
       `the export \`${name}\` is an application: name it in \`import_path\` of the application, not of the deployment ${run.deployment}`,
     );
   if (typeof exported === 'function') {
-    if (!/^class\b/.test(Function.prototype.toString.call(exported))) return { call: exported };
+    if (!isClass(exported as Method)) return { call: exported };
     const Class = exported as new (args: unknown, context: unknown) => Instance;
     return await new Class(args, context);
   }
