@@ -265,6 +265,15 @@ export class Dispatcher implements LinkOwner {
     return queue;
   }
 
+  /**
+   * Counts bytes that somebody keeps for a request, or with a negative number lets them go.
+   * @returns whether all that is kept is within `http_options.max_buffered_bytes`
+   */
+  hold(bytes: number): boolean {
+    this.#buffered(bytes);
+    return this.#bufferedBytes <= this.#maxBufferedBytes;
+  }
+
   /** Requests that the replicas of a deployment may work on at once. */
   slots(generation: Generation, target: CallTarget): number {
     const version = generation.deployment(target.deployment)?.version;

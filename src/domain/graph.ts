@@ -76,4 +76,6 @@ export interface Graph {
   /** In an order in which each step stands behind all that it needs. */
   readonly steps: readonly GraphStep[];
   readonly output: Expression;
+  /** The step whose answer, where it comes as a stream, goes to the client as it comes: all of the output, and no other step's input. */
+  readonly streams: string | undefined;
 }

@@ -99,12 +99,23 @@ export const modelOf = (state: RunState, step: GraphStep, request: RequestScope)
   );
 };
 
+/** Each item costs some hundred bytes before its call begins, and a body of a few bytes an item may name millions. */
+export const MAX_ITEMS = 100_000;
+
 /**
  * The items of the list that `for_each` gave, each with its own segments only.
- * @throws ServeError naming the step when it is no list: INVALID_INPUT where it came from the request, else USER_ERROR
+ * @throws ServeError naming the step when it is no list, or too long: INVALID_INPUT where it came from the request, else USER_ERROR
  */
 export const items = (step: GraphStep, list: ValueNode): readonly ValueNode[] => {
-  if (Array.isArray(list.json)) return list.json.map((json: unknown) => narrow({ json, segments: list.segments }));
+  if (Array.isArray(list.json)) {
+    const { length } = list.json;
+    if (length > MAX_ITEMS)
+      throw new ServeError(
+        blame(step),
+        `\`for_each\` of the step \`${step.name}\`: expected at most ${MAX_ITEMS} items, got ${length}: send them in several requests`,
+      );
+    return list.json.map((json: unknown) => narrow({ json, segments: list.segments }));
+  }
   throw new ServeError(blame(step), `\`for_each\` of the step \`${step.name}\`: expected a list, got ${describe(list)}`);
 };
 

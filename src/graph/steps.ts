@@ -44,7 +44,17 @@ export const compileSteps = (
   if (errors > 0) return undefined;
   const inOrder = ordered.order.flatMap((name) => steps.get(name) ?? []);
   const result = answerOf(answer, inOrder, report);
-  return result && { steps: inOrder, output: result };
+  if (result === undefined) return undefined;
+  const graph = { steps: inOrder, output: result, streams: streamingStep(result, inOrder) };
+  return graph;
+};
+
+/** A list of answers is no stream, and what another step refers to is needed as a whole. */
+const streamingStep = (output: Expression, steps: readonly GraphStep[]): string | undefined => {
+  if (output.kind !== 'ref' || output.root !== 'step' || output.path.length > 0) return undefined;
+  const { step: name } = output;
+  const isList = steps.some((step) => step.name === name && step.forEach !== undefined);
+  return isList || steps.some(({ needs }) => needs.includes(name)) ? undefined : name;
 };
 
 const compileStep = (

@@ -110,8 +110,34 @@ const nest = (flat: unknown[], shape: readonly number[], bool: boolean): unknown
 /** The same for a value that is still on the wire; text without tags is sent as it came. */
 export const answerOfWire = (value: WireValue): BodyAnswer => {
   const text = skeletonText(value);
-  if (value.segments.length === 0 && !text.includes('"$') && !text.startsWith('"') && text !== 'null') {
-    return { contentType: 'application/json', body: text };
-  }
+  if (isJsonAsItIs(value, text) && text !== 'null') return { contentType: 'application/json', body: text };
   return answerOf(decodeValue(value));
 };
+
+/** Neither a text nor anything that a tag or a segment says. */
+const isJsonAsItIs = ({ segments }: WireValue, text: string): boolean =>
+  segments.length === 0 && !text.includes('"$') && !text.startsWith('"');
+
+/** One item of a stream as a piece of an HTTP body; the first one says the content type of all. */
+export interface BodyItem {
+  readonly contentType: string;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * Strings as text, bytes as they are, other items as lines of JSON.
+ * @throws ServeError USER_ERROR naming the path to what JSON cannot say
+ */
+export const itemOf = (item: unknown): BodyItem => {
+  if (typeof item === 'string') return { contentType: 'text/plain; charset=utf-8', bytes: Buffer.from(item, 'utf8') };
+  if (item instanceof Uint8Array) return { contentType: 'application/octet-stream', bytes: item };
+  return lineOf(jsonOf(item));
+};
+
+/** The same for an item that is still on the wire. */
+export const itemOfWire = (value: WireValue): BodyItem => {
+  const text = skeletonText(value);
+  return isJsonAsItIs(value, text) ? lineOf(text) : itemOf(decodeValue(value));
+};
+
+const lineOf = (json: string): BodyItem => ({ contentType: 'application/x-ndjson', bytes: Buffer.from(`${json}\n`, 'utf8') });

@@ -1,12 +1,13 @@
 /** Runs a declared graph for one request: calls what is ready, keeps deadlines, bounds fan-out, and ends everything when one step fails. */
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { Generation } from '../dispatch/generation.ts';
-import type { CallTrace, CallUnderWay, Sink } from '../dispatch/pending.ts';
+import type { CallTrace } from '../dispatch/pending.ts';
 import { ServeError } from '../domain/errors.ts';
-import type { CallTarget, Graph, GraphStep, Shadow } from '../domain/graph.ts';
+import type { CallTarget, Graph, GraphStep } from '../domain/graph.ts';
 import { jsonNode, listNode, type RequestScope } from '../graph/evaluate.ts';
 import { finish, inputsOf, isDone, modelOf, outputOf, type RunState, ready, start, targetOf } from '../graph/step.ts';
-import { nodeOf, type ValueNode, type WireValue, wireOf } from '../protocol/value.ts';
+import { type ValueNode, type WireValue, wireOf } from '../protocol/value.ts';
+import { GraphCalls, type StreamTaker } from './graph-calls.ts';
 import type { RetryBudgets } from './retry-budget.ts';
 import type { Shadows } from './shadow.ts';
 
@@ -26,35 +27,32 @@ export interface GraphRequest {
   readonly random: () => number;
   readonly shadows: Shadows;
   readonly retries: RetryBudgets;
-  /** Called once with the graph's output, or with what it failed with. Not after `cancel`. */
+  /** Called once with the graph's output, or with what it failed with, also in the middle of a stream. Not after `cancel`, nor `end`. */
   readonly done: (output: WireValue | ServeError) => void;
-}
-
-/** One call of a step: the step's only one, or that of one item. */
-interface StepCall {
-  readonly target: CallTarget;
-  readonly input: ValueNode;
-  readonly modelId: string | undefined;
-  readonly deadlineAt: number;
-  readonly exempt: boolean;
-  readonly done: (value: ValueNode) => void;
-  readonly failed: (error: ServeError) => void;
+  /**
+   * An item of an output that comes as a stream.
+   * @param bytes to be given to `credit` once it has gone on: its producer waits for that
+   */
+  readonly item: (value: WireValue, bytes: number) => void;
+  /** Called once, behind the last item of a stream. */
+  readonly end: () => void;
 }
 
 export class GraphRun {
   readonly #dispatcher: Dispatcher;
   readonly #request: GraphRequest;
   readonly #now: () => number;
-  readonly #calls = new Set<CallUnderWay>();
-  /** Pauses before a further try. */
-  readonly #pauses = new Set<NodeJS.Timeout>();
+  readonly #calls: GraphCalls;
   #state: RunState;
+  /** The output went to the client as it came. */
+  #streamed = false;
   #over = false;
 
   constructor(dispatcher: Dispatcher, request: GraphRequest, now: () => number) {
     this.#dispatcher = dispatcher;
     this.#request = request;
     this.#now = now;
+    this.#calls = new GraphCalls(dispatcher, request, now, (error) => this.#fail(error));
     this.#state = start(request.graph);
     request.generation.enter();
   }
@@ -68,12 +66,15 @@ export class GraphRun {
     this.#close();
   }
 
+  /** Lets the producer of the stream go on: so many bytes of it were taken. */
+  credit(bytes: number): void {
+    this.#calls.credit(bytes);
+  }
+
   #close(): boolean {
     if (this.#over) return false;
     this.#over = true;
-    for (const call of this.#calls) call.abandon(undefined);
-    this.#calls.clear();
-    for (const pause of this.#pauses) clearTimeout(pause);
+    this.#calls.close();
     this.#request.generation.leave();
     return true;
   }
@@ -90,11 +91,7 @@ export class GraphRun {
   #advance(): void {
     if (this.#over) return;
     try {
-      if (isDone(this.#state)) {
-        const output = wireOf(outputOf(this.#state, this.#request.scope));
-        if (this.#close()) this.#request.done(output);
-        return;
-      }
+      if (isDone(this.#state)) return this.#answer();
       for (const name of ready(this.#state)) {
         const step = this.#request.graph.steps.find((each) => each.name === name);
         if (step !== undefined) this.#beginStep(step);
@@ -104,13 +101,17 @@ export class GraphRun {
     }
   }
 
+  #answer(): void {
+    const output = this.#streamed ? undefined : wireOf(outputOf(this.#state, this.#request.scope));
+    if (!this.#close()) return;
+    if (output === undefined) this.#request.end();
+    else this.#request.done(output);
+  }
+
   #beginStep(step: GraphStep): void {
     const { scope } = this.#request;
     const inputs = inputsOf(this.#state, step, scope);
-    if (inputs === undefined) {
-      this.#state = finish(this.#state, step.name, jsonNode(null));
-      return this.#advance();
-    }
+    if (inputs === undefined) return this.#finish(step, jsonNode(null));
     const target = targetOf(this.#state, step, scope, this.#request.random());
     const modelId = modelOf(this.#state, step, scope);
     const results: (ValueNode | undefined)[] = new Array(inputs.length);
@@ -118,6 +119,7 @@ export class GraphRun {
       this.#request.deadlineAt,
       step.timeoutMs === undefined ? Number.POSITIVE_INFINITY : this.#now() + step.timeoutMs,
     );
+    const stream = this.#request.graph.streams === step.name ? this.#takerOf(step) : undefined;
     let next = 0;
     let open = 0;
     let finished = 0;
@@ -141,7 +143,7 @@ export class GraphRun {
           settle(index, jsonNode(null));
           continue;
         }
-        this.#try(step, 1, {
+        this.#calls.begin(step, {
           target,
           input,
           modelId,
@@ -154,149 +156,34 @@ export class GraphRun {
             if (step.onError === undefined || this.#now() >= this.#request.deadlineAt) this.#fail(error);
             else settle(index, jsonNode(step.onError.value));
           },
+          stream,
         });
       }
       looping = false;
       if (finished < inputs.length || this.#over) return;
-      const value = step.forEach === undefined ? (results[0] as ValueNode) : listNode(results as ValueNode[]);
-      this.#state = finish(this.#state, step.name, value);
-      this.#advance();
+      this.#finish(step, step.forEach === undefined ? (results[0] as ValueNode) : listNode(results as ValueNode[]));
     };
     proceed();
+  }
+
+  #finish(step: GraphStep, value: ValueNode): void {
+    this.#state = finish(this.#state, step.name, value);
+    this.#advance();
+  }
+
+  /** What goes to the client as it comes is nobody's input: no value is kept of it. */
+  #takerOf(step: GraphStep): StreamTaker {
+    return {
+      item: this.#request.item,
+      end: () => {
+        this.#streamed = true;
+        this.#finish(step, jsonNode(null));
+      },
+    };
   }
 
   /** Items in the queue at once: enough that every slot has its next one waiting. */
   #fanOut(target: CallTarget): number {
     return Math.max(1, 2 * this.#dispatcher.slots(this.#request.generation, target));
   }
-
-  /** A call, and behind it the further tries that `retry` allows while there is time. */
-  #try(step: GraphStep, attempt: number, call: StepCall): void {
-    const { retry } = step;
-    if (retry === undefined) return this.#call(step, call);
-    const budget = this.#request.retries.of(keyOf(call.target));
-    if (attempt === 1) budget.first(this.#now());
-    if (attempt >= retry.maxAttempts) return this.#call(step, call);
-    const failed = (error: ServeError) => {
-      const now = this.#now();
-      if (!mayRetry(error) || this.#over || now + retry.backoffMs >= call.deadlineAt || !budget.again(now))
-        return call.failed(error);
-      // What goes on in the turn of the failure could call itself for ever.
-      const pause = setTimeout(() => {
-        this.#pauses.delete(pause);
-        this.#try(step, attempt + 1, call);
-      }, retry.backoffMs);
-      this.#pauses.add(pause);
-    };
-    this.#call(step, { ...call, failed });
-  }
-
-  #call(step: GraphStep, { target, input, modelId, deadlineAt, exempt, done, failed }: StepCall): void {
-    const { requestId, traces, sessionId, traceparent, priority } = this.#request;
-    const own = this.#generationOf(target);
-    if (own === undefined) return failed(new ServeError('UNAVAILABLE', `Application ${target.application} is not there.`));
-    const compare = step.shadow === undefined ? undefined : this.#shadow(step.name, step.shadow, input, modelId, deadlineAt);
-    let call: CallUnderWay | undefined;
-    const over = () => {
-      if (call !== undefined) this.#calls.delete(call);
-    };
-    const chunks: ValueNode[] = [];
-    const sink: Sink = {
-      result: (value) => {
-        over();
-        compare?.(value);
-        this.#guard(() => done(nodeOf(value)));
-      },
-      error: (error) => {
-        over();
-        compare?.(undefined);
-        this.#guard(() => failed(error));
-      },
-      open: () => {},
-      chunk: (value, bytes) => {
-        this.#guard(() => chunks.push(nodeOf(value)));
-        call?.credit(bytes);
-      },
-      end: () => {
-        over();
-        compare?.(undefined);
-        this.#guard(() => done(listNode(chunks)));
-      },
-    };
-    const value = wireOf(input);
-    call = this.#dispatcher.call({
-      generation: own,
-      target,
-      requestId,
-      value,
-      deadlineAt,
-      sink,
-      traces,
-      exempt,
-      modelId,
-      sessionId,
-      traceparent,
-      priority,
-    });
-    if (call !== undefined && !call.isOver) this.#calls.add(call);
-  }
-
-  #generationOf(target: CallTarget): Generation | undefined {
-    const { generation } = this.#request;
-    return target.application === generation.application ? generation : this.#dispatcher.generation(target.application);
-  }
-
-  /** Sends a copy to the shadow where that keeps nobody waiting. @returns to be told the answer that it is compared with */
-  #shadow(
-    step: string,
-    shadow: Shadow,
-    input: ValueNode,
-    modelId: string | undefined,
-    deadlineAt: number,
-  ): ((value: WireValue | undefined) => void) | undefined {
-    const { generation, requestId, shadows } = this.#request;
-    const own = this.#generationOf(shadow.target);
-    const name = `${generation.application}/${step}`;
-    if (own === undefined || this.#dispatcher.idleSlots(own, shadow.target) === 0) {
-      shadows.count(name, 'skipped');
-      return undefined;
-    }
-    const { sink, answered } = shadows.compare(name, shadow.tolerance);
-    const call = this.#dispatcher.call({
-      generation: own,
-      target: shadow.target,
-      requestId,
-      value: wireOf(input),
-      deadlineAt,
-      sink: {
-        ...sink,
-        open: (http) => {
-          sink.open(http);
-          // Nobody takes what a stream brings.
-          call?.abandon(undefined);
-        },
-      },
-      exempt: true,
-      modelId,
-    });
-    return answered;
-  }
-
-  /** What a replica sent may be no JSON, or refer to segments that are not there: that ends this request and nothing else. */
-  #guard(work: () => void): void {
-    try {
-      work();
-    } catch (error) {
-      this.#fail(
-        error instanceof ServeError
-          ? error
-          : new ServeError('USER_ERROR', `an answer could not be read: ${(error as Error).message}`),
-      );
-    }
-  }
 }
-
-const keyOf = ({ application, deployment }: CallTarget): string => `${application}/${deployment}`;
-
-/** Not what the caller is to blame for, what the file does not allow, or what has no time left. */
-const mayRetry = ({ code, status }: ServeError): boolean => (status >= 500 && code !== 'CALL_REFUSED') || status === 429;

@@ -8,7 +8,7 @@ import type { Graph } from '../domain/graph.ts';
 import type { Json } from '../domain/json.ts';
 import type { ApplicationRouting } from '../domain/snapshot.ts';
 import { LARGE_BUFFERS } from '../protocol/buffer-pool.ts';
-import { answerOfWire, headerOf } from '../protocol/http-value.ts';
+import { answerOfWire, headerOf, itemOf, itemOfWire } from '../protocol/http-value.ts';
 import type { HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
 import { priorityOfHeaders, sessionIdOf, traceparentOf } from '../protocol/routing-headers.ts';
 import type { WireValue } from '../protocol/value.ts';
@@ -276,6 +276,16 @@ export class IngressRequest implements Sink {
             this.error(thrown(error));
           }
         },
+        item: (value, bytes) => {
+          if (this.#finished) return this.#taken(undefined, bytes);
+          const item = itemOfWire(value);
+          if (!this.#begun) this.#begin(200, ['content-type', item.contentType]);
+          this.#taken(item.bytes, bytes);
+        },
+        end: () => {
+          if (!this.#finished && !this.#begun) this.#begin(200, ['content-type', itemOf('').contentType]);
+          this.end();
+        },
       },
       this.#options.now,
     );
@@ -293,20 +303,28 @@ export class IngressRequest implements Sink {
 
   open(http: HttpAnswerHead | undefined): void {
     if (this.#finished) return;
+    this.#begin(http?.status ?? 200, withCacheUse(http?.headers ?? [], this.#traces[0]?.cache));
+  }
+
+  #begin(status: number, headers: readonly string[]): void {
     this.#begun = true;
-    this.#status = http?.status ?? 200;
-    this.#exchange.begin(this.#status, this.#withId(withCacheUse(http?.headers ?? [], this.#traces[0]?.cache)));
+    this.#status = status;
+    this.#exchange.begin(status, this.#withId(headers));
   }
 
   chunk(value: WireValue, bytes: number): void {
-    if (this.#finished) {
-      // The client has gone and wanted the work to go on: nobody reads, and the producer must not wait for it.
-      this.#owedCredit += bytes;
-      return this.#giveCredit(CREDIT_PORTION);
-    }
-    const chunk = value.segments[0]?.bytes;
+    this.#taken(value.segments[0]?.bytes, bytes);
+  }
+
+  /**
+   * A piece of a stream has come.
+   * @param bytes what its producer counts it as
+   */
+  #taken(piece: Uint8Array | undefined, bytes: number): void {
     this.#owedCredit += bytes;
-    if (chunk !== undefined && chunk.byteLength > 0 && !this.#exchange.write(chunk) && !this.#stalled) {
+    // The client has gone and wanted the work to go on: nobody reads, and the producer must not wait for it.
+    if (this.#finished) return this.#giveCredit(CREDIT_PORTION);
+    if (piece !== undefined && piece.byteLength > 0 && !this.#exchange.write(piece) && !this.#stalled) {
       this.#stalled = true;
       this.#exchange.onDrain(() => {
         this.#stalled = false;
@@ -318,8 +336,8 @@ export class IngressRequest implements Sink {
 
   /** Lets the producer go on, as far as the client has taken what it sent. */
   #giveCredit(atLeast: number): void {
-    if (this.#owedCredit < atLeast || this.#call === undefined) return;
-    this.#call.credit(this.#owedCredit);
+    if (this.#owedCredit < atLeast) return;
+    (this.#call ?? this.#run)?.credit(this.#owedCredit);
     this.#owedCredit = 0;
   }
 

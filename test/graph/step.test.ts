@@ -1,7 +1,7 @@
 import t from 'tap';
 import { compileGraph, type GraphSource } from '../../src/graph/compile.ts';
 import { jsonNode, listNode, type RequestScope } from '../../src/graph/evaluate.ts';
-import { finish, inputsOf, isDone, items, modelOf, outputOf, ready, start } from '../../src/graph/step.ts';
+import { finish, inputsOf, isDone, items, MAX_ITEMS, modelOf, outputOf, ready, start } from '../../src/graph/step.ts';
 import type { Segment } from '../../src/protocol/value.ts';
 
 const segment = (byte: number): Segment => ({ dtype: 'bytes', shape: null, bytes: new Uint8Array([byte]) });
@@ -91,19 +91,27 @@ t.test('for_each over something that is no list is an error that names the step'
   const text = only({ for_each: '$request.json.text' });
   const message = '`for_each` of the step `read`: expected a list, got a text';
   t.throws(() => inputsOf(text.run, text.read, request), { code: 'INVALID_INPUT', message });
-  const body = only({ for_each: '$request.body' });
-  t.throws(() => inputsOf(body.run, body.read, request), { code: 'INVALID_INPUT', message: /got bytes/ });
   const graph = graphOf({ steps: { a: { call: 'A', input: 1 }, read: { call: 'A', for_each: '$a' } } });
   const read = graph.steps[1];
   const run = finish(start(graph), 'a', jsonNode(null));
   t.throws(() => read && inputsOf(run, read, request), { code: 'USER_ERROR', message: /expected a list, got null/ });
 });
 
+t.test('for_each over more items than one request may bring is told whose mistake it is', async (t) => {
+  const { run, read } = only({ for_each: '$request.json.list' });
+  const list = (length: number): RequestScope => ({ ...request, json: jsonNode({ list: Array(length).fill(0) }) });
+  t.equal(inputsOf(run, read, list(MAX_ITEMS))?.length, MAX_ITEMS);
+  const message = `\`for_each\` of the step \`read\`: expected at most ${MAX_ITEMS} items, got ${MAX_ITEMS + 1}: send them in several requests`;
+  t.throws(() => inputsOf(run, read, list(MAX_ITEMS + 1)), { code: 'INVALID_INPUT', message });
+});
+
 t.test('an item of the wrong kind is the mistake of whoever gave the list', async (t) => {
   const client = only({ for_each: '$request.json.list', input: '$item.x' });
   t.throws(() => inputsOf(client.run, client.read, request), { code: 'INVALID_INPUT' });
-  const file = only({ for_each: [1], input: '$item.x' });
-  t.throws(() => inputsOf(file.run, file.read, request), { code: 'USER_ERROR' });
+  const graph = graphOf({ steps: { a: { call: 'A', input: 1 }, read: { call: 'A', for_each: '$a', input: '$item.x' } } });
+  const run = finish(start(graph), 'a', jsonNode([1]));
+  const read = graph.steps[1];
+  t.throws(() => read && inputsOf(run, read, request), { code: 'USER_ERROR' });
 });
 
 t.test('the model of a step is an id or a reference to one; to nothing it is none', async (t) => {

@@ -1,56 +1,17 @@
 import t from 'tap';
-import { ServeError } from '../../src/domain/errors.ts';
-import { compileGraph, type GraphSource } from '../../src/graph/compile.ts';
-import { decodeValue } from '../../src/protocol/codec.ts';
-import { GraphRun } from '../../src/proxy/graph-run.ts';
+import type { GraphSource } from '../../src/graph/compile.ts';
 import { requestScope } from '../../src/proxy/request-scope.ts';
 import { RetryBudgets } from '../../src/proxy/retry-budget.ts';
-import { Shadows } from '../../src/proxy/shadow.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { FakeDispatcher } from '../support/fake-dispatcher.ts';
-import { applicationRouting } from '../support/routing.ts';
+import { type GraphRigOptions, graphRig } from '../support/graph-rig.ts';
 
 const begin = (
   source: GraphSource,
   body: unknown = null,
   deadlineAt = Number.POSITIVE_INFINITY,
   slots = 1,
-  {
-    random = () => 0,
-    headers = [],
-    retries = new RetryBudgets(),
-  }: { random?: () => number; headers?: readonly string[]; retries?: RetryBudgets } = {},
-) => {
-  const { ingress } = compileGraph(source, { name: 'app', deployments: ['A', 'B', 'C'] }, []);
-  if (ingress?.kind !== 'graph') throw new Error('expected a graph');
-  const dispatcher = new FakeDispatcher();
-  dispatcher.freeSlots = slots;
-  const generation = dispatcher.add(applicationRouting({ ingress }));
-  const outcomes: unknown[] = [];
-  const head = { method: 'POST', path: '/', query: '', headers };
-  const shadows = new Shadows();
-  const run = new GraphRun(
-    dispatcher.itself,
-    {
-      graph: ingress.graph,
-      generation,
-      scope: requestScope(head, Buffer.from(JSON.stringify(body))),
-      requestId: 'r',
-      sessionId: undefined,
-      priority: undefined,
-      deadlineAt,
-      traces: [],
-      random,
-      shadows,
-      retries,
-      done: (output) => outcomes.push(output instanceof ServeError ? output : decodeValue(output)),
-    },
-    () => 1000,
-  );
-  run.begin();
-  generation.retire();
-  return { run, dispatcher, outcomes, shadows };
-};
+  more: Pick<GraphRigOptions, 'random' | 'headers' | 'retries' | 'refuses'> = {},
+) => graphRig(source, { body, deadlineAt, slots, ...more });
 const fan = (more: object = {}): GraphSource => ({ steps: { each: { call: 'A', for_each: '$request.json', ...more } } });
 
 t.test('steps that do not refer to each other start together, the next when both are done', async (t) => {
@@ -160,32 +121,7 @@ t.test('on_error of a fan-out stands for the answer of the item that failed, the
 });
 
 t.test('a step that is refused at the door fails like any other', async (t) => {
-  const { ingress } = compileGraph(fan(), { name: 'app', deployments: ['A'] }, []);
-  if (ingress?.kind !== 'graph') throw new Error('expected a graph');
-  const dispatcher = new FakeDispatcher();
-  dispatcher.refuses = 'A';
-  const generation = dispatcher.add(applicationRouting({ ingress }));
-  const outcomes: unknown[] = [];
-  const scope = requestScope({ method: 'POST', path: '/', query: '', headers: [] }, Buffer.from('[1,2]'));
-  new GraphRun(
-    dispatcher.itself,
-    {
-      graph: ingress.graph,
-      generation,
-      scope,
-      requestId: 'r',
-      sessionId: undefined,
-      priority: undefined,
-      deadlineAt: 1,
-      traces: [],
-      random: () => 0,
-      shadows: new Shadows(),
-      retries: new RetryBudgets(),
-      done: (output) => outcomes.push(output),
-    },
-    () => 0,
-  ).begin();
-  t.match(outcomes, [{ code: 'QUEUE_FULL' }]);
+  t.match(begin(fan(), [1, 2], undefined, 1, { refuses: 'A' }).outcomes, [{ code: 'QUEUE_FULL' }]);
 });
 
 t.test('the deadline of a call is the sooner of the request’s and the step’s', async (t) => {

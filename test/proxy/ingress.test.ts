@@ -175,6 +175,76 @@ for (const [from, to, called] of [
   });
 }
 
+/** A graph of one step that streams these items, of one byte of credit each. */
+const streamed = (items: readonly unknown[]) => {
+  const { dispatcher, request, records, ingress } = start(ingresses.graph);
+  const exchange = request();
+  const call = dispatcher.calls[0] as FakeCall;
+  for (const item of items) call.chunk(item);
+  return { exchange, call, records, ingress };
+};
+
+t.test('a stream of a graph has the form of one of a deployment: its first item decides the content type', async (t) => {
+  for (const [items, type, body] of [
+    [['one ', 'two'], 'text/plain; charset=utf-8', 'one two'],
+    [[Buffer.from([104, 105]), 'text'], 'application/octet-stream', 'hitext'],
+    [
+      [{ n: 1 }, null, 'text', { at: new Date(0) }],
+      'application/x-ndjson',
+      '{"n":1}\nnull\ntext{"at":"1970-01-01T00:00:00.000Z"}\n',
+    ],
+    [[], 'text/plain; charset=utf-8', ''],
+  ] as const) {
+    const { exchange, call, records, ingress } = streamed(items);
+    t.same(exchange.events, items.length === 0 ? [] : ['begin 200'], 'the head goes out with the first item');
+    call.end();
+    t.same(exchange.events, ['begin 200', 'end']);
+    t.equal(exchange.told('content-type'), type);
+    t.match(exchange.told('x-request-id'), /^[0-9a-f-]{36}$/);
+    t.equal(exchange.body_, body);
+    t.match(records, [{ status: 200, error: undefined }]);
+    t.equal(ingress.ongoing, 0);
+  }
+});
+
+t.test('a client that reads slowly holds the stream of a graph back', async (t) => {
+  const { exchange, call } = streamed([]);
+  exchange.full = true;
+  call.chunk('much', 100_000);
+  t.same(call.credits, []);
+  exchange.drained?.();
+  t.same(call.credits, [100_000]);
+});
+
+t.test('a stream of a graph that fails behind its head is cut off, and cannot be taken for a whole one', async (t) => {
+  const failed = streamed(['one']);
+  failed.call.fail();
+  t.same(failed.exchange.events, ['begin 200', 'abort']);
+  t.match(failed.records, [{ status: 500, error: 'USER_ERROR' }]);
+  const { exchange, call } = streamed(['one']);
+  call.request.sink.chunk({ skeleton: '{"$seg":7}', segments: [] }, 1);
+  t.same(exchange.events, ['begin 200', 'abort']);
+  t.equal(call.cancelled, true);
+});
+
+t.test('a client that leaves a stream of a graph ends it, or lets it go on for nobody', async (t) => {
+  const { exchange, call } = streamed(['one']);
+  exchange.aborted();
+  t.equal(call.cancelled, true);
+  const { dispatcher, request, ingress } = start(ingresses.graph);
+  const staying = request('/', { 'x-request-disconnect-disabled': '?1' });
+  const [on] = dispatcher.calls as [FakeCall];
+  on.chunk('one');
+  staying.aborted();
+  on.chunk('two', 100_000);
+  t.equal(on.cancelled, false);
+  t.same(on.credits, [100_001], 'the producer does not wait for anybody');
+  t.equal(ingress.ongoing, 1);
+  on.end();
+  t.equal(ingress.ongoing, 0);
+  t.equal(staying.body_, 'one');
+});
+
 t.test('a path that nobody serves is told where to look', async (t) => {
   const { request, ingress } = start({ routePrefix: '/a' });
   const exchange = request('/b');

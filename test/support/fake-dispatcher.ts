@@ -43,6 +43,16 @@ export class FakeCall {
     this.request.sink.result(encodeValue(value), http);
   }
 
+  /** An item of a streamed answer, which counts as so many bytes. */
+  chunk(value: unknown, bytes = 1): void {
+    this.request.sink.chunk(encodeValue(value), bytes);
+  }
+
+  end(): void {
+    this.#isOver = true;
+    this.request.sink.end();
+  }
+
   raw(skeleton: string): void {
     this.#isOver = true;
     this.request.sink.result({ skeleton, segments: [] }, undefined);
@@ -60,6 +70,9 @@ export class FakeDispatcher {
   freeSlots = 1;
   /** Calls of this deployment are refused at the door. */
   refuses: string | undefined;
+  /** Bytes that are kept for requests, and how many may be. */
+  held = 0;
+  mayHold = Number.POSITIVE_INFINITY;
   readonly #generations = new Map<string, Generation>();
 
   add(routing: ApplicationRouting): Generation {
@@ -70,6 +83,11 @@ export class FakeDispatcher {
 
   generation(name: string): Generation | undefined {
     return this.#generations.get(name);
+  }
+
+  hold(bytes: number): boolean {
+    this.held += bytes;
+    return this.held <= this.mayHold;
   }
 
   idleSlots(): number {

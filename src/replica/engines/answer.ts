@@ -1,6 +1,6 @@
 /** What code returned, as the answer to an HTTP call: whole where it is whole, streamed where it comes in pieces. */
 import { encodeValue } from '../../protocol/codec.ts';
-import { answerOf, jsonOf } from '../../protocol/http-value.ts';
+import { answerOf, itemOf } from '../../protocol/http-value.ts';
 import { copied, type WireValue } from '../../protocol/value.ts';
 import type { IncomingCall, Reply } from '../engine.ts';
 
@@ -39,25 +39,19 @@ export const sendHttp = (reply: Reply, call: IncomingCall, result: unknown): Pro
   return undefined;
 };
 
-/** Strings as text, bytes as they are, other items as lines of JSON; the first item decides the content type. */
+/** The first item decides the content type; a stream of nothing is an empty text. */
 const sendItems = async (reply: Reply, call: IncomingCall, items: AsyncIterable<unknown>): Promise<void> => {
   let opened = false;
-  const open = (first: unknown) => {
+  const open = (contentType: string) => {
     opened = true;
-    const contentType =
-      typeof first === 'string'
-        ? 'text/plain; charset=utf-8'
-        : first instanceof Uint8Array
-          ? 'application/octet-stream'
-          : 'application/x-ndjson';
     reply.open(call, { status: 200, headers: ['content-type', contentType] });
   };
   for await (const item of items) {
-    if (!opened) open(item);
-    const bytes = item instanceof Uint8Array ? item : Buffer.from(typeof item === 'string' ? item : `${jsonOf(item)}\n`, 'utf8');
+    const { contentType, bytes } = itemOf(item);
+    if (!opened) open(contentType);
     await reply.chunk(call, theirs(bytes));
   }
-  if (!opened) open('');
+  if (!opened) open(itemOf('').contentType);
   reply.end(call);
 };
 

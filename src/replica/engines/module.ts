@@ -235,7 +235,7 @@ class ModuleEngine implements Engine {
     const fetches = batch.calls.filter((call) => call.http !== undefined);
     const fetched = fetches.map((call) => {
       // Each has company only until it is answered: what it calls is its own.
-      const work = this.#calls.within(call.id, () => this.#runOne(batch.method, call));
+      const work = this.#calls.within(call, () => this.#runOne(batch.method, call));
       return work.catch((error: unknown) => this.#reply.error([call], error));
     });
     if (calls.length > 0) await this.#runItems({ ...batch, calls });

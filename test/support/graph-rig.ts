@@ -1,0 +1,72 @@
+/** A graph run for one request, over a dispatcher whose calls the test answers. */
+import { ServeError } from '../../src/domain/errors.ts';
+import { compileGraph, type GraphSource } from '../../src/graph/compile.ts';
+import { decodeValue } from '../../src/protocol/codec.ts';
+import { GraphRun } from '../../src/proxy/graph-run.ts';
+import { requestScope } from '../../src/proxy/request-scope.ts';
+import { RetryBudgets } from '../../src/proxy/retry-budget.ts';
+import { Shadows } from '../../src/proxy/shadow.ts';
+import { FakeDispatcher } from './fake-dispatcher.ts';
+import { applicationRouting } from './routing.ts';
+
+export interface GraphRigOptions {
+  /** Of the request; JSON. */
+  readonly body?: unknown;
+  readonly headers?: readonly string[];
+  readonly deadlineAt?: number;
+  /** Free slots of each deployment. */
+  readonly slots?: number;
+  readonly random?: () => number;
+  readonly retries?: RetryBudgets;
+  /** Calls of this deployment are refused at the door. */
+  readonly refuses?: string;
+}
+
+/** Deployments are `A`, `B` and `C`, and it is the millisecond 1000. The run has begun. */
+export const graphRig = (
+  source: GraphSource,
+  {
+    body = null,
+    headers = [],
+    deadlineAt = Number.POSITIVE_INFINITY,
+    slots = 1,
+    random = () => 0,
+    retries = new RetryBudgets(),
+    refuses,
+  }: GraphRigOptions = {},
+) => {
+  const { ingress, mistakes } = compileGraph(source, { name: 'app', deployments: ['A', 'B', 'C'] }, []);
+  if (ingress?.kind !== 'graph') throw new Error(`expected a graph: ${JSON.stringify(mistakes)}`);
+  const dispatcher = new FakeDispatcher();
+  dispatcher.freeSlots = slots;
+  dispatcher.refuses = refuses;
+  const generation = dispatcher.add(applicationRouting({ ingress }));
+  /** The output or the error; of a stream its items as `{item}`, and `end`. */
+  const outcomes: unknown[] = [];
+  const shadows = new Shadows();
+  const run = new GraphRun(
+    dispatcher.itself,
+    {
+      graph: ingress.graph,
+      generation,
+      scope: requestScope({ method: 'POST', path: '/', query: '', headers }, Buffer.from(JSON.stringify(body))),
+      requestId: 'r',
+      sessionId: undefined,
+      priority: undefined,
+      deadlineAt,
+      traces: [],
+      random,
+      shadows,
+      retries,
+      done: (output) => outcomes.push(output instanceof ServeError ? output : decodeValue(output)),
+      item: (value) => outcomes.push({ item: decodeValue(value) }),
+      end: () => outcomes.push('end'),
+    },
+    () => 1000,
+  );
+  run.begin();
+  generation.retire();
+  return { run, dispatcher, outcomes, shadows };
+};
+
+export type GraphRig = ReturnType<typeof graphRig>;
