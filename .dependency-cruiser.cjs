@@ -26,7 +26,7 @@ module.exports = {
     {
       name: 'pure-cores-import-no-shells',
       severity: 'error',
-      from: { path: '^src/(domain|graph|scaling|batching)/|^src/dispatch/(again|answer-(fate|key|memory|store)|batcher|choose|drop|fifo|lane|priority|sequences|stack)|^src/control/(answers-from|plan|progress|restart|rollout|room|snapshot|status|target|difference|fields)|^src/quota/(amounts|offer|ledger)|^src/proxy/(route-table|error-answer|access-log|model-list|inference-(route|models|stats|parameters))|^src/protocol/(value|codec|frame|http-value|exact-json|messages|inference-path|run-report|datatypes)' },
+      from: { path: '^src/(domain|graph|scaling|batching)/|^src/dispatch/(again|answer-(fate|key|memory|store)|batcher|choose|drop|fifo|lane|priority|sequences|stack)|^src/control/(answers-from|plan|progress|restart|rollout|room|snapshot|status|target|difference|fields)|^src/quota/(amounts|offer|ledger)|^src/proxy/(route-table|error-answer|access-log|model-list|inference-(route|models|stats|parameters))|^src/protocol/(value|codec|frame|http-value|exact-json|messages|onnx-file|inference-path|run-report|datatypes)' },
       to: { path: '^(node:)?(fs|child_process|net|http|worker_threads|os)(/|$)' },
     },
   ],

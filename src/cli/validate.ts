@@ -11,8 +11,10 @@ import { readCertificate } from '../control/certificate.ts';
 import { stopCompiler } from '../control/code.ts';
 import { readConfigFile } from '../control/config-file.ts';
 import { byPlace } from '../control/goal.ts';
+import { modelArtifact } from '../control/model-files.ts';
+import { type PortsByDeployment, portsOfSteps } from '../control/model-ports.ts';
 import { probe } from '../control/probe.ts';
-import { makeTarget, type TargetApplication } from '../control/target.ts';
+import { type Artifact, makeTarget, type TargetApplication } from '../control/target.ts';
 import type { DesiredState } from '../domain/desired.ts';
 import type { FileProblem } from '../domain/diagnostic.ts';
 import { detectMachine } from '../quota/machine.ts';
@@ -62,15 +64,30 @@ const lookAtCertificate = async ({ desired }: Compiled): Promise<readonly FilePr
  * A cheap look at what the file names: code is parsed and its export found, a model's header is read. Nothing is run.
  * @param loadIn the folder of the config, where what is good so far is to be loaded too
  */
-const lookInside = async ({ named, desired }: Compiled, loadIn: string | undefined): Promise<readonly FileProblem[]> => {
+const lookInside = async (
+  { named, desired, mismatches }: Compiled,
+  loadIn: string | undefined,
+): Promise<readonly FileProblem[]> => {
   const folder = mkdtempSync(join(tmpdir(), 'serve-validate-'));
   try {
-    const problems = await fileProblems(named, folder);
+    const ofFiles = await fileProblems(named, folder);
+    const problems = [...ofFiles, ...(desired === undefined ? [] : mismatches(await portsOf(desired)))];
     if (loadIn === undefined || desired === undefined) return problems;
     return [...problems, ...(await loadAll(desired, folder, loadIn))];
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+};
+
+/** Of models that steps call, as far as their files are right. */
+const portsOf = async ({ applications }: DesiredState): Promise<PortsByDeployment> => {
+  const found = new Map<string, Artifact>();
+  for (const { name, deployments } of applications)
+    for (const { name: deployment, runs } of deployments) {
+      const artifact = runs.kind === 'model' ? await modelArtifact(runs).catch(() => undefined) : undefined;
+      if (artifact !== undefined) found.set(`${name}/${deployment}`, artifact);
+    }
+  return portsOfSteps(applications, (application, deployment) => found.get(`${application}/${deployment}`));
 };
 
 /** Applications with files that are missing or broken are passed over: that has been told. */

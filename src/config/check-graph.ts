@@ -1,11 +1,15 @@
 /** Has every application's graph compiled, and gives the mistakes their places in the file. */
 
-import type { Ingress } from '../domain/desired.ts';
+import type { DesiredState, Ingress } from '../domain/desired.ts';
+import type { FileProblem } from '../domain/diagnostic.ts';
 import type { CallTarget } from '../domain/graph.ts';
+import type { ModelPorts } from '../domain/model.ts';
+import { checkModelSteps } from '../graph/check-values.ts';
 import { compileGraph, findCycles, type GraphMistake, type KnownApplication } from '../graph/compile.ts';
 import { isRepository } from './check-models.ts';
-import type { Checking, SeenApplication } from './checking.ts';
-import type { Path } from './finding.ts';
+import { applicationsOf, type Checking, type SeenApplication } from './checking.ts';
+import type { Mapping, Path } from './finding.ts';
+import type { Places } from './places.ts';
 import { graphName, isOwnMistake, readableGraph } from './readable-graph.ts';
 
 export interface WiredApplication {
@@ -34,7 +38,7 @@ export const checkGraphs = (
   pending: ReadonlySet<number>,
 ): Graphs => {
   const known = applications.map(knownOf);
-  const censor = censorOf(known, checking);
+  const censor = censorOf(known, checking.places);
   const wired = new Map<number, WiredApplication>();
   const called: Pick<WiredApplication, 'name' | 'calls'>[] = [];
   for (const application of known) {
@@ -52,6 +56,35 @@ export const checkGraphs = (
   for (const cycle of findCycles(called)) reportCycle(cycle, known, censor, checking);
   return wired;
 };
+
+/**
+ * What can never work between the steps of the applications and the models that they call, each with its place.
+ * @param desired what the data came to; applications stand at the same index
+ * @param ports by `application/Deployment`, as far as models are known
+ */
+export const modelMismatches = (
+  data: Mapping,
+  places: Places,
+  desired: DesiredState,
+  ports: ReadonlyMap<string, ModelPorts>,
+): readonly FileProblem[] => {
+  if (ports.size === 0) return [];
+  const known = applicationsOf(data).map(knownOf);
+  const censor = censorOf(known, places);
+  return known.flatMap(({ seen }): readonly FileProblem[] => {
+    const { ingress, name: application } = desired.applications[Number(seen.path[1])] ?? {};
+    if (ingress?.kind !== 'graph') return [];
+    return checkModelSteps(ingress.graph, (target) => ports.get(nameOf(target))).map(({ severity, code, path, message }) => ({
+      severity,
+      code,
+      path: [...seen.path, 'graph', ...path],
+      message: censor(message, seen),
+      application,
+    }));
+  });
+};
+
+const nameOf = ({ application, deployment }: CallTarget): string => `${application}/${deployment}`;
 
 const knownOf = (seen: SeenApplication): Known => ({
   name: graphName(seen),
@@ -88,7 +121,7 @@ const reportCycle = (cycle: readonly string[], known: readonly Known[], censor: 
  * The compiler knows nothing of the environment: what came from there is taken out of its words again.
  * @returns a function, so that what is secret is gathered once for all messages about an application
  */
-const censorOf = (known: readonly Known[], { places }: Checking): Censor => {
+const censorOf = (known: readonly Known[], places: Places): Censor => {
   const names = known.flatMap(({ seen: application }) =>
     [application, ...application.deployments].flatMap(({ path, name }): readonly Secret[] => {
       const written = places.written([...path, 'name']);
@@ -106,8 +139,13 @@ const censorOf = (known: readonly Known[], { places }: Checking): Censor => {
     }
     let text = message;
     for (const [written, secret] of secrets) {
-      if (secret !== '') text = text.replaceAll(`\`${secret}\``, written).replaceAll(secret, written.slice(1, -1));
+      if (secret === '') continue;
+      text = text.replaceAll(`\`${secret}\``, written).replaceAll(secret, written.slice(1, -1));
+      for (const name of namesIn(secret)) text = text.replaceAll(`\`${name}\``, written);
     }
     return text;
   };
 };
+
+/** Of a reference or a call a message may name a part. */
+const namesIn = (secret: string): readonly string[] => secret.match(/[\p{L}\p{M}\p{N}_-]+/gu) ?? [];

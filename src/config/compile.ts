@@ -3,9 +3,11 @@ import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
 import type { DesiredState, FoundModels } from '../domain/desired.ts';
 import type { Diagnostic, FileProblem } from '../domain/diagnostic.ts';
+import type { ModelPorts } from '../domain/model.ts';
 import type { Machine } from '../quota/offer.ts';
 import { decode } from './bounds.ts';
 import { check } from './check.ts';
+import { modelMismatches } from './check-graph.ts';
 import { checkFits } from './check-quota.ts';
 import type { NamedFile } from './checking.ts';
 import { confine } from './confine.ts';
@@ -53,6 +55,11 @@ export interface Compiled {
   readonly models: FoundModels;
   /** Gives what is wrong with one of these files its place in the text. */
   diagnose(problem: FileProblem): Diagnostic;
+  /**
+   * What of the graphs can never work with the models that their steps call.
+   * @param ports what models take and give, by `application/Deployment`, as far as it is known
+   */
+  mismatches(ports: ReadonlyMap<string, ModelPorts>): readonly FileProblem[];
 }
 
 /** @throws nothing, whatever the text */
@@ -70,6 +77,7 @@ export const compile = (text: string | Uint8Array, context: CompileContext): Com
       named: [],
       models: NO_MODELS,
       diagnose,
+      mismatches: () => [],
     };
   }
   const parsed = parse(decoded.text, context.env);
@@ -86,6 +94,8 @@ export const compile = (text: string | Uint8Array, context: CompileContext): Com
       const path = places.reach(models?.places.get(problem.application ?? '') ?? problem.path);
       return source.diagnostic(ofFile({ ...problem, path }), places.offset(path), problem.related);
     },
+    mismatches: (ports) =>
+      desired === undefined || parsed.data === undefined ? [] : modelMismatches(parsed.data, places, desired, ports),
   };
 };
 

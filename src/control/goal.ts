@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import type { ApplicationSpec, DesiredState, FoundModels } from '../domain/desired.ts';
 import type { Diagnostic, FileProblem } from '../domain/diagnostic.ts';
+import type { ModelPorts } from '../domain/model.ts';
 import type { ApplicationMeta } from '../protocol/messages.ts';
 import { type Artifacts, findArtifacts, problemsOf } from './artifacts.ts';
 import { readCertificate } from './certificate.ts';
@@ -10,6 +11,7 @@ import { type ConfigOrigin, readConfigFile } from './config-file.ts';
 import { type Describe, Describers } from './describers.ts';
 import { fatesOf, type ModelFiles, modelFilesOf } from './fates.ts';
 import type { ConfigSource } from './history.ts';
+import { portsOfSteps } from './model-ports.ts';
 import { type BrokenApplication, hashOf, type TargetApplication } from './target.ts';
 
 /** A text of the config, and what may be in it. */
@@ -30,6 +32,8 @@ export type CompileConfig = (
   hash: string;
   /** Gives what is wrong with a file that the config names its place in the config. */
   diagnose(problem: FileProblem): Diagnostic;
+  /** What of the graphs can never work with the models that their steps call, by `application/Deployment`. */
+  mismatches(ports: ReadonlyMap<string, ModelPorts>): readonly FileProblem[];
   models: FoundModels;
 };
 
@@ -118,6 +122,7 @@ export class Goal {
       diagnostics: ofText,
       hash,
       diagnose,
+      mismatches,
       models: found,
     } = described.told.size === 0 ? plain : this.#compile(config, described.told);
     if (said === undefined) return { type: 'rejected', diagnostics: ofText, problems: new Map(), files: undefined };
@@ -134,20 +139,25 @@ export class Goal {
     const models = modelFilesOf(applications, found, first);
     const code = applications.flatMap(({ spec, artifacts }) => (spec.repository === undefined ? artifacts.files : []));
     const files = { code: [...described.files, ...code], certificate, models };
+    const artifactsOf = new Map(applications.map(({ spec, artifacts }) => [spec.name, artifacts]));
+    const unfit = mismatches(
+      portsOfSteps(desired.applications, (application, name) => artifactsOf.get(application)?.found.get(name)),
+    );
     const problems = new Map<string, string>();
     for (const { spec, artifacts } of applications) {
       const problem =
         described.problems.get(spec.name) ??
         found.refused.get(spec.name) ??
         strangersOf(spec, ofText) ??
-        problemOf(spec, artifacts);
+        problemOf(spec, artifacts) ??
+        unfit.find(({ severity, application }) => severity === 'error' && application === spec.name)?.message;
       if (problem !== undefined) problems.set(spec.name, problem);
     }
     const broke = applications.flatMap(({ spec, artifacts }, index) => [
       ...problemsOf(spec, index, artifacts),
       ...builderProblem(spec, index, described.problems.get(spec.name)),
     ]);
-    const all = [...diagnostics, ...broke.map(diagnose)]
+    const all = [...diagnostics, ...[...broke, ...unfit].map(diagnose)]
       // What is being written is not wrong yet.
       .filter(({ application }) => application === undefined || models.get(application)?.unsettled !== true)
       .sort(byPlace(this.#origin.path));

@@ -79,3 +79,9 @@ export interface Graph {
   /** The step whose answer, where it comes as a stream, goes to the client as it comes: all of the output, and no other step's input. */
   readonly streams: string | undefined;
 }
+
+/** All whom a step may call. */
+export const targetsOf = ({ target, split, shadow }: GraphStep): readonly CallTarget[] => [
+  ...(split === undefined ? [target] : split.targets.map((each) => each.target)),
+  ...(shadow === undefined ? [] : [shadow.target]),
+];

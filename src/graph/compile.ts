@@ -1,6 +1,6 @@
 /** Compiles the `graph` section of an application: who takes its requests, who may call whom, and what is wrong with it. */
 import type { Ingress } from '../domain/desired.ts';
-import type { CallTarget, GraphStep } from '../domain/graph.ts';
+import { type CallTarget, targetsOf } from '../domain/graph.ts';
 import { listed, suggestion } from './nearest.ts';
 import { cyclesOf } from './order.ts';
 import type { GraphMistake, GraphSource, KnownApplication, Report } from './source.ts';
@@ -142,13 +142,6 @@ const usedAcross = (all: readonly KnownApplication[]): ReadonlySet<string> => {
 };
 
 const across = new WeakMap<readonly KnownApplication[], ReadonlySet<string>>();
-
-/** All whom a step may call. */
-const targetsOf = ({ target, split, shadow }: GraphStep): readonly CallTarget[] => [
-  target,
-  ...(split?.targets ?? []).map((each) => each.target),
-  ...(shadow === undefined ? [] : [shadow.target]),
-];
 
 const nameOf = (target: CallTarget): string => `${target.application}/${target.deployment}`;
 

@@ -1,6 +1,7 @@
 /** `when` of a step: compiles it, and tells whether it holds. */
 import type { Condition, Expression } from '../domain/graph.ts';
 import type { Json } from '../domain/json.ts';
+import type { ValueNode } from '../protocol/value.ts';
 import { isAlike } from './alike.ts';
 import { evaluate, jsonNode, type Scope } from './evaluate.ts';
 import { compileExpression, compileLiteral, type Names, referencesIn } from './expression.ts';
@@ -65,12 +66,13 @@ export const holds = (condition: Condition, scope: Scope): boolean => {
     case 'all':
       return condition.conditions.every((each) => holds(each, scope));
     case 'compare':
-      return compare(condition, scope);
+      return compares(evaluate(condition.value, scope), condition.operator, condition.operand);
   }
 };
 
-const compare = ({ value, operator, operand }: Condition & { kind: 'compare' }, scope: Scope): boolean => {
-  const node = evaluate(value, scope);
+type Operator = (Condition & { kind: 'compare' })['operator'];
+
+export const compares = (node: ValueNode, operator: Operator, operand: Json): boolean => {
   const equals = (json: Json) => isAlike(node, jsonNode(json), 0);
   switch (operator) {
     case 'equals':

@@ -1,5 +1,6 @@
 /** Compiles `steps` and `output`: a flow of calls that the daemon itself runs. */
 import type { CallTarget, Expression, Graph, GraphStep } from '../domain/graph.ts';
+import { checkValues } from './check-values.ts';
 import { compileCondition, valuesIn } from './condition.ts';
 import { compileExpression, compileLiteral, type Names, stepsIn } from './expression.ts';
 import { listed } from './nearest.ts';
@@ -46,6 +47,7 @@ export const compileSteps = (
   const result = answerOf(answer, inOrder, report);
   if (result === undefined) return undefined;
   const graph = { steps: inOrder, output: result, streams: streamingStep(result, inOrder) };
+  checkValues(graph, () => undefined, report);
   return graph;
 };
 
