@@ -1,5 +1,6 @@
 /** Who calls whom in an application, from its graph and the calls that it declares, in Ray Serve's shape with the edges beside it. Pure. */
 import type { ApplicationSpec } from '../domain/desired.ts';
+import { targetsOf } from '../domain/graph.ts';
 
 export interface Topology {
   readonly app_name: string;
@@ -22,8 +23,10 @@ interface Edge {
   readonly from: string;
   /** A deployment, of another application as `application/Deployment`; with a flow, a step. */
   readonly to: string;
-  /** The handle's name, or the deployment that the step calls. */
+  /** The handle's name, or the deployment that the step calls; with a `split` there is an edge for each. */
   readonly via: string;
+  /** It gets a copy, and its answer goes to nobody. */
+  readonly shadow?: true;
 }
 
 export const topologyOf = ({ name, deployments, ingress, calls }: ApplicationSpec): Topology => {
@@ -32,7 +35,10 @@ export const topologyOf = ({ name, deployments, ingress, calls }: ApplicationSpe
   const entries = new Set(
     ingress.kind === 'deployment'
       ? [ingress.deployment]
-      : steps.flatMap(({ needs, target }) => (needs.length === 0 && target.application === name ? [target.deployment] : [])),
+      : steps
+          .filter(({ needs }) => needs.length === 0)
+          .flatMap(({ target, split }) => split?.targets.map((each) => each.target) ?? [target])
+          .flatMap(({ application, deployment }) => (application === name ? [deployment] : [])),
   );
   const nodes: Record<string, TopologyNode> = {};
   for (const { name: deployment } of deployments) {
@@ -48,9 +54,15 @@ export const topologyOf = ({ name, deployments, ingress, calls }: ApplicationSpe
     ...Object.entries(calls).flatMap(([from, handles]) =>
       Object.entries(handles).map(([via, { application, deployment }]) => ({ from, to: shown(application, deployment), via })),
     ),
-    ...steps.flatMap(({ name: to, needs, target }) =>
-      (needs.length === 0 ? ['request'] : needs).map((from) => ({ from, to, via: shown(target.application, target.deployment) })),
-    ),
+    ...steps.flatMap((step) => {
+      const { name: to, needs, shadow } = step;
+      return (needs.length === 0 ? ['request'] : needs).flatMap((from) =>
+        targetsOf(step).map((target): Edge => {
+          const edge = { from, to, via: shown(target.application, target.deployment) };
+          return target === shadow?.target ? { ...edge, shadow: true } : edge;
+        }),
+      );
+    }),
   ];
   return { app_name: name, ingress_deployment: ingress.kind === 'deployment' ? ingress.deployment : null, nodes, edges };
 };

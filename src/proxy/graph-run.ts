@@ -44,6 +44,9 @@ export class GraphRun {
   readonly #now: () => number;
   readonly #calls: GraphCalls;
   #state: RunState;
+  /** Steps to begin. */
+  readonly #ready: string[] = [];
+  #advancing = false;
   /** The output went to the client as it came. */
   #streamed = false;
   #over = false;
@@ -58,6 +61,7 @@ export class GraphRun {
   }
 
   begin(): void {
+    this.#ready.push(...ready(this.#state));
     this.#advance();
   }
 
@@ -88,16 +92,20 @@ export class GraphRun {
     );
   }
 
+  /** Begins what is ready, and what comes to be so meanwhile: steps that are left out can be many, one behind the other. */
   #advance(): void {
-    if (this.#over) return;
+    if (this.#over || this.#advancing) return;
+    this.#advancing = true;
     try {
-      if (isDone(this.#state)) return this.#answer();
-      for (const name of ready(this.#state)) {
+      for (let name = this.#ready.shift(); name !== undefined && !this.#over; name = this.#ready.shift()) {
         const step = this.#request.graph.steps.find((each) => each.name === name);
         if (step !== undefined) this.#beginStep(step);
       }
+      if (!this.#over && isDone(this.#state)) this.#answer();
     } catch (error) {
       this.#fail(error);
+    } finally {
+      this.#advancing = false;
     }
   }
 
@@ -168,6 +176,7 @@ export class GraphRun {
 
   #finish(step: GraphStep, value: ValueNode): void {
     this.#state = finish(this.#state, step.name, value);
+    this.#ready.push(...ready(this.#state));
     this.#advance();
   }
 

@@ -108,6 +108,19 @@ t.test('what fits, and what nobody can know, is said nothing of', async (t) => {
       maybe: { ...DETECT, when: { ref: '$image.ok', equals: true } },
       next: { call: 'Code', input: '$maybe.boxes', when: { ref: '$maybe', exists: false } },
     }),
+    'what one of two targets gives': graph({
+      any: { split: { targets: [{ call: 'Detector', weight: 1 }, { call: 'Fixed', weight: 1 }] }, input: '$image' },
+      next: { call: 'Open', input: '$any.boxes' },
+    }),
+    'a step that may be skipped': graph({
+      maybe: { ...DETECT, when: { ref: '$image.ok', equals: true } },
+      next: { call: 'Open', input: '$maybe.boxes' },
+      other: { call: 'Code', input: 1, when: { ref: '$maybe.boxes', exists: false } },
+    }),
+    'a list that may be shorter': graph({
+      each: { call: 'Detector', for_each: '$image' },
+      next: { call: 'Code', input: 1, when: { ref: '$each[5].boxes', exists: false } },
+    }),
     'a model of another application': {
       ...graph({}),
       steps: { image: IMAGE, detect: DETECT, far: { call: 'Code', input: 1 } },
@@ -315,4 +328,11 @@ t.test('of a step that never runs, nothing is said of what it would give a model
   });
   t.same(places(source), ['warning STEP_UNREACHABLE steps.never.when', 'warning STEP_UNREACHABLE steps.next.when']);
   t.match(said(source)[1]?.message, /`\$never` is null/);
+});
+
+t.test('what was told without the models is not told again', async (t) => {
+  const source = graph({ next: { call: 'Code', input: '$detect.x', when: { ref: '$request.body', exists: false } } });
+  const { mistakes } = compileGraph(source, { name: 'app', deployments }, []);
+  t.match(mistakes, [{ code: 'STEP_UNREACHABLE' }]);
+  t.same(places(source), []);
 });

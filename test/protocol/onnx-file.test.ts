@@ -61,7 +61,7 @@ t.test('an input that has a value in the file is one that nobody needs to give',
 
 t.test('a shape that is left open is none, an extent without a number may be anything', async (t) => {
   const shapeOf = (shape: Parameters<typeof identityModel>[1]) => portsOf(identityModel('int64', shape))?.inputs[0]?.shape;
-  t.same([shapeOf(null), shapeOf([]), shapeOf(['n', 3])], [null, [], [-1, 3]]);
+  t.same([shapeOf(null), shapeOf([]), shapeOf(['n', 3]), shapeOf([0, 3])], [null, [], [-1, 3], [-1, 3]]);
 });
 
 t.test('a dtype that no replica serves is none', async (t) => {

@@ -186,6 +186,19 @@ t.test('a step whose condition does not hold is not called, and its value is nul
   t.same(taken.outcomes, [{ lang: 'en', french: 'Bonjour' }]);
 });
 
+t.test('a long chain of steps that are left out does not overflow the stack', async (t) => {
+  const names = Array.from({ length: 4000 }, (_, index) => `s${index}`);
+  const steps = Object.fromEntries(
+    names.map((name, index) => [
+      name,
+      { call: 'A', input: 1, when: { ref: index === 0 ? '$request.json' : `$s${index - 1}`, equals: 'never' } },
+    ]),
+  );
+  const { dispatcher, outcomes } = begin({ steps, output: `$${names.at(-1)}` }, 'well');
+  t.same(outcomes, [null]);
+  t.equal(dispatcher.calls.length, 0);
+});
+
 t.test('with for_each a condition on the item leaves items out, which stay in their places as null', async (t) => {
   const { dispatcher, outcomes } = begin(fan({ when: { ref: '$item', gt: 1 } }), [1, 2, 3], undefined, 4);
   t.same(
