@@ -62,7 +62,7 @@ export interface GraphStep {
   readonly forEach: Expression | undefined;
   /** Of the step as a whole, its further tries included. */
   readonly timeoutMs: number | undefined;
-  /** With `for_each`: how many items may be in the queue at once; undefined = twice the free slots. */
+  /** With `for_each`: how many items may wait or be worked on at once; undefined: twice as many as the replicas may work on. */
   readonly maxConcurrency: number | undefined;
   /** `on_error: {value}`: what stands for the answer of a call that fails (with `for_each` of that item's); undefined = the request fails. */
   readonly onError: { readonly value: Json } | undefined;

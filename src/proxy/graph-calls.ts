@@ -58,6 +58,12 @@ export class GraphCalls {
     this.#dispatcher.hold(-this.#heldBytes);
   }
 
+  /** How many calls of a deployment may be worked on at once. */
+  slots(target: CallTarget): number {
+    const own = this.#generationOf(target);
+    return own === undefined ? 0 : this.#dispatcher.slots(own, target);
+  }
+
   /** Of the stream that the client gets so many bytes were taken. */
   credit(bytes: number): void {
     this.#streaming?.credit(bytes);

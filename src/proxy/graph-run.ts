@@ -3,7 +3,7 @@ import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { Generation } from '../dispatch/generation.ts';
 import type { CallTrace } from '../dispatch/pending.ts';
 import { ServeError } from '../domain/errors.ts';
-import type { CallTarget, Graph, GraphStep } from '../domain/graph.ts';
+import type { Graph, GraphStep } from '../domain/graph.ts';
 import { jsonNode, listNode, type RequestScope } from '../graph/evaluate.ts';
 import { finish, inputsOf, isDone, modelOf, outputOf, type RunState, ready, start, targetOf } from '../graph/step.ts';
 import { type ValueNode, type WireValue, wireOf } from '../protocol/value.ts';
@@ -39,7 +39,6 @@ export interface GraphRequest {
 }
 
 export class GraphRun {
-  readonly #dispatcher: Dispatcher;
   readonly #request: GraphRequest;
   readonly #now: () => number;
   readonly #calls: GraphCalls;
@@ -52,7 +51,6 @@ export class GraphRun {
   #over = false;
 
   constructor(dispatcher: Dispatcher, request: GraphRequest, now: () => number) {
-    this.#dispatcher = dispatcher;
     this.#request = request;
     this.#now = now;
     this.#calls = new GraphCalls(dispatcher, request, now, (error) => this.#fail(error));
@@ -141,7 +139,8 @@ export class GraphRun {
     };
     const proceed = () => {
       looping = true;
-      const most = step.forEach === undefined ? 1 : (step.maxConcurrency ?? this.#fanOut(target));
+      // Without a bound enough that every slot has its next one waiting.
+      const most = step.forEach === undefined ? 1 : (step.maxConcurrency ?? Math.max(1, 2 * this.#calls.slots(target)));
       while (next < inputs.length && open < most && !this.#over) {
         const index = next;
         const input = inputs[index];
@@ -189,10 +188,5 @@ export class GraphRun {
         this.#finish(step, jsonNode(null));
       },
     };
-  }
-
-  /** Items in the queue at once: enough that every slot has its next one waiting. */
-  #fanOut(target: CallTarget): number {
-    return Math.max(1, 2 * this.#dispatcher.slots(this.#request.generation, target));
   }
 }

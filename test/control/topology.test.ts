@@ -11,7 +11,8 @@ const ofGraph = (source: GraphSource) => {
   const spec = { name: 'app', deployments: names.map((name) => ({ name })), ingress, calls };
   return topologyOf(spec as unknown as ApplicationSpec);
 };
-const ingresses = ({ nodes }: ReturnType<typeof ofGraph>) => Object.values(nodes).flatMap(({ name, is_ingress }) => (is_ingress ? [name] : []));
+const ingresses = ({ nodes }: ReturnType<typeof ofGraph>) =>
+  Object.values(nodes).flatMap(({ name, is_ingress }) => (is_ingress ? [name] : []));
 
 t.test('code that calls code: an edge for each handle', async (t) => {
   const topology = ofGraph({ ingress: 'A', calls: { A: { helper: 'B', far: 'other/Far' } } });

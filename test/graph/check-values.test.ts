@@ -109,7 +109,15 @@ t.test('what fits, and what nobody can know, is said nothing of', async (t) => {
       next: { call: 'Code', input: '$maybe.boxes', when: { ref: '$maybe', exists: false } },
     }),
     'what one of two targets gives': graph({
-      any: { split: { targets: [{ call: 'Detector', weight: 1 }, { call: 'Fixed', weight: 1 }] }, input: '$image' },
+      any: {
+        split: {
+          targets: [
+            { call: 'Detector', weight: 1 },
+            { call: 'Fixed', weight: 1 },
+          ],
+        },
+        input: '$image',
+      },
       next: { call: 'Open', input: '$any.boxes' },
     }),
     'a step that may be skipped': graph({

@@ -54,8 +54,9 @@ t.test('a fan-out has no more calls under way than it may', async (t) => {
   t.same(outcomes, [[0, 1, 2, 3, 4]]);
 });
 
-t.test('without a bound a fan-out takes twice the free slots', async (t) => {
+t.test('without a bound a fan-out has twice as many items out as may be worked on, of another application too', async (t) => {
   t.equal(begin(fan(), Array(100).fill(0), undefined, 4).dispatcher.calls.length, 8);
+  t.equal(begin(fan({ call: 'other/Far' }), Array(100).fill(0), undefined, 4).dispatcher.calls.length, 8);
 });
 
 t.test('only the first item of a fan-out may be refused for a full queue', async (t) => {

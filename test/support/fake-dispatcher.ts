@@ -3,6 +3,7 @@ import type { CallRequest, Dispatcher } from '../../src/dispatch/dispatcher.ts';
 import { Generation } from '../../src/dispatch/generation.ts';
 import type { CallUnderWay } from '../../src/dispatch/pending.ts';
 import { ServeError } from '../../src/domain/errors.ts';
+import type { CallTarget } from '../../src/domain/graph.ts';
 import type { ApplicationRouting } from '../../src/domain/snapshot.ts';
 import { decodeValue, encodeValue } from '../../src/protocol/codec.ts';
 import type { HttpAnswerHead } from '../../src/protocol/messages.ts';
@@ -94,8 +95,8 @@ export class FakeDispatcher {
     return this.freeSlots;
   }
 
-  slots(): number {
-    return this.freeSlots;
+  slots(generation: Generation, target: CallTarget): number {
+    return generation.application === target.application ? this.freeSlots : 0;
   }
 
   call(request: CallRequest): CallUnderWay | undefined {

@@ -22,7 +22,7 @@ export interface GraphRigOptions {
   readonly refuses?: string;
 }
 
-/** Deployments are `A`, `B` and `C`, and it is the millisecond 1000. The run has begun. */
+/** Deployments are `A`, `B` and `C`, and `Far` of the application `other`; it is the millisecond 1000. The run has begun. */
 export const graphRig = (
   source: GraphSource,
   {
@@ -35,12 +35,15 @@ export const graphRig = (
     refuses,
   }: GraphRigOptions = {},
 ) => {
-  const { ingress, mistakes } = compileGraph(source, { name: 'app', deployments: ['A', 'B', 'C'] }, []);
+  const { ingress, mistakes } = compileGraph(source, { name: 'app', deployments: ['A', 'B', 'C'] }, [
+    { name: 'other', deployments: ['Far'] },
+  ]);
   if (ingress?.kind !== 'graph') throw new Error(`expected a graph: ${JSON.stringify(mistakes)}`);
   const dispatcher = new FakeDispatcher();
   dispatcher.freeSlots = slots;
   dispatcher.refuses = refuses;
   const generation = dispatcher.add(applicationRouting({ ingress }));
+  dispatcher.add(applicationRouting({ name: 'other' }));
   /** The output or the error; of a stream its items as `{item}`, and `end`. */
   const outcomes: unknown[] = [];
   const shadows = new Shadows();
