@@ -23,8 +23,9 @@ export interface FilePorts {
 const HEAD_BYTES = 20;
 /** Of one input or output, far beyond what its name and shape need. */
 const MAX_PORT_BYTES = 65_536;
-/** Fields that are looked at; the largest models have some ten thousand nodes. Beyond it the file is no model that anybody wrote. */
-const MAX_FIELDS = 1_000_000;
+/** How often the file is read from: some times for each node and each weight, of which the largest models have ten thousands. */
+const MAX_READS = 1_000_000;
+const NO_BYTES = Buffer.alloc(0);
 
 /** Fields of the messages of ONNX's protobuf that lead to a shape. */
 const GRAPH = 7;
@@ -62,17 +63,17 @@ const DTYPE_OF: readonly (Dtype | undefined)[] = [
 
 /**
  * @param size of the file
- * @returns undefined for what is no model: whoever loads it says what is wrong
+ * @returns undefined for what is no model, or none that anybody wrote: whoever loads it says what is wrong
  */
-export const portsOfFile = (read: ReadBytes, size: number): FilePorts | undefined => {
+export const portsOfFile = (readFile: ReadBytes, size: number): FilePorts | undefined => {
+  let left = MAX_READS;
+  const read: ReadBytes = (at, length) => (left-- > 0 ? readFile(at, length) : NO_BYTES);
   const inputs: FilePort[] = [];
   const outputs: FilePort[] = [];
   const given = new Set<string>();
-  let left = MAX_FIELDS;
   for (const graph of fields(read, 0, size)) {
     if (graph.number !== GRAPH) continue;
     for (const field of fields(read, graph.from, graph.to)) {
-      if (left-- === 0) return undefined;
       switch (field.number) {
         case GRAPH_INPUT:
         case GRAPH_OUTPUT:
@@ -90,7 +91,7 @@ export const portsOfFile = (read: ReadBytes, size: number): FilePorts | undefine
       }
     }
   }
-  return inputs.length + outputs.length === 0 ? undefined : { inputs, outputs, given };
+  return left < 0 || inputs.length + outputs.length === 0 ? undefined : { inputs, outputs, given };
 };
 
 const portOf = (bytes: Buffer): FilePort => {

@@ -81,3 +81,10 @@ t.test('what is no model, or a part of one, is read to its end and never beyond'
     t.doesNotThrow(() => portsOf(bent));
   }
 });
+
+t.test('a file of nothing but fields is given up', async (t) => {
+  const whole = MODELS['pair'] as Uint8Array;
+  const fields = (count: number) => Buffer.concat([whole, Buffer.alloc(2 * count, Buffer.from([0x08, 0x01]))]);
+  t.ok(portsOf(fields(1000)));
+  t.equal(portsOf(fields(1_000_000)), undefined);
+});
