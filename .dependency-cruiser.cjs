@@ -20,7 +20,18 @@ module.exports = {
     layer('proxy', '^src/proxy/', ['^src/domain/', '^src/protocol/', '^src/dispatch/', '^src/graph/', '^src/loop-watch', '^src/version']),
     layer('control', '^src/control/', ['^src/domain/', '^src/protocol/', '^src/quota/', '^src/scaling/', '^src/(version|young-space)']),
     layer('replica', '^src/replica/', ['^src/domain/', '^src/protocol/', '^src/sdk/']),
-    layer('sdk', '^src/sdk/', ['^src/domain/', '^src/protocol/', '^src/batching/']),
+    layer('sdk', '^src/sdk/', ['^src/domain/', '^src/protocol/', '^src/batching/', '^src/local/application']),
+    layer('local', '^src/local/', [
+      '^src/(domain|protocol|dispatch|proxy|replica|sdk)/',
+      '^src/config/compile',
+      '^src/control/(snapshot|target)',
+    ]),
+    {
+      name: 'sdk-loads-what-runs-tests-when-asked',
+      severity: 'error',
+      from: { path: '^src/sdk/' },
+      to: { path: '^src/local/', dynamic: false },
+    },
     layer('telemetry', '^src/telemetry/', ['^src/domain/']),
     layer('admin', '^src/admin/', ['^src/domain/', '^src/control/(status|reloader|history|events)', '^src/version']),
     {

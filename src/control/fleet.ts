@@ -3,14 +3,14 @@ import { randomBytes } from 'node:crypto';
 import PQueue from 'p-queue';
 import type { LogLevel } from '../domain/logging.ts';
 import { modelOf } from '../domain/model.ts';
-import type { ReadyMeta } from '../protocol/messages.ts';
+import { type ReadyMeta, takesStreams } from '../protocol/messages.ts';
 import { makeToken } from '../protocol/token.ts';
 import type { Enforcer } from '../quota/enforcer.ts';
 import { limitsOf } from '../quota/group.ts';
 import type { Reservation } from '../quota/ledger.ts';
 import { type DeathRecord, Managed, type ReplicaView } from './managed.ts';
 import { restartKey } from './plan.ts';
-import { type Death, deathText, ReplicaProcess, takesStreams } from './replica-process.ts';
+import { type Death, deathText, ReplicaProcess } from './replica-process.ts';
 import { afterDeath, type Life, NO_FAILURES, type RestartMemory } from './restart.ts';
 import { settingsOf, type TargetApplication, type TargetDeployment } from './target.ts';
 

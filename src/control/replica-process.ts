@@ -233,9 +233,6 @@ const causeOf = (exitCode: number | null, signal: string | null, stderr: readonl
   return signal === null ? 'exit' : 'signal';
 };
 
-/** Whether it has `fetch`, and takes a body as it comes. A replica is not trusted to have sent what the types say. */
-export const takesStreams = ({ methods }: Partial<ReadyMeta>): boolean => methods?.['fetch']?.input === 'stream';
-
 /** A death in one line, for logs, statuses and back-off. */
 export const deathText = ({ cause, exitCode, signal, error, stderr }: Death): string => {
   if (error !== undefined) return error;

@@ -5,7 +5,7 @@
  * It is read now and then only: what was begun counts when the replica dies, and for a body that is sent on behind it. To be woken for each
  * word would cost a tenth of what a request costs.
  */
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { encodeFrame, FRAME, type Frame } from '../protocol/frame.ts';
 import type { FrameReader } from '../protocol/reader.ts';
 
@@ -28,14 +28,14 @@ export interface BegunOwner {
 }
 
 export class BegunSocket {
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   /** Words that may have come, or may come, since it was read last. */
   #unread = 0;
   #isClosed = false;
   #known: (() => void) | undefined;
 
   /** @param socket that holds back what comes while it is paused: `highWaterMark` 1 */
-  constructor(socket: Socket, reader: FrameReader, owner: BegunOwner) {
+  constructor(socket: Duplex, reader: FrameReader, owner: BegunOwner) {
     this.#socket = socket;
     socket.on('data', (chunk: Buffer) => {
       try {

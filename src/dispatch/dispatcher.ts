@@ -1,5 +1,5 @@
 /** Calls deployments: knows the generations, the queues and the links, and runs every call — from HTTP, from a graph, from code — through them. */
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { ServeError } from '../domain/errors.ts';
 import type { CallTarget } from '../domain/graph.ts';
 import type { DeploymentMetrics } from '../domain/metrics.ts';
@@ -29,7 +29,7 @@ import { Broadcast } from './broadcast.ts';
 import type { BusyPoll } from './busy-poll.ts';
 import { hashOf } from './choose-session.ts';
 import { Generation } from './generation.ts';
-import { Link, type LinkOwner } from './link.ts';
+import { type Calling, Link, type LinkOwner } from './link.ts';
 import { LoadMeter } from './load-meter.ts';
 import { type CallTrace, type CallUnderWay, note, PendingCall, type Sink, timedOut } from './pending.ts';
 import { isPriority, LEAST_URGENT, MOST_URGENT } from './priority.ts';
@@ -100,7 +100,7 @@ export class Dispatcher implements LinkOwner {
   readonly #links = new Map<string, Link>();
   readonly #meter: LoadMeter;
   /** Calls made by replicas: link → the replica's id → the call. */
-  readonly #children = new Map<Link, PeerSlotTable<CallUnderWay>>();
+  readonly #children = new Map<Calling, PeerSlotTable<CallUnderWay>>();
   readonly #caches = new ResponseCaches();
   #replicas: ReadonlyMap<string, ReplicaRouting> = new Map();
   #maxBufferedBytes = Number.POSITIVE_INFINITY;
@@ -289,7 +289,7 @@ export class Dispatcher implements LinkOwner {
   /** Says hello to a replica that has proven who it is. */
   connect(
     identity: { replica: string; deployment: string; version: string },
-    socket: Socket,
+    socket: Duplex,
     reader: FrameReader,
     purpose: Purpose = NOTHING_SPECIAL,
   ): void {
@@ -390,7 +390,7 @@ export class Dispatcher implements LinkOwner {
     this.#busyPoll?.heard();
   }
 
-  childCall(link: Link, id: number, meta: CallMeta, value: WireValue): void {
+  childCall(link: Calling, id: number, meta: CallMeta, value: WireValue): void {
     const children = this.#children.get(link) ?? new PeerSlotTable<CallUnderWay>();
     this.#children.set(link, children);
     const refuse = (message: string) => link.answerError(id, new ServeError('CALL_REFUSED', message));
@@ -468,13 +468,13 @@ export class Dispatcher implements LinkOwner {
     return new Broadcast(`${target.application}/${target.deployment}`, links, begin, sink);
   }
 
-  childCancelled(link: Link, id: number): void {
+  childCancelled(link: Calling, id: number): void {
     const children = this.#children.get(link);
     children?.get(id)?.abandon(undefined);
     children?.delete(id);
   }
 
-  childCredit(link: Link, id: number, bytes: number): void {
+  childCredit(link: Calling, id: number, bytes: number): void {
     this.#children.get(link)?.get(id)?.credit(bytes);
   }
 

@@ -1,5 +1,5 @@
 /** The data-plane end of one replica's socket: sends calls, takes answers, and trusts nothing that comes back. */
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { type CostModel, periodOf } from '../batching/cost.ts';
 import { isSentAhead } from '../batching/size.ts';
 import type { BatchingSpec } from '../domain/desired.ts';
@@ -50,6 +50,12 @@ export interface LinkOwner {
   down(link: Link, reason: string): void;
 }
 
+/** Who makes calls of its own, and is told what comes of them. */
+export type Calling = Pick<
+  Link,
+  'deployment' | 'replica' | 'call' | 'answer' | 'answerError' | 'answerOpen' | 'answerChunk' | 'answerEnd'
+>;
+
 /** One CALL frame under way: its members finish singly or together. */
 interface Batch {
   readonly calls: readonly PendingCall[];
@@ -96,7 +102,7 @@ export class Link {
   exclusive = false;
   /** Sequences whose state it has, or whose start it was given. */
   sequences = 0;
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   readonly #writer: FrameWriter;
   readonly #owner: LinkOwner;
   readonly #now: () => number;
@@ -120,7 +126,7 @@ export class Link {
   constructor(
     identity: { readonly replica: string; readonly deployment: string; readonly version: string },
     able: Omit<Purpose, 'begun'>,
-    socket: Socket,
+    socket: Duplex,
     reader: FrameReader,
     owner: LinkOwner,
     now: () => number,
@@ -151,7 +157,8 @@ export class Link {
     });
     socket.on('close', () => this.close('its connection closed'));
     socket.on('error', (error) => this.close(`its connection failed: ${error.message}`));
-    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
+    // It is the socket that holds a process, where it is one.
+    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS).unref();
   }
 
   /** Requests that it was given and has not answered, those that nobody waits for any more included. */
@@ -401,7 +408,7 @@ export class Link {
   }
 
   /** The socket on which the replica tells what it has begun. */
-  attachBegun(socket: Socket, reader: FrameReader): void {
+  attachBegun(socket: Duplex, reader: FrameReader): void {
     this.#begun?.destroy();
     this.#begun = new BegunSocket(socket, reader, {
       tookUp: (frame) => this.#tookUp(frame),

@@ -89,7 +89,8 @@ export const listenForReplicas = async (
   return server;
 };
 
-const readerFor = ({ begun }: Purpose): FrameReader =>
+/** What reads a connection once it is known who is at its other end. */
+export const readerFor = ({ begun }: Pick<Purpose, 'begun'>): FrameReader =>
   begun ? new FrameReader(MAX_BEGUN_FRAME_BYTES, BEGUN_ONLY) : new FrameReader(MAX_REPLICA_FRAME_BYTES, FROM_REPLICA);
 
 const identityOf = (frame: Frame, key: string): ReplicaIdentity | string => {

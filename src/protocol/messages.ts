@@ -57,6 +57,9 @@ export interface ReadyMeta {
   readonly describes?: Json;
 }
 
+/** Whether it has `fetch`, and takes a body as it comes. A replica is not trusted to have sent what the types say. */
+export const takesStreams = ({ methods }: Partial<ReadyMeta>): boolean => methods?.['fetch']?.input === 'stream';
+
 export interface FailedMeta {
   readonly error: ErrorShape;
 }

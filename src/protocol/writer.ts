@@ -2,7 +2,7 @@
  * Writes frames to a socket in few system calls: what a turn of the event loop produces leaves together, but not so much together that
  * the peer sits idle while we go on — two sides that take turns use one core of two.
  */
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { type BriefCall, writeHttpCall, writeHttpResult } from './brief.ts';
 import { type ValueCall, writeValueCall, writeValueResult } from './brief-value.ts';
 import { pad8 } from './frame.ts';
@@ -26,7 +26,7 @@ const ZEROS = Buffer.alloc(8);
 const NO_SLAB = Buffer.alloc(0);
 
 export class FrameWriter implements Room {
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   /** What leaves before the open part of the slab. */
   #pending: Uint8Array[] = [];
   #pendingBytes = 0;
@@ -38,7 +38,7 @@ export class FrameWriter implements Room {
   #to = 0;
   #queuedBytes = 0;
 
-  constructor(socket: Socket) {
+  constructor(socket: Duplex) {
     this.#socket = socket;
   }
 

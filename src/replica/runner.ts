@@ -1,5 +1,5 @@
 /** The data link of a replica: takes calls, says what has begun before anything runs, hands them to the engine, and carries answers and streams back. */
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { ServeError, shapeOfError } from '../domain/errors.ts';
 import { idsBegun } from '../protocol/brief-begun.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
@@ -115,7 +115,7 @@ const gone = (): ServeError => new ServeError('CLIENT_CLOSED', 'the caller has g
 const isCancelled = (call: IncomingCall): boolean => (call as Incoming).cancelled;
 
 export class Runner implements Reply {
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   readonly #intake: Intake;
   readonly #writer: FrameWriter;
   readonly #childCalls: ChildCalls;
@@ -127,14 +127,15 @@ export class Runner implements Reply {
   /** It takes those of what carries a value, and of BEGUN. */
   #briefValues = false;
   #engine: Engine | undefined;
-  #begun: Socket | undefined;
+  #begun: Duplex | undefined;
+  #onQuiet: (() => void) | undefined;
 
   /** What reads the data link, whose socket is made with it. */
   static intake(): Intake {
     return new Intake(new FrameReader(MAX_FRAME_BYTES, FROM_DAEMON));
   }
 
-  constructor(socket: Socket, intake: Intake, childCalls: ChildCalls, models: Models) {
+  constructor(socket: Duplex, intake: Intake, childCalls: ChildCalls, models: Models) {
     this.#socket = socket;
     this.#intake = intake;
     this.#writer = new FrameWriter(socket);
@@ -171,7 +172,7 @@ export class Runner implements Reply {
   }
 
   /** Opens the way on which BEGUN goes; see `attachBegun` of the daemon's link. */
-  async openBegun(socket: Socket, hello: object): Promise<void> {
+  async openBegun(socket: Duplex, hello: object): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const reader = new FrameReader(MAX_FRAME_BYTES);
       socket.once('close', () => reject(new Error('the daemon closed the link for BEGUN')));
@@ -184,6 +185,15 @@ export class Runner implements Reply {
   /** From now on calls may come. */
   serve(engine: Engine): void {
     this.#engine = engine;
+  }
+
+  /** Nobody waits for what is under way any more: for code that lives on when its link is gone. Resolves when all of it has ended. */
+  async cancelAll(): Promise<void> {
+    for (const call of [...this.#calls.values(), ...this.#sockets.values()]) call.cancel();
+    if (this.#calls.size === 0 && this.#sockets.size === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#onQuiet = resolve;
+    });
   }
 
   /** Sends what is queued: for the moment before the process ends. */
@@ -367,11 +377,13 @@ export class Runner implements Reply {
   }
 
   #close(calls: readonly IncomingCall[]): number[] {
-    return calls.map((call) => {
+    const ids = calls.map((call) => {
       (call as Incoming).close();
       this.#calls.delete(call.id);
       if ((call as Incoming).socket !== undefined) this.#sockets.delete(call.id);
       return call.id;
     });
+    if (this.#onQuiet !== undefined && this.#calls.size === 0 && this.#sockets.size === 0) this.#onQuiet();
+    return ids;
   }
 }

@@ -44,7 +44,8 @@ export interface Bound<T> {
   /** For types only. */
   readonly [boundOf]?: T;
 }
-declare const boundOf: unique symbol;
+/** For types only: what a bound deployment is known by. */
+export declare const boundOf: unique symbol;
 
 /** What a bound deployment is inside; not for user code. */
 export interface BoundParts {

@@ -18,6 +18,7 @@ export type {
   MetricOptions,
   Metrics,
 } from './metrics.ts';
+export { type LocalClient, type LocalOptions, run } from './run.ts';
 
 /** What a constructor gets as its second argument. */
 export interface DeploymentContext {

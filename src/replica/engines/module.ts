@@ -10,7 +10,7 @@ import type { DeploymentRun } from '../../protocol/start.ts';
 import { copied } from '../../protocol/value.ts';
 import { partsOf } from '../../sdk/deployment.ts';
 import { wrongCount } from '../../sdk/wrong-count.ts';
-import { deploymentsOf, isClass, withHandles } from '../application.ts';
+import { type CodeDeployment, deploymentsOf, isClass, withHandles } from '../application.ts';
 import type { ChildCalls } from '../child-calls.ts';
 import { type ReplicaContext, RunningCall, requestOf } from '../context.ts';
 import type { Engine, IncomingBatch, IncomingCall, Reply } from '../engine.ts';
@@ -51,6 +51,30 @@ export const startModule = async (
   const instance = await (bound === undefined
     ? instantiate(exported, name, run, { ...run.initArgs, ...handlesOf(run, calls) }, context)
     : instantiateBound(exported, bound, run, context, calls));
+  return engineOf(instance, run, context, calls, reply, models);
+};
+
+/**
+ * The same of one deployment that is at hand, bound in this very process.
+ * @throws as `startModule`
+ */
+export const startBound = async (
+  deployment: CodeDeployment,
+  run: DeploymentRun,
+  context: ReplicaContext,
+  calls: ChildCalls,
+  reply: Reply,
+  models: Models,
+): Promise<Engine> => engineOf(await instantiateDeployment(deployment, run, context, calls), run, context, calls, reply, models);
+
+const engineOf = async (
+  instance: Instance,
+  run: DeploymentRun,
+  context: ReplicaContext,
+  calls: ChildCalls,
+  reply: Reply,
+  models: Models,
+): Promise<Engine> => {
   const engine = new ModuleEngine(instance, run, context, calls, reply, models);
   if (run.userConfig !== undefined) await engine.reconfigure(run.userConfig);
   return engine;
@@ -78,7 +102,7 @@ const exportsOf = (namespace: Readonly<Record<string, unknown>>): Readonly<Recor
 const handlesOf = ({ handles }: DeploymentRun, calls: ChildCalls): Record<string, unknown> =>
   Object.fromEntries(handles.map((handle) => [handle, makeHandle(calls, handle)]));
 
-/** One deployment of an application that was built in code: its arguments are those of `bind`, under what the file says. */
+/** One deployment of an application that was built in code. */
 const instantiateBound = async (
   exported: unknown,
   bound: NonNullable<Extract<DeploymentRun['runs'], { kind: 'module' }>['bound']>,
@@ -92,11 +116,19 @@ const instantiateBound = async (
     const names = deployments.map(({ name }) => name).join(', ');
     throw new ServeError('INVALID_INPUT', `the application has no deployment \`${bound.deployment}\`; it has ${names}`);
   }
-  const { target, args } = deployment;
+  return instantiateDeployment(deployment, run, context, calls);
+};
+
+/** Its arguments are those of `bind`, under what the file says. */
+const instantiateDeployment = (
+  { target, args, handles, name }: CodeDeployment,
+  run: DeploymentRun,
+  context: ReplicaContext,
+  calls: ChildCalls,
+): Promise<Instance> => {
   const own = withHandles(args, (place) => makeHandle(calls, place)) as Record<string, unknown>;
-  const { handles } = deployment;
   const wired = Object.entries(handlesOf(run, calls)).filter(([handle]) => !Object.hasOwn(handles, handle));
-  return instantiate(target, bound.deployment, run, { ...own, ...run.initArgs, ...Object.fromEntries(wired) }, context);
+  return instantiate(target, name, run, { ...own, ...run.initArgs, ...Object.fromEntries(wired) }, context);
 };
 
 const instantiate = async (
