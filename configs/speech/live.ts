@@ -10,6 +10,8 @@ import { checkedFormat } from './wav.ts';
 const TRY_EVERY = 16_000;
 /** Segments that wait for the decoder. Beyond it no more sound is read, and a client that goes on sending is closed with 1013. */
 const MOST_WAITING = 3;
+/** Of what is tried, so that what has been said goes first. */
+const LATER = 5;
 /** What a client sends when it has said all. */
 const END = 'end';
 
@@ -20,13 +22,18 @@ export const liveFormat = (query: URLSearchParams): SoundFormat => {
   return checkedFormat({ encoding, rate: Number(query.get('rate') ?? 16_000), channels: Number(query.get('channels') ?? 1) });
 };
 
+interface Means {
+  readonly recognizer: Pick<Recognizer, 'words'>;
+  readonly context: Pick<CallContext, 'log' | 'signal'>;
+}
+
 /** Returns when the client has sent `end` and all that it said before has been answered, or when it has left. */
 export const listen = async (
   socket: WebSocketConnection,
   format: SoundFormat,
-  { vad, recognizer, context }: { readonly vad: Vad; readonly recognizer: Recognizer; readonly context: CallContext },
+  { vad, ...means }: Means & { readonly vad: Vad },
 ): Promise<void> => {
-  const writer = new Writer(socket, recognizer, context);
+  const writer = new Writer(socket, means);
   const hear = async (): Promise<void> => {
     const ear = new Ear(vad);
     for await (const window of windowsOf(soundOf(socket, format), format.rate)) {
@@ -58,8 +65,8 @@ class Writer {
   /** Rejects when a segment could not be written down. */
   readonly failed: Promise<never>;
   readonly #socket: WebSocketConnection;
-  readonly #recognizer: Recognizer;
-  readonly #context: CallContext;
+  readonly #recognizer: Means['recognizer'];
+  readonly #context: Means['context'];
   #fail!: (error: unknown) => void;
   /** Segments under way, the oldest first: at most `MOST_WAITING` + 1. */
   readonly #writing: Promise<void>[] = [];
@@ -69,7 +76,7 @@ class Writer {
   /** Samples that the open segment had when it was tried last. */
   #tried = 0;
 
-  constructor(socket: WebSocketConnection, recognizer: Recognizer, context: CallContext) {
+  constructor(socket: WebSocketConnection, { recognizer, context }: Means) {
     this.#socket = socket;
     this.#recognizer = recognizer;
     this.#context = context;
@@ -83,7 +90,9 @@ class Writer {
     this.#attempt?.abort();
     this.#tried = 0;
     this.#unwritten += 1;
-    this.#last = this.#last.then(() => this.#send('final', segment, this.#context.signal));
+    // A signal of its own: what listens to it goes with it, and not with the socket.
+    const signal = AbortSignal.any([this.#context.signal]);
+    this.#last = this.#last.then(() => this.#send('final', segment, { signal }));
     this.#last.then(() => (this.#unwritten -= 1), this.#fail);
     this.#writing.push(this.#last);
     if (this.#writing.length > MOST_WAITING) await this.#writing.shift();
@@ -97,7 +106,8 @@ class Writer {
     this.#tried = segment.samples.length;
     const attempt = new AbortController();
     this.#attempt = attempt;
-    this.#send('partial', segment, AbortSignal.any([attempt.signal, this.#context.signal]))
+    const signal = AbortSignal.any([attempt.signal, this.#context.signal]);
+    this.#send('partial', segment, { signal, priority: LATER })
       // The client loses nothing: what is wrong for long is told of the segment when it is over.
       .catch((error: Error) => this.#context.log.warn({ error: error.message }, 'a segment that is not over could not be tried'))
       .finally(() => {
@@ -110,10 +120,16 @@ class Writer {
     await this.#last;
   }
 
-  async #send(type: 'partial' | 'final', segment: Segment, signal: AbortSignal): Promise<void> {
+  async #send(
+    type: 'partial' | 'final',
+    segment: Segment,
+    options: { readonly signal: AbortSignal; readonly priority?: number },
+  ): Promise<void> {
+    const { signal } = options;
+    if (signal.aborted) return;
     const words: string[] = [];
     try {
-      for await (const word of this.#recognizer.words(segment, signal)) words.push(word);
+      for await (const word of this.#recognizer.words(segment, options)) words.push(word);
     } catch (error) {
       if (!signal.aborted) throw error;
     }

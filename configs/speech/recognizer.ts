@@ -1,5 +1,5 @@
 /** A segment of sound to words, through encoder and decoder. */
-import { type Handle, Tensor } from 'serve-daemon';
+import { type CallOptions, type Handle, Tensor } from 'serve-daemon';
 import type { Decoder } from './decoder.ts';
 import { RATE, type Segment } from './segmenter.ts';
 
@@ -25,9 +25,8 @@ export class Recognizer {
     this.#args = args;
   }
 
-  /** @param signal beside that of the request, which is heeded anyhow */
-  async *words({ samples }: Segment, signal?: AbortSignal): AsyncGenerator<string> {
-    const options = signal === undefined ? {} : { signal };
+  /** @param options of all that it calls */
+  async *words({ samples }: Segment, options: CallOptions = {}): AsyncGenerator<string> {
     const { encoder, decoder } = this.#args;
     const sound = new Tensor('float32', [1, samples.length], samples);
     const { last_hidden_state: states } = await encoder.options(options).call(sound);

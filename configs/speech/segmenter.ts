@@ -105,7 +105,6 @@ export class Segmenter {
     this.#held = this.#held.slice(at + 1);
     this.#speech = this.#held.filter(({ probability }) => probability >= SPEECH).length;
     this.#least = 1;
-    this.#silence = Math.min(this.#silence, this.#held.length);
     return segment;
   }
 

@@ -24,7 +24,7 @@ export class Transcriber {
     if (request.method !== 'POST')
       return new Response('Send a WAV file with POST, or open a WebSocket.', { status: 405, headers: { allow: 'POST' } });
     const wav = await openWav((request.body ?? []) as AsyncIterable<Uint8Array>);
-    return answer(this.#transcribe(wav), request.headers.get('accept') ?? '', context.log);
+    return answer(this.#transcribe(wav), request.headers.get('accept') ?? '', context);
   }
 
   async *#transcribe({ samples, format }: Wav): AsyncGenerator<Heard> {

