@@ -17,6 +17,7 @@ import { HttpListening } from './control/http-listening.ts';
 import { meansOf, THIS_PLATFORM } from './control/platform.ts';
 import { type DeploymentProgress, progressOf } from './control/progress.ts';
 import { Reloader } from './control/reloader.ts';
+import { VerdictRecord } from './control/verdict-record.ts';
 import { type DaemonOptions, type RunningDaemon, StartError } from './daemon.ts';
 import type { DesiredState } from './domain/desired.ts';
 import { LogRules } from './domain/logging.ts';
@@ -52,6 +53,7 @@ class Daemon implements RunningDaemon {
   readonly #machine: Machine;
   readonly #folders: Folders;
   readonly #reloader: Reloader;
+  readonly #verdicts: VerdictRecord;
   readonly #operations: Operations;
   readonly #admin: AdminListener;
   readonly #http = new HttpListening();
@@ -77,7 +79,9 @@ class Daemon implements RunningDaemon {
     const { config, env } = options;
     this.#machine = detectMachine(env);
     const understand = understandFor(config, env, this.#machine);
-    const history = new History(folders.history, (message) => void this.#logged.then((log) => log.logger.warn(message)));
+    const complain = (message: string) => void this.#logged.then((log) => log.logger.warn(message));
+    const history = new History(folders.history, complain);
+    this.#verdicts = new VerdictRecord(folders.verdicts, complain);
     this.#reloader = new Reloader({
       goal: new Goal(config, folders.code, understand, describeFor(config, env, folders.run)),
       history,
@@ -101,6 +105,7 @@ class Daemon implements RunningDaemon {
       path: config.path,
       compile: understand,
       history,
+      verdicts: this.#verdicts,
       reloader: this.#reloader,
       http: this.#http,
       controller: () => this.#controller as Controller,
@@ -166,6 +171,7 @@ class Daemon implements RunningDaemon {
       env: this.#options.env,
       configDir: () => this.#options.config.folder,
       logLevel,
+      verdicts: this.#verdicts,
       publish: (snapshot) => this.#opened?.plane.publish(snapshot),
       concurrentStarts: Math.max(2, availableParallelism()),
       onReplicaLine: (replica, stream, line) => logReplicaLine(logger, replica.id, stream, line),

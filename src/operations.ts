@@ -9,6 +9,7 @@ import type { History } from './control/history.ts';
 import type { HttpListening } from './control/http-listening.ts';
 import { type Reloader, type Submitted, textOf } from './control/reloader.ts';
 import { buildStatus, type Status } from './control/status.ts';
+import type { VerdictRecord } from './control/verdict-record.ts';
 import type { Diagnostic } from './domain/diagnostic.ts';
 import type { Json } from './domain/json.ts';
 import { LoopWatch } from './loop-watch.ts';
@@ -20,6 +21,7 @@ export interface Parts {
   readonly path: string;
   readonly compile: CompileConfig;
   readonly history: History;
+  readonly verdicts: VerdictRecord;
   readonly reloader: Reloader;
   readonly http: HttpListening;
   /** Running: the admin API is up after it. */
@@ -36,7 +38,7 @@ export interface Operations extends AdminSources {
 }
 
 export const operationsOf = (parts: Parts): Operations => {
-  const { path, compile, history, reloader, controller, stopping } = parts;
+  const { path, compile, history, verdicts, reloader, controller, stopping } = parts;
   const loop = new LoopWatch();
   const feed = new StatusFeed(() => statusOf(parts, undefined));
   const served = () => Buffer.from(reloader.applied.config.text).toString();
@@ -73,6 +75,7 @@ export const operationsOf = (parts: Parts): Operations => {
       return to && reloader.submit(textOf(to), 'rollback');
     },
     history: () => history.revisions,
+    verdictMoves: () => verdicts.moves,
     config: () => {
       const { hash, at, source, revision } = reloader.applied;
       return { path, text: served(), hash, applied_at: at, source, revision, drift: reloader.drift };
@@ -110,6 +113,7 @@ const statusOf = async (
     load: (await plane()?.load()) ?? { ongoing: 0, deployments: {}, replicas: {} },
     scaledTo: (application, deployment) => controller().scaledTo(application, deployment),
     policyProblem: (application, deployment) => controller().policyProblem(application, deployment),
+    verdictOf: (application, step) => controller().verdictOf(application, step),
     waiting: controller().waiting,
     deathsOf: (application, deployment) => controller().deathsOf(application, deployment),
     config: {

@@ -1,5 +1,5 @@
 /** `/metrics`: what is counted everywhere in the daemon, as Prometheus reads it. `docs/metrics.md` says what each name means. */
-import type { Status } from '../control/status.ts';
+import type { ApplicationStatus, Status } from '../control/status.ts';
 import type { CacheCounts, DataPlaneMetrics, DeploymentMetrics, LoopDelay, UserMetrics } from '../domain/metrics.ts';
 import { counted, type Family, family, histogram, type Labels, type Value } from './family.ts';
 import { userFamilies } from './user-families.ts';
@@ -177,6 +177,7 @@ const statusFamilies = ({ applications }: Status): readonly Family[] => {
     Object.values(list).map((deployment) => ({ labels: { application, deployment: deployment.name }, deployment })),
   );
   return [
+    ...graphFamilies(Object.values(applications)),
     family(
       'gauge',
       'serve_application_status',
@@ -234,6 +235,59 @@ const statusFamilies = ({ applications }: Status): readonly Family[] => {
       deployments.flatMap(({ labels, deployment }) =>
         deployment.replicas.flatMap(({ replica_id, models }): Value[] =>
           models === null ? [] : [[{ ...labels, replica: replica_id }, models.length]],
+        ),
+      ),
+    ),
+  ];
+};
+
+/** Splits and shadows of graphs. */
+const graphFamilies = (applications: readonly ApplicationStatus[]): readonly Family[] => {
+  const splits = applications.flatMap(({ name: application, splits: of }) =>
+    Object.entries(of).map(([step, split]) => ({ labels: { application, step }, ...split })),
+  );
+  // Who stands in a split twice has one value.
+  const targets = splits.flatMap(({ labels, targets: of }) =>
+    [...new Set(of.map(({ call }) => call))].map((call) => {
+      const all = of.filter((target) => target.call === call);
+      const percent = all.reduce((sum, target) => sum + target.percent, 0);
+      return { labels: { ...labels, target: call }, percent, total: all[0]?.total ?? null };
+    }),
+  );
+  return [
+    family(
+      'gauge',
+      'serve_split_weight_ratio',
+      'Share of the requests of a step that a target of its split gets.',
+      targets.map(({ labels, percent }) => [labels, percent / 100]),
+    ),
+    family(
+      'counter',
+      'serve_split_requests_total',
+      'Calls of a target of a split with a verdict, by what came of them.',
+      targets.flatMap(({ labels, total }) =>
+        total === null
+          ? []
+          : counted(labels, 'result', {
+              ok: total.requests - total.errors,
+              error: total.errors,
+              client_error: total.client_errors,
+            }),
+      ),
+    ),
+    family(
+      'gauge',
+      'serve_split_verdict',
+      '1 for the state that the verdict on a canary has.',
+      splits.flatMap(({ labels, verdict }): Value[] => (verdict === null ? [] : [[{ ...labels, state: verdict.state }, 1]])),
+    ),
+    family(
+      'counter',
+      'serve_shadow_answers_total',
+      'Copies that shadows of steps were to get, by what came of them.',
+      applications.flatMap(({ name: application, shadows }) =>
+        Object.entries(shadows).flatMap(([step, { same, different, failed, skipped }]) =>
+          counted({ application, step }, 'result', { same, different, failed, skipped }),
         ),
       ),
     ),

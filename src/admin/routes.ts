@@ -2,6 +2,7 @@
 import type { StatusFeed } from '../control/events.ts';
 import type { Revision } from '../control/history.ts';
 import type { Preview, Submitted } from '../control/reloader.ts';
+import type { VerdictMove } from '../control/verdict-record.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
 import { VERSION } from '../version.ts';
 import { eventsRoute } from './events.ts';
@@ -26,6 +27,8 @@ export interface AdminSources {
   /** undefined: there is no such revision. @param revision absent: the one before what is served */
   readonly rollback: (revision?: number) => Promise<Submitted | undefined>;
   readonly history: () => readonly Revision[];
+  /** How verdicts moved the weights of splits, oldest first. */
+  readonly verdictMoves: () => readonly VerdictMove[];
   /** What is served, as it was written. */
   readonly config: () => object;
   /** As SIGHUP and SIGTERM do. */
@@ -67,7 +70,10 @@ export const routesOf = (daemon: AdminSources): readonly Route[] => [
   {
     method: 'GET',
     path: '/api/serve/history',
-    handle: () => ({ status: 200, body: { revisions: daemon.history().map(({ text: _, ...told }) => told) } }),
+    handle: () => ({
+      status: 200,
+      body: { revisions: daemon.history().map(({ text: _, ...told }) => told), verdicts: daemon.verdictMoves() },
+    }),
   },
   {
     method: 'GET',

@@ -1,5 +1,7 @@
 /** `deploy`, `rollback`, `history`, `config`, `shutdown`: what an operator does with a running daemon, over its admin API. */
 import type { Revision } from '../control/history.ts';
+import type { VerdictMove } from '../control/verdict-record.ts';
+import { percentText } from '../verdict/judge.ts';
 import { CLIENT_HELP, CLIENT_OPTIONS, Client, ClientError } from './client.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
 import { readConfig, tellDiagnostics } from './config-file.ts';
@@ -53,10 +55,11 @@ ${CLIENT_HELP}
 };
 
 export const history: Command = {
-  summary: 'list the configs that were applied',
+  summary: 'list the configs that were applied, and what verdicts decided',
   help: `serve-daemon history [n] [options]
 
-Lists them, the newest last; with n, prints the text of that one. Go back to one with serve-daemon rollback n.
+Lists them, the newest last; with n, prints the text of that one. Go back to one with serve-daemon rollback n. Between them
+stands, without a number, where a verdict moved the weights of a split, and why.
 
 ${CLIENT_HELP}
   --json          as JSON
@@ -74,13 +77,28 @@ ${CLIENT_HELP}
     const answer = await client.ask('/api/serve/history');
     if (values.json) process.stdout.write(answer);
     else {
-      const { revisions } = JSON.parse(answer) as { revisions: readonly Omit<Revision, 'text'>[] };
-      const rows = revisions.map(({ revision, at, source, hash }) => [String(revision), at, source, hash.slice(0, 12)]);
-      process.stdout.write(`${columns([['revision', 'applied at', 'source', 'hash'], ...rows])}\n`);
+      process.stdout.write(`${historyTable(JSON.parse(answer) as Told)}\n`);
     }
     return 0;
   },
 };
+
+interface Told {
+  readonly revisions: readonly Omit<Revision, 'text'>[];
+  readonly verdicts: readonly VerdictMove[];
+}
+
+const historyTable = ({ revisions, verdicts }: Told): string => {
+  const rows = [
+    ...revisions.map(({ revision, at, source, hash }) => [String(revision), at, source, hash.slice(0, 12)]),
+    ...verdicts.map((move) => ['-', move.at, 'verdict', moveText(move)]),
+  ].sort(([, a = ''], [, b = '']) => (a < b ? -1 : 1));
+  const last = verdicts.length === 0 ? 'hash' : 'hash, or what was decided';
+  return columns([['revision', 'applied at', 'source', last], ...rows]);
+};
+
+const moveText = ({ application, step, canary, from, to, state, why }: VerdictMove): string =>
+  `${application}/${step}: ${canary} ${percentText(from)} → ${percentText(to)}${state === 'progressing' ? '' : `, ${state}`}: ${why}`;
 
 export const config: Command = {
   summary: 'print the config that a running daemon serves',

@@ -1,5 +1,7 @@
 /** `status`: applications, deployments and replicas of a running daemon, as a table. */
 import type { DeploymentStatus, ReplicaStatus, Status } from '../control/status.ts';
+import type { SplitStatus } from '../control/status-splits.ts';
+import { percentText } from '../verdict/judge.ts';
 import { CLIENT_HELP, CLIENT_OPTIONS, Client } from './client.ts';
 import { type Command, readArgs, UsageError } from './command.ts';
 
@@ -57,8 +59,11 @@ const table = ({ version, pid, config, listeners, applications }: Status): strin
       '',
       `${application.name}  ${application.route_prefix ?? '(no route)'}  ${application.status}${application.message === '' ? '' : `  ${application.message}`}`,
     );
-    for (const [step, { same, different, failed, skipped }] of Object.entries(application.shadows))
-      lines.push(`  shadow of ${step}: ${same} same, ${different} different, ${failed} failed, ${skipped} skipped`);
+    for (const [step, split] of Object.entries(application.splits)) lines.push(splitLine(step, split));
+    for (const [step, { same, different, failed, skipped, share_different }] of Object.entries(application.shadows))
+      lines.push(
+        `  shadow of ${step}: ${same} same, ${different} different, ${failed} failed, ${skipped} skipped${share_different === null ? '' : `; ${percentText(100 * share_different)} differ`}`,
+      );
     for (const deployment of Object.values(application.deployments)) {
       const { name, status: state, replicas, target_num_replicas: wanted, queued, ongoing, restarts } = deployment;
       const running = replicas.filter((replica) => replica.state === 'RUNNING').length;
@@ -73,6 +78,16 @@ const table = ({ version, pid, config, listeners, applications }: Status): strin
     }
   }
   return `${lines.join('\n')}\n`;
+};
+
+/** Who gets how much, where that is not what the file says, and what the verdict says. */
+const splitLine = (step: string, { targets, verdict }: SplitStatus): string => {
+  const shares = targets.map(({ call, percent, declared_percent: declared }) => {
+    const file = percent === declared ? '' : ` (${percentText(declared)} in the file)`;
+    return `${call} ${percentText(percent)}${file}`;
+  });
+  const said = verdict === null ? '' : `; ${verdict.state}: ${verdict.message}`;
+  return `  split of ${step}: ${shares.join(', ')}${said}`;
 };
 
 /** How many of its requests no replica had to work on. */

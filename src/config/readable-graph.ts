@@ -1,5 +1,5 @@
 /** What of an application's graph can be compiled although parts of it have the wrong shape, so that all mistakes are told at once. */
-import type { GraphMistake, GraphSource, StepSource } from '../graph/compile.ts';
+import type { GraphMistake, GraphSource, StepSource, VerdictSource } from '../graph/compile.ts';
 import type { Checking, SeenApplication } from './checking.ts';
 import { isMapping, listOf, type Mapping, mappingOf, pathText, textOf } from './finding.ts';
 
@@ -46,13 +46,27 @@ const readableShadow = ({ call, tolerance }: Mapping): NonNullable<StepSource['s
 
 /** Every target stays in its place, as mistakes are told by their index. */
 const readableSplit = (split: unknown): NonNullable<StepSource['split']> => {
-  const { targets, sticky_by: stickyBy } = mappingOf(split) ?? {};
+  const { targets, sticky_by: stickyBy, verdict } = mappingOf(split) ?? {};
   const read = listOf(targets).map((target) => {
     const { call, weight } = mappingOf(target) ?? {};
     return { call: isText(call) ? call : UNREADABLE, weight: isNumber(weight) ? weight : 1 };
   });
   const some = read.length === 0 && !Array.isArray(targets) ? [{ call: UNREADABLE, weight: 1 }] : read;
-  return { targets: some, ...(isText(stickyBy) ? { sticky_by: stickyBy } : {}) };
+  return {
+    targets: some,
+    ...(isText(stickyBy) ? { sticky_by: stickyBy } : {}),
+    ...(isMapping(verdict) ? { verdict: readableVerdict(verdict) } : {}),
+  };
+};
+
+const readableVerdict = (verdict: Mapping): VerdictSource => {
+  const { steps, promote_when: promoteWhen, abort_when: abortWhen } = verdict;
+  return {
+    ...filterOf(verdict, isNumber),
+    ...(Array.isArray(steps) ? { steps: steps.filter(isNumber) } : {}),
+    ...(isMapping(promoteWhen) ? { promote_when: filterOf(promoteWhen, isNumber) } : {}),
+    ...(isMapping(abortWhen) ? { abort_when: filterOf(abortWhen, isNumber) } : {}),
+  };
 };
 
 const isCondition = (when: unknown): boolean =>
@@ -103,6 +117,9 @@ export const isOwnMistake = (
       return !checking.meant([...at, 'call']) && !checking.meant([...at, 'split']) && isMapping(valueAt(seen.data.graph, path));
     case 'INPUT_NEEDED':
       return isMapping(valueAt(seen.data.graph, path)) && !checking.meant([...at, 'input']);
+    case 'BAD_VERDICT':
+      // What it says hangs together with all that the split says, and with the shadow beside it.
+      return checking.sound([...graph, ...path.slice(0, path.indexOf('split'))]);
     case 'UNKNOWN_APPLICATION':
       return all.every(({ name }) => name !== undefined);
     case 'UNKNOWN_DEPLOYMENT': {

@@ -6,11 +6,12 @@ import type { Socket } from 'node:net';
 import type { DesiredState, ProxySpec } from '../domain/desired.ts';
 import { type LogLevel, LogRules } from '../domain/logging.ts';
 import type { UserMetrics } from '../domain/metrics.ts';
-import type { FromDataPlane, LoadReport, RoutingSnapshot } from '../domain/snapshot.ts';
+import type { FromDataPlane, LoadReport, RoutingSnapshot, SplitCounts } from '../domain/snapshot.ts';
 import type { FrameReader } from '../protocol/reader.ts';
 import { limitsOf } from '../quota/group.ts';
 import { type Machine, type Offer, offerOf } from '../quota/offer.ts';
 import { Fleet, type FleetOptions } from './fleet.ts';
+import { judgedSplits } from './judged-splits.ts';
 import type { DeathRecord, ReplicaView, Waiting } from './managed.ts';
 import { type Action, type ActualState, failedDeployments, plan, restartKey, runningOf, type Serving } from './plan.ts';
 import { Policies } from './policies.ts';
@@ -19,6 +20,8 @@ import { type Room, roomFor } from './room-preview.ts';
 import { Scaler } from './scaler.ts';
 import { buildSnapshot, type Retiring } from './snapshot.ts';
 import type { BrokenApplication, TargetApplication } from './target.ts';
+import type { VerdictRecord } from './verdict-record.ts';
+import { Verdicts, type VerdictView } from './verdicts.ts';
 
 export interface ControllerOptions extends FleetOptions {
   /** The program of autoscaling policies. */
@@ -28,6 +31,8 @@ export interface ControllerOptions extends FleetOptions {
   /** A level in place of every one that the config names. */
   readonly logLevel: LogLevel | undefined;
   readonly publish: (snapshot: RoutingSnapshot) => void;
+  /** What verdicts have decided, also before this run. */
+  readonly verdicts: VerdictRecord;
   readonly onChange: () => void;
 }
 
@@ -40,6 +45,7 @@ export class Controller {
   readonly #serving = new Map<string, Serving>();
   readonly #policies: Policies;
   readonly #scaler: Scaler;
+  readonly #verdicts: Verdicts;
   #targets: readonly TargetApplication[] = [];
   #broken: readonly BrokenApplication[] = [];
   #proxy: ProxySpec | undefined;
@@ -66,6 +72,7 @@ export class Controller {
     });
     this.#policies = new Policies({ ...options, program: options.policyEntry });
     this.#scaler = new Scaler((key, question) => this.#policies.ask(key, question));
+    this.#verdicts = new Verdicts(options.verdicts);
   }
 
   /** A new goal. What had been given up is tried again if its version changed, or always with `retry`. */
@@ -191,6 +198,8 @@ export class Controller {
       }
       case 'load':
         return this.#scale(message.deployments);
+      case 'splits':
+        return this.#judge(message.splits);
       case 'link-down': {
         // Most often its process has just died, and how is about to be told. One that lives on is a replica in name only.
         setTimeout(() => {
@@ -249,6 +258,21 @@ export class Controller {
     const actual = this.actual;
     const moves = this.#scaler.observe(loads, (key) => runningOf(key, this.#targets, actual), performance.now());
     for (const { key, from, to } of moves) this.#options.log.info({ deployment: key, from, to }, 'deployment scales');
+    if (moves.length > 0) this.#reconcileSoon();
+  }
+
+  /** What is known of the verdict on the canary of a step; undefined: it has none. */
+  verdictOf(application: string, step: string): VerdictView | undefined {
+    return this.#verdicts.viewOf(application, step, performance.now());
+  }
+
+  #judge(splits: Readonly<Record<string, SplitCounts>>): void {
+    const moves = this.#verdicts.observe(splits, performance.now(), new Date());
+    for (const { application, step, state, why, ...move } of moves) {
+      const fields = { step: `${application}/${step}`, ...move, why };
+      if (state === 'aborted') this.#options.log.warn(fields, 'a canary is aborted');
+      else this.#options.log.info(fields, state === 'promoted' ? 'a canary is promoted' : 'a canary gets more requests');
+    }
     if (moves.length > 0) this.#reconcileSoon();
   }
 
@@ -384,6 +408,10 @@ export class Controller {
 
   #publish(): void {
     if (this.#proxy === undefined || this.#logging === undefined) return;
+    const serving = this.#serving;
+    const wanted = new Set([...this.#targets, ...this.#broken].map(({ spec }) => spec.name));
+    const isAwaited = (application: string) => wanted.has(application) && !serving.has(application);
+    this.#verdicts.follow(judgedSplits(serving), isAwaited, performance.now(), new Date());
     this.#everReady ||= this.#targets.length + this.#broken.length > 0 && this.settled;
     const snapshot = buildSnapshot({
       revision: this.#revision,
@@ -398,6 +426,7 @@ export class Controller {
       retiring: this.#retiring,
       failure: (application) => this.failure(application),
       pending: new Map([...this.#waiting].map(([name, { reason }]) => [name, reason])),
+      overlayOf: (application, step) => this.#verdicts.overlayOf(application, step),
     });
     const text = JSON.stringify(snapshot);
     if (text === this.#published) return;

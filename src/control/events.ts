@@ -2,7 +2,7 @@
 import type { Status } from './status.ts';
 
 export interface StatusEvent {
-  readonly type: 'config' | 'application' | 'deployment' | 'replica';
+  readonly type: 'config' | 'application' | 'deployment' | 'replica' | 'verdict';
   readonly [field: string]: unknown;
 }
 
@@ -13,8 +13,13 @@ export const factsOf = ({ config, applications }: Status): Facts => {
   const facts = new Map<string, StatusEvent>();
   const { hash, source, revision, drift, errors } = config;
   facts.set('config', { type: 'config', hash, source, revision, drift, errors: errors.length });
-  for (const { name: application, status, message, deployments } of Object.values(applications)) {
+  for (const { name: application, status, message, deployments, splits } of Object.values(applications)) {
     facts.set(`application ${application}`, { type: 'application', application, status, message });
+    for (const [step, { targets, verdict }] of Object.entries(splits)) {
+      if (verdict === null) continue;
+      const percents = Object.fromEntries(targets.map(({ call, percent }) => [call, percent]));
+      facts.set(`verdict ${application}/${step}`, { type: 'verdict', application, step, state: verdict.state, percents });
+    }
     for (const { name: deployment, replicas, ...each } of Object.values(deployments)) {
       const { status: word, status_trigger, message: why, target_num_replicas } = each;
       const about = { application, deployment, status: word, status_trigger, message: why, target_num_replicas };

@@ -10,6 +10,8 @@ export class Folders {
   readonly code: string;
   /** Configs that were applied; kept between runs. */
   readonly history: string;
+  /** What verdicts have decided; kept between runs. */
+  readonly verdicts: string;
   /** Why nothing is kept between runs; undefined: it is. */
   readonly problem: string | undefined;
   /** Sockets of this process; gone when it ends. */
@@ -38,6 +40,7 @@ export class Folders {
     const state = this.problem === undefined ? wanted : this.run;
     this.code = join(state, 'code');
     this.history = join(state, 'history');
+    this.verdicts = join(state, 'verdicts.json');
     mkdirSync(this.code, { recursive: true, mode: 0o700 });
   }
 

@@ -4,6 +4,7 @@ import type { LogRules } from '../domain/logging.ts';
 import type { ApplicationRouting, DeploymentRouting, ReplicaRouting, RoutingSnapshot } from '../domain/snapshot.ts';
 import { threadsOf } from '../protocol/start.ts';
 import { answersFrom } from './answers-from.ts';
+import { type Overlay, weighed } from './judged-splits.ts';
 import type { ActualReplica, ActualState, Serving } from './plan.ts';
 import { restartKey, rolloutSteps } from './plan.ts';
 import { hasFailed, isUnhealthy, type RestartMemory } from './restart.ts';
@@ -33,6 +34,8 @@ export interface SnapshotInput {
   readonly failure: (application: string) => string | undefined;
   /** By `application/Deployment`: why replicas of it wait for room. */
   readonly pending?: ReadonlyMap<string, string>;
+  /** What verdicts say of the weights of a step. */
+  readonly overlayOf?: (application: string, step: string) => Overlay | undefined;
 }
 
 export const buildSnapshot = (input: SnapshotInput): RoutingSnapshot => {
@@ -134,7 +137,7 @@ const servedRouting = ({ target, generation }: Serving, input: SnapshotInput, st
     generation,
     routePrefix: spec.routePrefix,
     unavailable: null,
-    ingress: spec.ingress,
+    ingress: weighed(spec.ingress, (step) => input.overlayOf?.(spec.name, step)),
     calls: spec.calls,
     deployments: deployments.map((deployment) => limitsOf(spec.name, deployment, input, steps)),
     ...modelsOf(spec),

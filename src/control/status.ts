@@ -4,13 +4,15 @@ import type { ApplicationSpec, ProxySpec } from '../domain/desired.ts';
 import type { Diagnostic } from '../domain/diagnostic.ts';
 import type { Json } from '../domain/json.ts';
 import type { CacheCounts } from '../domain/metrics.ts';
-import type { DataPlaneLoad, ShadowCounts } from '../domain/snapshot.ts';
+import type { DataPlaneLoad } from '../domain/snapshot.ts';
 import type { DeathRecord, ReplicaView, Waiting } from './managed.ts';
 import type { ActualState } from './plan.ts';
 import type { Deployed } from './reloader.ts';
 import { deploymentOf, leavingOf } from './status-deployment.ts';
+import { type ShadowStatus, type SplitStatus, shadowsOf, splitsOf } from './status-splits.ts';
 import type { BrokenApplication, TargetApplication } from './target.ts';
 import { type Topology, topologyOf } from './topology.ts';
+import type { VerdictView } from './verdicts.ts';
 
 export interface StatusInput {
   readonly targets: readonly TargetApplication[];
@@ -24,6 +26,8 @@ export interface StatusInput {
   readonly policyProblem?: (application: string, deployment: string) => string | undefined;
   /** Replicas that wait for room, by `application/Deployment`. */
   readonly waiting?: ReadonlyMap<string, Waiting>;
+  /** What is known of the verdict on the canary of a step. */
+  readonly verdictOf?: (application: string, step: string) => VerdictView | undefined;
   /** What the config says of where the daemon listens. */
   readonly proxy: ProxySpec;
   /** By application: what was set, as it was written. */
@@ -139,7 +143,9 @@ export interface ApplicationStatus {
   readonly docs_path: null;
   readonly deployment_topology: Topology | null;
   /** By step: what became of the copies that its shadow was to get, since this graph is served. */
-  readonly shadows: Readonly<Record<string, ShadowCounts>>;
+  readonly shadows: Readonly<Record<string, ShadowStatus>>;
+  /** By step: who gets how much of its requests, and what the verdict on its canary says. */
+  readonly splits: Readonly<Record<string, SplitStatus>>;
   readonly deployments: Readonly<Record<string, DeploymentStatus>>;
 }
 
@@ -177,6 +183,7 @@ export const buildStatus = (input: StatusInput): Status => {
       docs_path: null,
       deployment_topology: null,
       shadows: {},
+      splits: {},
       deployments: leavingOf(application, input),
     };
   }
@@ -200,7 +207,7 @@ export const buildStatus = (input: StatusInput): Status => {
   };
 };
 
-const aboutOf = (spec: ApplicationSpec, { written, deployed, load }: StatusInput) => ({
+const aboutOf = (spec: ApplicationSpec, { written, deployed, load, verdictOf }: StatusInput) => ({
   name: spec.name,
   route_prefix: spec.routePrefix,
   last_deployed_time_s: (deployed.get(spec.name)?.at ?? 0) / 1000,
@@ -209,13 +216,8 @@ const aboutOf = (spec: ApplicationSpec, { written, deployed, load }: StatusInput
   docs_path: null,
   deployment_topology: topologyOf(spec),
   shadows: shadowsOf(spec.name, load),
+  splits: splitsOf(spec, (step) => verdictOf?.(spec.name, step)),
 });
-
-const shadowsOf = (application: string, { shadows }: DataPlaneLoad): Readonly<Record<string, ShadowCounts>> => {
-  const begin = `${application}/`;
-  const mine = Object.entries(shadows ?? {}).filter(([step]) => step.startsWith(begin));
-  return Object.fromEntries(mine.map(([step, counts]) => [step.slice(begin.length), counts]));
-};
 
 const applicationOf = (target: TargetApplication, input: StatusInput): ApplicationStatus => {
   const { name } = target.spec;

@@ -38,6 +38,40 @@ export interface Split {
   readonly targets: readonly { readonly target: CallTarget; readonly weight: number }[];
   /** Requests with the same value here go the same way as long as weights stay. */
   readonly stickyBy: Expression | undefined;
+  /** What moves the weights by itself. Absent: the file alone. */
+  readonly verdict?: VerdictSpec;
+  /** Its calls are counted under this name, which is another when the split or its canary is. Absent: they are not counted. */
+  readonly judgedAs?: string;
+}
+
+/** What the weights come to, in the order of the targets. */
+export const percentsOf = (targets: Split['targets']): readonly number[] => {
+  const total = targets.reduce((sum, { weight }) => sum + weight, 0);
+  return targets.map(({ weight }) => (total === 0 ? 0 : (100 * weight) / total));
+};
+
+/** `verdict` of a split with two targets: the first is the stable one, the second the canary. */
+export interface VerdictSpec {
+  /** Percent of the requests that the canary gets, one after the other; rising. */
+  readonly steps: readonly number[];
+  readonly windowMs: number;
+  /** With fewer in the window nothing is known. */
+  readonly minRequests: number;
+  /** The canary is below all of them: it gets the next step. undefined: never. */
+  readonly promoteWhen: VerdictBounds | undefined;
+  /** The canary is above one of them: it gets nothing any more. undefined: never. */
+  readonly abortWhen: VerdictBounds | undefined;
+}
+
+/** Of the canary; at least one is given. */
+export interface VerdictBounds {
+  /** Share of its requests that failed by its fault. */
+  readonly errorRate?: number;
+  readonly p99Ms?: number;
+  /** Its p99 over that of the stable target. */
+  readonly p99Ratio?: number;
+  /** Share of the answers of the shadow that are not those of the stable target. */
+  readonly difference?: number;
 }
 
 /** `shadow`: who gets a copy of the traffic; its answers are compared, counted and dropped. */

@@ -156,6 +156,8 @@ export type FromDataPlane =
   | { readonly type: 'metrics'; readonly id: number; readonly metrics: DataPlaneMetrics }
   /** Of deployments that autoscale, by `application/Deployment`: in a period, and at once when one waits where there is no replica. */
   | { readonly type: 'load'; readonly deployments: Readonly<Record<string, LoadReport>> }
+  /** What was counted of splits that are judged, by `judgedAs`; in a period, as long as there is one. */
+  | { readonly type: 'splits'; readonly splits: Readonly<Record<string, SplitCounts>> }
   | { readonly type: 'drained' }
   | { readonly type: 'closed' };
 
@@ -187,6 +189,26 @@ export interface ShadowCounts {
   readonly different: number;
   readonly failed: number;
   readonly skipped: number;
+}
+
+/** What became of the calls of a split that is judged, counted up since it was first served. */
+export interface SplitCounts {
+  readonly stable: TargetCounts;
+  readonly canary: TargetCounts;
+  /** Of its step, since that has a shadow; nothing where it has none. */
+  readonly shadow: ShadowCounts;
+}
+
+/** Calls that were cancelled are not counted. */
+export interface TargetCounts {
+  /** Answered, or failed by the fault of the target. */
+  readonly requests: number;
+  /** Of these: failed. */
+  readonly errors: number;
+  /** Besides these: failed by the fault of who asked. */
+  readonly clientErrors: number;
+  /** How long those that were answered took, as in `domain/latency`. */
+  readonly latency: readonly number[];
 }
 
 /** A quantity over one period: its mean over time, and its extremes. */

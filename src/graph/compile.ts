@@ -7,7 +7,7 @@ import type { GraphMistake, GraphSource, KnownApplication, Report } from './sour
 import { compileSteps } from './steps.ts';
 import { callTarget } from './target.ts';
 
-export type { GraphMistake, GraphSource, KnownApplication, StepSource } from './source.ts';
+export type { GraphMistake, GraphSource, KnownApplication, SplitSource, StepSource, VerdictSource } from './source.ts';
 
 export interface CompiledGraph {
   /** undefined where a mistake of severity `error` says why. */

@@ -18,7 +18,7 @@ type SingleCondition =
 export interface StepSource {
   /** Either this or `split`. */
   call?: string;
-  split?: { targets: readonly { call: string; weight: number }[]; sticky_by?: string };
+  split?: SplitSource;
   shadow?: { call: string; tolerance?: number };
   when?: ConditionSource | null;
   retry?: { max_attempts?: number; backoff_s?: number } | null;
@@ -28,6 +28,30 @@ export interface StepSource {
   on_error?: 'fail' | { value: unknown };
   max_concurrency?: number;
   model?: string;
+}
+
+export interface SplitSource {
+  targets: readonly { call: string; weight: number }[];
+  sticky_by?: string;
+  verdict?: VerdictSource | null;
+}
+
+export interface VerdictSource {
+  steps?: readonly number[];
+  window_s?: number;
+  min_requests?: number;
+  promote_when?: {
+    error_rate_below?: number;
+    p99_below_s?: number;
+    p99_ratio_below?: number;
+    difference_below?: number;
+  } | null;
+  abort_when?: {
+    error_rate_above?: number;
+    p99_above_s?: number;
+    p99_ratio_above?: number;
+    difference_above?: number;
+  } | null;
 }
 
 export interface KnownApplication {

@@ -1,11 +1,11 @@
 /** `split` of a step: compiles it, and chooses one of its targets. */
 import type { CallTarget, Split } from '../domain/graph.ts';
 import { compileExpression, type Names } from './expression.ts';
-import type { KnownApplication, Path, Report, StepSource } from './source.ts';
+import type { KnownApplication, Path, Report, SplitSource } from './source.ts';
 import { callTarget } from './target.ts';
 
 export const compileSplit = (
-  source: NonNullable<StepSource['split']>,
+  source: SplitSource,
   path: Path,
   names: Names,
   application: KnownApplication,
@@ -45,6 +45,19 @@ export const choose = ({ targets }: Split, point: number): CallTarget => {
   const { target } = (chosen ?? weighty.at(-1)) as Split['targets'][number];
   return target;
 };
+
+/**
+ * So far apart, in 2⁻³² of the circle, are points of requests that follow each other: the golden ratio, and for further splits of a graph
+ * roots of primes. Points of such a walk are spread evenly however few they are, also every second or tenth of them; and since no stride is a
+ * multiple of another, who is in the canary of one split is in that of another no more often than chance has it.
+ */
+const STRIDES: readonly number[] = [
+  (Math.sqrt(5) - 1) / 2,
+  ...[2, 3, 7, 11, 13, 17, 19].map((prime) => Math.sqrt(prime) % 1),
+].map((stride) => Math.round(stride * 2 ** 32));
+
+/** @param point where the last request fell, in 2⁻³² @param order which of the splits of its graph it is @returns where the next one falls */
+export const nextPoint = (point: number, order: number): number => (point + (STRIDES[order % STRIDES.length] as number)) >>> 0;
 
 /** Where a text falls in [0, 1): the same for ever, and evenly spread. FNV-1a with the finish of MurmurHash3. */
 export const pointOf = (text: string): number => {

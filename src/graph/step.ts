@@ -74,14 +74,14 @@ export const inputsOf = (
 
 /**
  * Whom a step calls for this request.
- * @param random in [0, 1): decides where nothing sticks
+ * @param next in [0, 1): decides where nothing sticks; asked only then
  */
-export const targetOf = (state: RunState, step: GraphStep, request: RequestScope, random: number): CallTarget => {
+export const targetOf = (state: RunState, step: GraphStep, request: RequestScope, next: () => number): CallTarget => {
   const { split } = step;
   if (split === undefined) return step.target;
   const key = split.stickyBy === undefined ? undefined : evaluate(split.stickyBy, { request, steps: state.results });
   const sticks = key !== undefined && key.json !== null && key.segments.length === 0;
-  return choose(split, sticks ? pointOf(`${step.name}\n${JSON.stringify(key.json)}`) : random);
+  return choose(split, sticks ? pointOf(`${step.name}\n${JSON.stringify(key.json)}`) : next());
 };
 
 /**

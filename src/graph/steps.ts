@@ -8,6 +8,7 @@ import { cyclesOf, orderOf } from './order.ts';
 import type { KnownApplication, Path, Report, StepSource } from './source.ts';
 import { compileSplit } from './split.ts';
 import { callTarget } from './target.ts';
+import { compileVerdict } from './verdict.ts';
 
 const STEP_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 /** `$request`, `$item` and `$index` are something else; the others are no names for a property. */
@@ -123,7 +124,13 @@ const compileCall = (
   const split = said ? compileSplit(said, [...path, 'split'], names, application, all, report) : undefined;
   const target = call === undefined ? split?.targets[0]?.target : callTarget(call, [...path, 'call'], application, all, report);
   const copy = copied ? callTarget(copied.call, [...path, 'shadow', 'call'], application, all, report) : undefined;
-  return { target, split, shadow: copy && { target: copy, tolerance: copied?.tolerance ?? 0 } };
+  const verdict =
+    split && said?.verdict ? compileVerdict(said.verdict, said, split, copy, [...path, 'split', 'verdict'], report) : undefined;
+  return {
+    target,
+    split: split && { ...split, ...(verdict === undefined ? {} : { verdict }) },
+    shadow: copy && { target: copy, tolerance: copied?.tolerance ?? 0 },
+  };
 };
 
 /** Whoever says `retry` wants a second try, also where no number is given. */

@@ -47,3 +47,6 @@ export const callTarget = (
   }
   return { application: callee.name, deployment, method };
 };
+
+export const isSameTarget = (a: CallTarget, b: CallTarget): boolean =>
+  a.application === b.application && a.deployment === b.deployment && a.method === b.method;

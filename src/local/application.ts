@@ -9,6 +9,7 @@ import { HttpCounts } from '../proxy/http-counts.ts';
 import { Ingress } from '../proxy/ingress.ts';
 import { RetryBudgets } from '../proxy/retry-budget.ts';
 import { Shadows } from '../proxy/shadow.ts';
+import { Splits } from '../proxy/splits.ts';
 import { type CodeDeployment, deploymentsOf } from '../replica/application.ts';
 import type { Handle } from '../sdk/index.ts';
 import { Caller } from './caller.ts';
@@ -45,10 +46,13 @@ export class LocalApplication {
     this.#names = names;
     this.#log = log;
     this.#dispatcher = new Dispatcher(now, () => {});
+    const shadows = new Shadows();
     this.#ingress = new Ingress({
       dispatcher: this.#dispatcher,
       now,
-      shadows: new Shadows(),
+      shadows,
+      // Nobody judges: an application in code declares no split.
+      splits: new Splits(shadows, now, () => {}),
       retries: new RetryBudgets(),
       counts: new HttpCounts(),
       logged: () => {},

@@ -1,10 +1,11 @@
 /** The calls of one graph run: each with its shadow, its further tries and what becomes of its answer; all of them end together. */
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { Generation } from '../dispatch/generation.ts';
-import type { CallUnderWay, Sink } from '../dispatch/pending.ts';
+import type { CallUnderWay } from '../dispatch/pending.ts';
 import { ServeError } from '../domain/errors.ts';
-import type { CallTarget, GraphStep, Shadow } from '../domain/graph.ts';
+import type { CallTarget, GraphStep } from '../domain/graph.ts';
 import { listNode } from '../graph/evaluate.ts';
+import { isSameTarget } from '../graph/target.ts';
 import { nodeOf, type ValueNode, type WireValue, wireOf } from '../protocol/value.ts';
 import type { GraphRequest } from './graph-run.ts';
 
@@ -93,15 +94,14 @@ export class GraphCalls {
   #call(step: GraphStep, { target, input, modelId, deadlineAt, exempt, done, failed, stream }: StepCall): void {
     const { requestId, traces, sessionId, traceparent, priority } = this.#request;
     const own = this.#generationOf(target);
-    if (own === undefined) return failed(new ServeError('UNAVAILABLE', `Application ${target.application} is not there.`));
-    const compare = step.shadow === undefined ? undefined : this.#shadow(step.name, step.shadow, input, modelId, deadlineAt);
+    const compare = own === undefined ? undefined : this.#shadow(step, target, input, modelId, deadlineAt);
     let call: CallUnderWay | undefined;
     const over = () => {
       if (call !== undefined) this.#calls.delete(call);
     };
     const chunks: ValueNode[] = [];
     let isOut = false;
-    const sink: Sink = {
+    const sink = this.#request.splits.watch(step.split, target, {
       result: (value) => {
         over();
         compare?.(value);
@@ -134,7 +134,8 @@ export class GraphCalls {
         compare?.(undefined);
         this.#guard(() => (stream === undefined ? done(listNode(chunks)) : stream.end()));
       },
-    };
+    });
+    if (own === undefined) return sink.error(new ServeError('UNAVAILABLE', `Application ${target.application} is not there.`));
     call = this.#dispatcher.call({
       generation: own,
       target,
@@ -172,17 +173,22 @@ export class GraphCalls {
     return target.application === generation.application ? generation : this.#dispatcher.generation(target.application);
   }
 
-  /** Sends a copy to the shadow where that keeps nobody waiting. @returns to be told the answer that it is compared with */
+  /**
+   * Sends a copy to the shadow where that keeps nobody waiting; of what a split sends to the shadow itself there is none.
+   * @returns to be told the answer that it is compared with
+   */
   #shadow(
-    step: string,
-    shadow: Shadow,
+    step: GraphStep,
+    called: CallTarget,
     input: ValueNode,
     modelId: string | undefined,
     deadlineAt: number,
   ): ((value: WireValue | undefined) => void) | undefined {
-    const { generation, requestId, shadows } = this.#request;
+    const { shadow } = step;
+    if (shadow === undefined || (step.split !== undefined && isSameTarget(shadow.target, called))) return undefined;
+    const { requestId, shadows } = this.#request;
     const own = this.#generationOf(shadow.target);
-    const name = `${generation.application}/${step}`;
+    const name = nameOfStep(this.#request, step);
     if (own === undefined || this.#dispatcher.idleSlots(own, shadow.target) === 0) {
       shadows.count(name, 'skipped');
       return undefined;
@@ -221,6 +227,9 @@ export class GraphCalls {
     }
   }
 }
+
+/** `application/step`. */
+export const nameOfStep = ({ generation }: GraphRequest, { name }: GraphStep): string => `${generation.application}/${name}`;
 
 const keyOf = ({ application, deployment }: CallTarget): string => `${application}/${deployment}`;
 

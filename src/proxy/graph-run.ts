@@ -7,9 +7,10 @@ import type { Graph, GraphStep } from '../domain/graph.ts';
 import { jsonNode, listNode, type RequestScope } from '../graph/evaluate.ts';
 import { finish, inputsOf, isDone, modelOf, outputOf, type RunState, ready, start, targetOf } from '../graph/step.ts';
 import { type ValueNode, type WireValue, wireOf } from '../protocol/value.ts';
-import { GraphCalls, type StreamTaker } from './graph-calls.ts';
+import { GraphCalls, nameOfStep, type StreamTaker } from './graph-calls.ts';
 import type { RetryBudgets } from './retry-budget.ts';
 import type { Shadows } from './shadow.ts';
+import type { Splits } from './splits.ts';
 
 export interface GraphRequest {
   readonly graph: Graph;
@@ -23,8 +24,7 @@ export interface GraphRequest {
   /** Monotonic milliseconds; Infinity: none. */
   readonly deadlineAt: number;
   readonly traces: CallTrace[];
-  /** In [0, 1): where a `split` without `sticky_by` falls. */
-  readonly random: () => number;
+  readonly splits: Splits;
   readonly shadows: Shadows;
   readonly retries: RetryBudgets;
   /** Called once with the graph's output, or with what it failed with, also in the middle of a stream. Not after `cancel`, nor `end`. */
@@ -118,7 +118,7 @@ export class GraphRun {
     const { scope } = this.#request;
     const inputs = inputsOf(this.#state, step, scope);
     if (inputs === undefined) return this.#finish(step, jsonNode(null));
-    const target = targetOf(this.#state, step, scope, this.#request.random());
+    const target = targetOf(this.#state, step, scope, () => this.#request.splits.next(nameOfStep(this.#request, step)));
     const modelId = modelOf(this.#state, step, scope);
     const results: (ValueNode | undefined)[] = new Array(inputs.length);
     const deadlineAt = Math.min(

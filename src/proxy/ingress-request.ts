@@ -26,11 +26,13 @@ import { newRequestId } from './request-id.ts';
 import { requestScope } from './request-scope.ts';
 import type { RetryBudgets } from './retry-budget.ts';
 import type { Shadows } from './shadow.ts';
+import type { Splits } from './splits.ts';
 
 export interface IngressOptions {
   readonly dispatcher: Dispatcher;
   readonly now: () => number;
   readonly shadows: Shadows;
+  readonly splits: Splits;
   readonly retries: RetryBudgets;
   readonly counts: HttpCounts;
   /** Called for each finished request of an application that has its access log on. */
@@ -264,7 +266,7 @@ export class IngressRequest implements Sink {
         priority: priorityOfHeaders(head.headers),
         deadlineAt,
         traces: this.#traces,
-        random: Math.random,
+        splits: this.#options.splits,
         shadows: this.#options.shadows,
         retries: this.#options.retries,
         done: (output) => {

@@ -17,8 +17,12 @@ export class Shadows {
     return Object.fromEntries(this.#counts);
   }
 
+  of(name: string): ShadowCounts {
+    return this.#counts.get(name) ?? NONE;
+  }
+
   count(name: string, outcome: keyof ShadowCounts): void {
-    const counts = this.#counts.get(name) ?? NONE;
+    const counts = this.of(name);
     this.#counts.set(name, { ...counts, [outcome]: counts[outcome] + 1 });
   }
 
@@ -29,7 +33,7 @@ export class Shadows {
 
   /** @returns the sink for the shadow's answer, and whom to tell the answer that the client gets (undefined: none that can be compared) */
   compare(name: string, tolerance: number): { readonly sink: Sink; readonly answered: (value: WireValue | undefined) => void } {
-    let theirs: WireValue | undefined;
+    let theirs: WireValue | 'failed' | undefined;
     let ours: WireValue | undefined;
     let over = false;
     const end = (outcome: keyof ShadowCounts) => {
@@ -41,6 +45,8 @@ export class Shadows {
     };
     const both = () => {
       if (theirs === undefined || ours === undefined) return;
+      // Told only now: where the call fails too, what was asked may be to blame.
+      if (theirs === 'failed') return end('failed');
       if (bytesOf(theirs) > MAX_COMPARED_BYTES || bytesOf(ours) > MAX_COMPARED_BYTES) return end('skipped');
       end(areAlike(ours, theirs, tolerance) ? 'same' : 'different');
     };
@@ -50,7 +56,10 @@ export class Shadows {
           theirs = value;
           both();
         },
-        error: () => end('failed'),
+        error: () => {
+          theirs = 'failed';
+          both();
+        },
         // Streams are not compared, and nobody takes what they bring.
         open: () => end('skipped'),
         chunk: () => {},

@@ -14,6 +14,7 @@ import { Ingress } from './ingress.ts';
 import { Listener } from './listener.ts';
 import { RetryBudgets } from './retry-budget.ts';
 import { Shadows } from './shadow.ts';
+import { Splits } from './splits.ts';
 
 /** With fewer, a replica would have to wait for the CPU on which we look whether it has answered. */
 const CPUS_TO_POLL = 2;
@@ -32,11 +33,13 @@ const log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields
 
 const dispatcher = new Dispatcher(now, post, options.cpus < CPUS_TO_POLL ? undefined : new BusyPoll(now));
 const shadows = new Shadows();
+const splits = new Splits(shadows, now, (counts) => post({ type: 'splits', splits: counts }));
 const retries = new RetryBudgets();
 const counts = new HttpCounts();
 const loop = new LoopWatch();
 const ingress = new Ingress({
   shadows,
+  splits,
   retries,
   counts,
   dispatcher,
@@ -74,6 +77,7 @@ const apply = (next: RoutingSnapshot): void => {
   dispatcher.apply(next);
   ingress.apply(next);
   shadows.keep(new Set(next.applications.flatMap(shadowed)));
+  splits.follow(next.applications);
   retries.keep(new Set(next.applications.flatMap(({ name, deployments }) => deployments.map((each) => `${name}/${each.name}`))));
   listener.follow(next);
   accessLines.follow(next);
@@ -104,6 +108,7 @@ const drain = async (graceMs: number, timeoutMs: number): Promise<void> => {
 const close = (): void => {
   accessLines.flush();
   clearInterval(watch);
+  splits.close();
   dispatcher.destroy(new ServeError('UNAVAILABLE', 'The daemon is stopping.'));
   listener.destroy();
   replicas?.close();

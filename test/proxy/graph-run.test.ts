@@ -1,16 +1,20 @@
 import t from 'tap';
-import type { GraphSource } from '../../src/graph/compile.ts';
+import { compileGraph, type GraphSource } from '../../src/graph/compile.ts';
+import { GraphRun } from '../../src/proxy/graph-run.ts';
 import { requestScope } from '../../src/proxy/request-scope.ts';
 import { RetryBudgets } from '../../src/proxy/retry-budget.ts';
+import { Shadows } from '../../src/proxy/shadow.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { type GraphRigOptions, graphRig } from '../support/graph-rig.ts';
+import { FakeDispatcher } from '../support/fake-dispatcher.ts';
+import { type GraphRigOptions, graphRig, splitsAt } from '../support/graph-rig.ts';
+import { applicationRouting } from '../support/routing.ts';
 
 const begin = (
   source: GraphSource,
   body: unknown = null,
   deadlineAt = Number.POSITIVE_INFINITY,
   slots = 1,
-  more: Pick<GraphRigOptions, 'random' | 'headers' | 'retries' | 'refuses'> = {},
+  more: Pick<GraphRigOptions, 'next' | 'headers' | 'retries' | 'refuses'> = {},
 ) => graphRig(source, { body, deadlineAt, slots, ...more });
 const fan = (more: object = {}): GraphSource => ({ steps: { each: { call: 'A', for_each: '$request.json', ...more } } });
 
@@ -286,14 +290,14 @@ const canary = (more: object = {}): GraphSource => ({
 });
 
 t.test('a split sends each request to one of its targets, by weight', async (t) => {
-  const taken = (random: number) => begin(canary(), null, undefined, 1, { random: () => random }).dispatcher.calls[0]?.target;
+  const taken = (random: number) => begin(canary(), null, undefined, 1, { next: () => random }).dispatcher.calls[0]?.target;
   t.same([0, 0.5, 0.899, 0.9, 0.999].map(taken), ['A', 'A', 'A', 'B', 'B']);
 });
 
 t.test('a sticky key never changes side, and keys spread by weight', async (t) => {
   const source = canary({ sticky_by: '$request.headers.x-user' });
   const taken = (user: string, random: number) =>
-    begin(source, null, undefined, 1, { random: () => random, headers: ['x-user', user] }).dispatcher.calls[0]?.target;
+    begin(source, null, undefined, 1, { next: () => random, headers: ['x-user', user] }).dispatcher.calls[0]?.target;
   let canaries = 0;
   for (let user = 0; user < 2000; user++) {
     const side = taken(`user-${user}`, 0);
@@ -301,7 +305,7 @@ t.test('a sticky key never changes side, and keys spread by weight', async (t) =
     if (user % 100 === 0) t.equal(taken(`user-${user}`, 0.99), side);
   }
   t.ok(canaries > 140 && canaries < 260, `${canaries} of 2000`);
-  const anonymous = (random: number) => begin(source, null, undefined, 1, { random: () => random }).dispatcher.calls[0]?.target;
+  const anonymous = (random: number) => begin(source, null, undefined, 1, { next: () => random }).dispatcher.calls[0]?.target;
   t.same([anonymous(0), anonymous(0.95)], ['A', 'B'], 'nothing to stick by: by weight alone');
 });
 
@@ -317,6 +321,77 @@ t.test('a shadow gets a copy, and the client gets the answer of the call whateve
   t.same(shadows.counts, {}, 'nothing is said before both have answered');
   dispatcher.of('B')[0]?.answer({ score: 2 });
   t.same(shadows.counts, { 'app/a': { same: 0, different: 1, failed: 0, skipped: 0 } });
+});
+
+t.test('what a split sends to the shadow itself is not copied: it would be compared with itself', async (t) => {
+  const source: GraphSource = { steps: { a: { ...canary().steps?.['a'], shadow: { call: 'B' } } } };
+  const stable = begin(source, null, undefined, 1, { next: () => 0 });
+  t.same([stable.dispatcher.of('A').length, stable.dispatcher.of('B').length], [1, 1]);
+  const itself = begin(source, null, undefined, 1, { next: () => 0.95 });
+  t.same([itself.dispatcher.of('A').length, itself.dispatcher.of('B').length], [0, 1]);
+  itself.dispatcher.of('B')[0]?.answer(1);
+  t.same([itself.outcomes, itself.shadows.counts], [[1], {}]);
+});
+
+t.test('a copy that fails where the call fails too says nothing of the shadow, whichever is first', async (t) => {
+  for (const order of [
+    ['A', 'B'],
+    ['B', 'A'],
+  ]) {
+    const { dispatcher, shadows } = begin(shadowed());
+    for (const deployment of order) dispatcher.of(deployment)[0]?.fail('INVALID_INPUT');
+    t.match(shadows.counts, { 'app/a': { failed: 0, skipped: 1 } }, order.join());
+  }
+});
+
+t.test('each try of a call of a split that is judged counts, also where its application has gone', async (t) => {
+  const { ingress } = compileGraph(
+    {
+      steps: {
+        a: {
+          split: {
+            targets: [
+              { call: 'A', weight: 1 },
+              { call: 'gone/Far', weight: 1 },
+            ],
+          },
+          input: 1,
+          retry: {},
+        },
+      },
+    },
+    { name: 'app', deployments: ['A'] },
+    [{ name: 'gone', deployments: ['Far'] }],
+  );
+  if (ingress?.kind !== 'graph') throw new Error('expected a graph');
+  const steps = ingress.graph.steps.map((step) => ({ ...step, split: step.split && { ...step.split, judgedAs: 'app/a@1' } }));
+  const graph = { ...ingress.graph, steps };
+  const clock = new FakeClock(t);
+  for (const [next, counts] of [
+    [0, { stable: { requests: 2, errors: 1 }, canary: { requests: 0 } }],
+    [0.9, { stable: { requests: 0 }, canary: { requests: 2, errors: 2 } }],
+  ] as const) {
+    const dispatcher = new FakeDispatcher();
+    const routing = applicationRouting({ ingress: { kind: 'graph', graph } });
+    const generation = dispatcher.add(routing);
+    const shadows = new Shadows();
+    const splits = splitsAt(shadows, () => next);
+    splits.follow([routing]);
+    t.teardown(() => splits.close());
+    const scope = requestScope({ method: 'POST', path: '/', query: '', headers: [] }, Buffer.from('null'));
+    const outcomes: unknown[] = [];
+    const common = { scope, requestId: 'r', sessionId: undefined, priority: undefined, traces: [], shadows, splits };
+    const done = (output: unknown) => outcomes.push(output);
+    const stream = { item: () => {}, end: () => {} };
+    const deadlineAt = Number.POSITIVE_INFINITY;
+    const request = { ...common, ...stream, graph, generation, deadlineAt, retries: new RetryBudgets(), done };
+    new GraphRun(dispatcher.itself, request, () => 1000).begin();
+    dispatcher.calls[0]?.fail('UNAVAILABLE');
+    clock.advance(0);
+    dispatcher.calls[1]?.answer('well');
+    t.equal(outcomes.length, 1);
+    t.match(splits.read(), { 'app/a@1': counts });
+  }
 });
 
 t.test('answers of a shadow are compared within the tolerance, in any order', async (t) => {

@@ -7,6 +7,7 @@ import type { HttpExchange } from '../../src/proxy/http-server.ts';
 import { Ingress } from '../../src/proxy/ingress.ts';
 import { RetryBudgets } from '../../src/proxy/retry-budget.ts';
 import { Shadows } from '../../src/proxy/shadow.ts';
+import { Splits } from '../../src/proxy/splits.ts';
 import { type FakeCall, FakeDispatcher } from '../support/fake-dispatcher.ts';
 import { applicationRouting, routingSnapshot } from '../support/routing.ts';
 
@@ -84,9 +85,15 @@ const start = (given: Parameters<typeof applicationRouting>[0] = {}, proxy: Para
   const dispatcher = new FakeDispatcher();
   const records: AccessRecord[] = [];
   const counts = new HttpCounts();
+  const shadows = new Shadows();
   const ingress = new Ingress({
     dispatcher: dispatcher.itself,
-    shadows: new Shadows(),
+    shadows,
+    splits: new Splits(
+      shadows,
+      () => 1000,
+      () => {},
+    ),
     retries: new RetryBudgets(),
     counts,
     now: () => 1000,

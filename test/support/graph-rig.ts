@@ -6,6 +6,7 @@ import { GraphRun } from '../../src/proxy/graph-run.ts';
 import { requestScope } from '../../src/proxy/request-scope.ts';
 import { RetryBudgets } from '../../src/proxy/retry-budget.ts';
 import { Shadows } from '../../src/proxy/shadow.ts';
+import { Splits } from '../../src/proxy/splits.ts';
 import { FakeDispatcher } from './fake-dispatcher.ts';
 import { applicationRouting } from './routing.ts';
 
@@ -16,11 +17,23 @@ export interface GraphRigOptions {
   readonly deadlineAt?: number;
   /** Free slots of each deployment. */
   readonly slots?: number;
-  readonly random?: () => number;
+  /** Where a request falls that no `sticky_by` decides, in [0, 1). */
+  readonly next?: () => number;
   readonly retries?: RetryBudgets;
   /** Calls of this deployment are refused at the door. */
   readonly refuses?: string;
 }
+
+/** Splits whose requests fall where the test says. */
+export const splitsAt = (shadows: Shadows, next: () => number): Splits => {
+  const splits = new Splits(
+    shadows,
+    () => 1000,
+    () => {},
+  );
+  splits.next = next;
+  return splits;
+};
 
 /** Deployments are `A`, `B` and `C`, and `Far` of the application `other`; it is the millisecond 1000. The run has begun. */
 export const graphRig = (
@@ -30,7 +43,7 @@ export const graphRig = (
     headers = [],
     deadlineAt = Number.POSITIVE_INFINITY,
     slots = 1,
-    random = () => 0,
+    next = () => 0,
     retries = new RetryBudgets(),
     refuses,
   }: GraphRigOptions = {},
@@ -58,7 +71,7 @@ export const graphRig = (
       priority: undefined,
       deadlineAt,
       traces: [],
-      random,
+      splits: splitsAt(shadows, next),
       shadows,
       retries,
       done: (output) => outcomes.push(output instanceof ServeError ? output : decodeValue(output)),

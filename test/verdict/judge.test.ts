@@ -1,0 +1,84 @@
+import t from 'tap';
+import type { VerdictSpec } from '../../src/domain/graph.ts';
+import { decide, type Standing } from '../../src/verdict/judge.ts';
+import type { Figures } from '../../src/verdict/window.ts';
+
+const spec = (given: Partial<VerdictSpec> = {}): VerdictSpec => ({
+  steps: [5, 25, 100],
+  windowMs: 60_000,
+  minRequests: 100,
+  promoteWhen: { errorRate: 0.01 },
+  abortWhen: { errorRate: 0.05 },
+  ...given,
+});
+const AT_5: Standing = { state: 'progressing', percent: 5 };
+const target = (requests: number, errors = 0, p99Ms = 10) => ({ requests, errors, answered: requests - errors, p99Ms });
+const figures = (given: Partial<Figures> = {}): Figures => ({
+  stable: target(1000),
+  canary: target(200),
+  compared: 0,
+  differing: 0,
+  ...given,
+});
+const on = (more: Partial<VerdictSpec>, given: Partial<Figures> = {}, standing = AT_5, heldMs = 60_000) =>
+  decide(spec(more), standing, figures(given), heldMs);
+
+t.test('what is good for a whole window gets the next step, and with the last it is promoted', async (t) => {
+  t.same(on({}), { type: 'promote', percent: 25, isLast: false, why: 'error rate 0 % of 200 requests is below 1 %' });
+  t.match(on({}, {}, { state: 'progressing', percent: 25 }), { type: 'promote', percent: 100, isLast: true });
+  t.match(on({}, {}, { state: 'progressing', percent: 10 }), { percent: 25 }, 'from weights that are no step to the next above');
+});
+
+t.test('it waits for its window, and for requests enough, and says for which', async (t) => {
+  t.same(on({}, {}, AT_5, 12_300), { type: 'hold', why: '12.3 of 60 s at 5 %' });
+  t.same(on({}, { canary: target(60) }), { type: 'hold', why: '60 of 100 requests of the canary' });
+  t.same(on({ abortWhen: undefined, promoteWhen: { p99Ratio: 2 } }, { stable: target(3) }), {
+    type: 'hold',
+    why: '3 of 100 answers of the stable target to compare with',
+  });
+});
+
+t.test('right answers of its shadow do not stand in for requests that it gets itself', async (t) => {
+  const seen = { canary: target(60), compared: 400, differing: 0 };
+  t.same(on({ promoteWhen: { difference: 0.1 } }, seen), { type: 'hold', why: '60 of 100 requests of the canary' });
+});
+
+t.test('between the bounds it waits', async (t) => {
+  t.same(on({}, { canary: target(200, 6) }), { type: 'hold', why: 'error rate 3 % of 200 requests is not below 1 %' });
+});
+
+t.test(
+  'too many errors, too slow, slower than the stable one, or other answers: it is aborted at once, and all reasons are told',
+  async (t) => {
+    const p99 = { p99Ms: 50, p99Ratio: 4 };
+    t.same(on({ abortWhen: { errorRate: 0.05, ...p99 } }, { canary: target(200, 20, 60) }, AT_5, 0), {
+      type: 'abort',
+      why: [
+        'error rate 10 % of 200 requests is above 5 %',
+        'p99 60 ms of 180 answers is above 50 ms',
+        'p99 60 ms, 6 times the 10 ms of the stable target, is above 4 times',
+      ].join('; '),
+    });
+    t.same(on({ abortWhen: { difference: 0.1 } }, { compared: 400, differing: 50 }, AT_5, 0), {
+      type: 'abort',
+      why: '12.5 % of 400 answers of the shadow differing is above 10 %',
+    });
+  },
+);
+
+t.test('a bound of 0 is passed by a single error', async (t) => {
+  t.equal(on({ abortWhen: { errorRate: 0 } }, { canary: target(1000, 1) }).type, 'abort');
+  t.equal(on({ abortWhen: { errorRate: 0 } }, { canary: target(1000) }).type, 'promote');
+});
+
+t.test('a canary that gets no requests is known by its shadow alone', async (t) => {
+  const none: Standing = { state: 'progressing', percent: 0 };
+  const both = { promoteWhen: { errorRate: 0.01, difference: 0.1 } };
+  t.match(on(both, { canary: target(0), compared: 100 }, none), { type: 'promote', percent: 5 });
+  t.match(on(both, { canary: target(0), compared: 99 }, none), { type: 'hold', why: '99 of 100 answers of the shadow' });
+  t.match(on(both, { canary: target(0), compared: 100 }), { type: 'hold' }, 'one that does get them is not');
+});
+
+t.test('one that only guards never gives more', async (t) => {
+  t.match(on({ promoteWhen: undefined }), { type: 'hold', why: /nothing is wrong with it/ });
+});
