@@ -73,7 +73,7 @@ export interface CallRequest {
   readonly sessionId?: string | undefined;
   /** What its body says of its sequence, beside the headers of `http`. */
   readonly sequence?: SequenceParameters | undefined;
-  /** The same of the trace that it is part of. */
+  /** Of the trace that it is part of, where there are no headers of `http`. */
   readonly traceparent?: string | undefined;
   /** Where it is neither in the headers of `http` nor that of the parent. */
   readonly priority?: number | undefined;

@@ -75,7 +75,13 @@ export class ChildCalls {
       // Code may fill its buffers anew as soon as it has made the call.
       const value = copied(encodeValue(given));
       id = this.#waiting.add(outcome);
-      this.#send(id, handle, method, value, args.length > 1, limits);
+      try {
+        this.#send(id, handle, method, value, args.length > 1, limits);
+      } catch (error) {
+        // Options may be anything, as code may be without types.
+        this.#waiting.delete(id);
+        throw error;
+      }
     };
     const given = args.length === 1 ? args[0] : args.length === 0 ? null : args;
     try {

@@ -261,3 +261,14 @@ t.test('an option names the method that `call` calls', async (t) => {
   t.match(sent[0]?.meta, { method: 'translate', modelId: 'm' });
   t.match(sent[1]?.meta, { method: 'other' });
 });
+
+t.test('a call whose options cannot be sent fails, and holds no place', async (t) => {
+  const atOnce: boolean[] = [];
+  const calls = new ChildCalls();
+  calls.connect({ write: (_, now) => atOnce.push(now), call: () => false });
+  // biome-ignore lint/suspicious/noExplicitAny: a handle has the methods that are called on it.
+  const handle = makeHandle(calls, 'b') as any;
+  await t.rejects(Promise.resolve(handle.options({ priority: 1n }).call(1)), TypeError);
+  handle.call(1);
+  t.same(atOnce, [true], 'the next one is the only one under way');
+});
