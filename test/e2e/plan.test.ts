@@ -365,6 +365,7 @@ t.test('every field: what the plan says, what happens, and what the schema decla
       .replace(/^replica_options/, 'ray_actor_options')
       .replace(/^graph\.(ingress|output|steps).*/, 'graph')
       .replace(/^autoscaling_(policy|config\.policy)\..*/, 'autoscaling_config.policy')
+      .replace(/^batched_functions\..*/, 'batched_functions')
       // As each model of the folder has them.
       .replace('models.path', 'model')
       .replace('models.defaults', 'num_replicas')

@@ -6,7 +6,7 @@ import t from 'tap';
 import type { DeploymentRun } from '../../src/protocol/start.ts';
 import { ChildCalls } from '../../src/replica/child-calls.ts';
 import { ReplicaContext } from '../../src/replica/context.ts';
-import { startModule } from '../../src/replica/engines/module.ts';
+import { exportOf, startModule } from '../../src/replica/engines/module.ts';
 import { IncomingBody } from '../../src/replica/incoming-body.ts';
 import { Models } from '../../src/replica/models.ts';
 import { FakeReply, incoming } from '../support/fake-reply.ts';
@@ -77,6 +77,23 @@ t.test('a batched method gets bodies whole that come in pieces; one that breaks 
   const [first, second, third] = await Promise.all(calls.map((call) => reply.answer(call)));
   t.same([first?.value, second?.value].map(textOf), ['there', 'in pieces']);
   t.equal(third?.error?.code, 'CLIENT_CLOSED');
+});
+
+t.test('what CommonJS exports is found by its name, and touched by no other', async (t) => {
+  const named = await started(t, 'export default { A: (x) => x + 1, get other() { throw new Error("nobody asked"); } };');
+  t.equal((await named.call(1)).value, 2);
+  await t.rejects(started(t, 'export default { a: 1, B() {} };'), {
+    message: '/src/main.ts has no export `A`; it has default, a, B; did you mean `a`?',
+  });
+  const compiled = 'export default Object.defineProperty({ default: (x) => x + 2 }, "__esModule", { value: true });';
+  const runs = async (name: string) => {
+    const entry = join(tmpdir(), `module-${randomUUID()}.mjs`);
+    t.teardown(() => rm(entry));
+    await writeFile(entry, compiled);
+    return exportOf({ entry, source: '/src/main.ts', export: name });
+  };
+  t.equal(((await runs('default')) as (x: number) => number)(1), 3, 'an ES module that was compiled');
+  await t.rejects(runs('app'), { message: /has no export `app`; it has default/ });
 });
 
 t.test('an object with fetch answers HTTP', async (t) => {

@@ -86,17 +86,21 @@ export const exportOf = async (runs: {
   readonly source: string;
   readonly export: string;
 }): Promise<unknown> => {
-  const namespace = exportsOf((await import(pathToFileURL(runs.entry).href)) as Record<string, unknown>);
-  const exported = namespace[runs.export];
+  const namespace = (await import(pathToFileURL(runs.entry).href)) as Record<string, unknown>;
+  const members = membersOf(namespace);
+  // What was an ES module before it was compiled says so, and its default export is a member too.
+  const own = Object.hasOwn(members, '__esModule') ? undefined : namespace[runs.export];
+  const exported = own ?? (Object.hasOwn(members, runs.export) ? members[runs.export] : undefined);
   if (exported !== undefined) return exported;
-  throw new ServeError('INVALID_INPUT', noExport(runs.source, runs.export, Object.keys(namespace)));
+  const names = new Set([...Object.keys(namespace), ...Object.keys(members)]);
+  throw new ServeError('INVALID_INPUT', noExport(runs.source, runs.export, [...names]));
 };
 
-/** CommonJS has one export, the default: its members are exports too. One that was an ES module says so, and its default export is a member. */
-const exportsOf = (namespace: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
+/** What CommonJS exports is the one default export of its module; each of its members counts as an export. */
+const membersOf = (namespace: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
   const whole = namespace['default'];
   const isAlone = Object.keys(namespace).length === 1 && whole !== null && ['object', 'function'].includes(typeof whole);
-  return isAlone ? { default: whole, ...(whole as object) } : namespace;
+  return isAlone ? (whole as Record<string, unknown>) : {};
 };
 
 const handlesOf = ({ handles }: DeploymentRun, calls: ChildCalls): Record<string, unknown> =>
