@@ -30,7 +30,7 @@ export const installedFrom = (folder: string, packageFolder: string): Installed 
 
 /** A path as editors and import paths have it. */
 export const dotted = (path: string): string => {
-  const slashed = path.split(sep).join('/');
+  const slashed = path.split(sep).join('/') || '.';
   return slashed.startsWith('.') || /^([A-Za-z]:)?\//.test(slashed) ? slashed : `./${slashed}`;
 };
 

@@ -162,8 +162,14 @@ type Broadcasts<T> = {
     : never;
 };
 
-/** The trailing context parameter is the daemon's to give. */
-type WithoutContext<Args extends unknown[]> = Args extends [...infer Rest, CallContext] ? Rest : Args extends [] ? [] : Args;
+/** The trailing context parameter is the daemon's to give: it comes behind the input, also where a caller gives none. */
+type WithoutContext<Args extends unknown[]> = Args extends [CallContext]
+  ? [theContextIsTheSecondParameter: never]
+  : Args extends [...infer Rest, CallContext]
+    ? Rest
+    : Args extends []
+      ? []
+      : Args;
 
 /**
  * How one deployment calls another: each public method of the class, through the daemon's queue. A method with the parameters

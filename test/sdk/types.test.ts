@@ -9,6 +9,9 @@ class Translator {
   async many(texts: string[], _contexts: CallContext[]): Promise<(number | Error)[]> {
     return texts.map((text) => text.length);
   }
+  about(context: CallContext): string {
+    return context.requestId;
+  }
   async *words(text: string): AsyncGenerator<string> {
     yield* text.split(' ');
   }
@@ -36,6 +39,8 @@ export const uses = async (handle: Handle<Translator>): Promise<unknown> => {
   handle.many(['one', 'two']);
   // @ts-expect-error there is no such method
   handle.missing('text');
+  // @ts-expect-error it would get no context, which is the second parameter
+  handle.about();
   return [translated, length, words, call];
 };
 
