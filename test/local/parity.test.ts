@@ -116,7 +116,7 @@ const EXPECTED: Readonly<Record<string, unknown>> = {
       'QUEUE_FULL',
       'ServeError',
       'Request dropped due to backpressure (num_queued_requests=1, max_queued_requests=1).',
-      undefined,
+      'default/Gate',
       { status: 429 },
     ),
     CANCELLED,
@@ -125,7 +125,7 @@ const EXPECTED: Readonly<Record<string, unknown>> = {
   isCancelled: ['CLIENT_CLOSED'],
   isAborted: [CANCELLED, ['CLIENT_CLOSED']],
   isLate: [
-    error('DEADLINE_EXCEEDED', 'ServeError', 'The request was not answered in time.', undefined, { status: 408 }),
+    error('DEADLINE_EXCEEDED', 'ServeError', 'The request was not answered in time.', 'default/Gate', { status: 408 }),
     ['CLIENT_CLOSED'],
   ],
   models: [
