@@ -50,8 +50,8 @@ export class Caller implements Calling {
   }
 
   /** With its stack: whose code it is, is no secret in its test. */
-  answerError(id: number, error: ServeError): void {
-    this.#tell(FRAME.ERROR, { ids: [id], error: shapeOfError(error) });
+  answerError(id: number, error: ServeError, source?: string): void {
+    this.#tell(FRAME.ERROR, { ids: [id], error: { source, ...shapeOfError(error) } });
   }
 
   answerOpen(id: number): void {

@@ -4,8 +4,12 @@ import { join } from 'node:path';
 import t from 'tap';
 import type { IncomingCall } from '../../src/replica/engine.ts';
 import type { OpenModel } from '../../src/replica/engines/onnx-model.ts';
-import { areShort, isShortModel, rowMsOf } from '../../src/replica/engines/onnx-short.ts';
+import { areShort as areShortOf, isShortModel, rowMsOf } from '../../src/replica/engines/onnx-short.ts';
 import type { Port, Signature } from '../../src/replica/engines/onnx-signature.ts';
+
+/** Of the Open Inference Protocol where its header is there. */
+const areShort = (calls: readonly IncomingCall[], rowMs: number, signature: Signature): boolean =>
+  areShortOf(calls, rowMs, signature, calls[0]?.http?.headers.includes('inference-header-content-length') === true);
 
 const portOf = (shape: Port['shape'], dtype: Port['dtype'] = 'float32'): Port => ({ name: 'x', dtype, shape });
 const signatureOf = (...inputs: Port[]): Signature => ({ inputs, outputs: [] });
@@ -37,6 +41,18 @@ t.test('JSON takes its time to be read', async (t) => {
   t.notOk(areShort([body(4_000_000, ['content-type', 'application/json'])], 0.00001, signatureOf(portOf(['n', 784]))));
   t.ok(areShort([binary(IMAGE_BYTES + 200, '200')], 2, IMAGE), 'a part of it is');
   t.notOk(areShort([binary(IMAGE_BYTES + 200, '602000')], 2, IMAGE));
+});
+
+t.test('an inference without its header is JSON, whatever type its client says', async (t) => {
+  const octets = body(4_000_000);
+  t.ok(areShortOf([octets], 0.00001, signatureOf(portOf(['n', 784])), false));
+  t.notOk(areShortOf([octets], 0.00001, signatureOf(portOf(['n', 784])), true));
+});
+
+t.test('answers take their time to be written too', async (t) => {
+  const large: Signature = { inputs: [portOf(['n', 2])], outputs: [portOf(['n', 100_000]), portOf(['n', 'free'])] };
+  t.notOk(areShortOf([body(8)], 0.01, large, true));
+  t.ok(areShortOf([body(8)], 0.01, { ...large, outputs: [portOf(['n', 1000])] }, true));
 });
 
 t.test('a client that says nonsense gains nothing', async (t) => {

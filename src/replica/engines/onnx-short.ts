@@ -17,8 +17,10 @@ const MOST_MODEL_BYTES = 16 * 1024 * 1024;
 /** A model that takes longer for one row gains too little. */
 const MOST_ROW_MS = 5;
 const TRIALS = 3;
-/** Reading exact numbers out of JSON, about. */
+/** Reading exact numbers out of JSON, and writing them, about. */
 const JSON_MS_PER_BYTE = 1 / 20_000;
+/** Of a number in an answer. */
+const JSON_BYTES_OF_ONE = 12;
 
 /**
  * What one row takes, tried out. undefined: it cannot be said beforehand, as an extent behind the rows is free or the model runs on no CPU,
@@ -45,16 +47,27 @@ export const rowMsOf = async ({ signature, provider, run }: OpenModel, path: str
 
 export const isShortModel = (rowMs: number | undefined): rowMs is number => rowMs !== undefined && rowMs <= MOST_ROW_MS;
 
-/** Whether calls are worked on in a moment, judged by what they carry: the client says how much that is, and must not be believed more. */
-export const areShort = (calls: readonly IncomingCall[], rowMs: number, { inputs }: Signature): boolean => {
+/**
+ * Whether calls are worked on in a moment, judged by what they carry: the client says how much that is, and must not be believed more.
+ * @param inferences they are of the Open Inference Protocol: without its header all of a body is JSON, whatever its type says
+ */
+export const areShort = (
+  calls: readonly IncomingCall[],
+  rowMs: number,
+  { inputs, outputs }: Signature,
+  inferences: boolean,
+): boolean => {
   const leastRowBytes = inputs.reduce((sum, port) => sum + leastBytesOf(port), 0);
+  // Which form an answer has is known only when the request has been read.
+  const answerMs = outputs.reduce((sum, port) => sum + elementsOf(port), 0) * JSON_BYTES_OF_ONE * JSON_MS_PER_BYTE;
   let ms = 0;
   for (const { http, rows, value } of calls) {
     if (http === undefined) ms += rows * rowMs;
     else {
       const bytes = value.segments[0]?.bytes.byteLength ?? 0;
-      const jsonBytes = Number(headerOf(http.headers, 'inference-header-content-length') ?? (isRaw(http.headers) ? 0 : bytes));
-      ms += Math.max(1, bytes / leastRowBytes) * rowMs + Math.max(0, jsonBytes) * JSON_MS_PER_BYTE;
+      const said = headerOf(http.headers, 'inference-header-content-length');
+      const jsonBytes = inferences ? Number(said ?? bytes) : isRaw(http.headers) ? 0 : bytes;
+      ms += Math.max(1, bytes / leastRowBytes) * (rowMs + answerMs) + Math.max(0, jsonBytes) * JSON_MS_PER_BYTE;
     }
   }
   return ms <= MOST_MS;
@@ -64,8 +77,11 @@ const isFixedBehindRows = ({ shape }: Port): boolean =>
   shape?.every((extent, axis) => typeof extent === 'number' || axis === 0) === true;
 
 /** Of a row of it in any form: a number in JSON has a digit and a comma. */
-const leastBytesOf = ({ shape, dtype }: Port): number =>
-  (shape ?? []).slice(1).reduce<number>((product, extent) => product * Number(extent), Math.min(2, DTYPES[dtype] || 2));
+const leastBytesOf = (port: Port): number => elementsOf(port) * Math.min(2, DTYPES[port.dtype] || 2);
+
+/** Of a row; an extent that is free counts for one. */
+const elementsOf = ({ shape }: Port): number =>
+  (shape ?? []).slice(1).reduce<number>((product, extent) => product * (typeof extent === 'number' ? extent : 1), 1);
 
 const isRaw = (headers: readonly string[]): boolean =>
   /^application\/octet-stream\b/i.test(headerOf(headers, 'content-type') ?? '');

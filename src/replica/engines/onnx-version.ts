@@ -1,10 +1,9 @@
 /** One version of a model, as the replica sees it: work that takes a moment is done on this thread, any other in the session thread. */
 import { LARGE_BUFFERS } from '../../protocol/buffer-pool.ts';
-import type { IncomingCall } from '../engine.ts';
 import type { SessionOptions } from './onnx-jobs.ts';
 import { type OpenModel, openModel } from './onnx-model.ts';
 import { areShort, isShortModel } from './onnx-short.ts';
-import { isForNobody, type JobListener, type MakeJob, type Queued, SessionThread } from './onnx-thread.ts';
+import { isForNobody, type JobListener, type Queued, SessionThread } from './onnx-thread.ts';
 
 export class ModelVersion {
   readonly version: string;
@@ -27,13 +26,14 @@ export class ModelVersion {
     this.#rowMs = rowMs;
   }
 
-  /** @param memory of the calls, if it is of use to nothing else */
-  run(calls: readonly IncomingCall[], make: MakeJob, memory: Uint8Array | undefined): void {
+  /** @param inferences they are of the Open Inference Protocol */
+  run(queued: Queued, inferences: boolean): void {
+    const { calls } = queued;
     const here = this.#here;
+    const isShort = () => areShort(calls, this.#rowMs, this.thread.signature, inferences);
     // The state of a sequence is in one place.
-    const isHere =
-      here !== undefined && (calls[0]?.sequence !== undefined || areShort(calls, this.#rowMs, this.thread.signature));
-    (isHere ? here : this.thread).run({ calls, make, memory });
+    const isHere = here !== undefined && (calls[0]?.sequence !== undefined || isShort());
+    (isHere ? here : this.thread).run(queued);
   }
 
   forget(sequences: readonly number[]): void {

@@ -11,7 +11,7 @@ import type { Engine, IncomingBatch, IncomingCall, Reply } from '../engine.ts';
 import { bodiesJob, type InferCall, inferJob, tensorsJob, valuesJob } from './onnx-job-makers.ts';
 import type { JobAnswer } from './onnx-jobs.ts';
 import { describe } from './onnx-signature.ts';
-import type { JobListener } from './onnx-thread.ts';
+import type { JobListener, MakeJob } from './onnx-thread.ts';
 import { ModelVersion } from './onnx-version.ts';
 
 /** @throws ServeError when onnxruntime-node is not installed, or a file is no model that it can load */
@@ -79,7 +79,8 @@ class OnnxEngine implements Engine {
     }
     if (posts.length === 0) return;
     const jobOf = posts[0]?.http !== undefined ? bodiesJob : batch.form === 'items' ? valuesJob : tensorsJob;
-    this.#newest.run(posts, (id, moves) => jobOf(id, posts, this.#maxRows, moves), memory);
+    const make: MakeJob = (id, moves) => jobOf(id, posts, this.#maxRows, moves);
+    this.#newest.run({ calls: posts, make, memory }, false);
   }
 
   /** The versions that clients name have a thread each. */
@@ -96,11 +97,8 @@ class OnnxEngine implements Engine {
       }
     }
     for (const [served, own] of asked) {
-      served.run(
-        own.map(({ call }) => call),
-        (id, moves) => inferJob(id, served.version, own, this.#maxRows, moves),
-        memory,
-      );
+      const make: MakeJob = (id, moves) => inferJob(id, served.version, own, this.#maxRows, moves);
+      served.run({ calls: own.map(({ call }) => call), make, memory }, true);
     }
   }
 
