@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { compile } from '../../src/config/compile.ts';
 import type { Diagnostic } from '../../src/domain/diagnostic.ts';
 import { configOf, single } from '../e2e/configs.ts';
-import { startDaemon } from '../support/daemon-rig.ts';
+import { type DaemonRig, startDaemon } from '../support/daemon-rig.ts';
 import { OpenLoop } from './open-loop.ts';
 import { code, echoes, QUIET } from './parts.ts';
 import { Findings, type Promised, percentile, seeded, type World } from './soak.ts';
@@ -107,6 +107,14 @@ const unclear = ({ message, line, column, path, code: kind }: Diagnostic): strin
   return line > 0 && column > 0 ? undefined : `no place: ${path} ${message.slice(0, 80)}`;
 };
 
+/** How late the data plane's loop was since the last look, at most; of the last seconds where that was a moment ago. */
+const stallMs = async (daemon: DaemonRig): Promise<number> => {
+  const { text } = await daemon.ask('/metrics', {}, daemon.adminUrl);
+  return 1000 * Number(/^serve_event_loop_delay_seconds\{thread="data-plane",stat="max"\} (\S+)$/m.exec(text)?.[1]);
+};
+/** A look at less than every so many edits would miss nothing: what is told covers all since the one before. */
+const LOOK_EVERY = 10;
+
 const run = async ({ size, strict, program, harm }: World) => {
   const found = new Findings();
   const rand = seeded(2);
@@ -139,7 +147,11 @@ const run = async ({ size, strict, program, harm }: World) => {
   await using load = new OpenLoop(() => daemon.url, [echoes('echo', '/echo', 30), echoes('many', '/many', 20)]);
   const live = refused.slice(0, size(2000, 12));
   const takenMs: number[] = [];
-  for (const text of live) {
+  const stallsMs: number[] = [];
+  // From here on: what the start took is not the edits' doing.
+  await stallMs(daemon);
+  for (const [number, text] of live.entries()) {
+    if (number % LOOK_EVERY === LOOK_EVERY - 1) stallsMs.push(await stallMs(daemon));
     const from = daemon.log.length;
     const began = performance.now();
     await daemon.save(
@@ -165,6 +177,8 @@ const run = async ({ size, strict, program, harm }: World) => {
   await load.stop();
   found.expect(load.failures.length === 0, `requests failed: ${load.failures}`);
   found.expect(String(await daemon.pids('echo', 'Only')) === String(pids), 'replicas were exchanged');
+  const mostMs = Math.round(Math.max(...stallsMs));
+  found.expect(!strict || mostMs <= 100, `the loop of the data plane stood still for ${mostMs} ms`);
   const worstMs = Math.round((load.tallies[0]?.latencyUs.max ?? 0) / 1000);
   found.expect(!strict || worstMs <= 150, `a request took ${worstMs} ms`);
   return {
@@ -177,6 +191,7 @@ const run = async ({ size, strict, program, harm }: World) => {
       sent: load.sent,
       failed: load.failures.length,
       worst_request_ms: worstMs,
+      worst_stall_ms: mostMs,
     },
     broken: found.broken.slice(0, 8),
   };
