@@ -272,6 +272,7 @@ const graphFamilies = (applications: readonly ApplicationStatus[]): readonly Fam
               ok: total.requests - total.errors,
               error: total.errors,
               client_error: total.client_errors,
+              abandoned: total.abandoned,
             }),
       ),
     ),

@@ -29,6 +29,7 @@ interface TargetTotals {
   readonly requests: number;
   readonly errors: number;
   readonly client_errors: number;
+  readonly abandoned: number;
   readonly p99_s: number | null;
 }
 
@@ -104,10 +105,11 @@ const nameOf = (application: string, target: CallTarget): string => {
   return target.method === 'call' ? deployment : `${deployment}.${target.method}`;
 };
 
-const totalsOf = ({ requests, errors, clientErrors, latency }: TargetCounts): TargetTotals => ({
+const totalsOf = ({ requests, errors, clientErrors, abandoned, latency }: TargetCounts): TargetTotals => ({
   requests,
   errors,
   client_errors: clientErrors,
+  abandoned,
   p99_s: secondsOf(latencyQuantile(latency, 0.99)),
 });
 

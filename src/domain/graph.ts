@@ -57,6 +57,8 @@ export interface VerdictSpec {
   readonly windowMs: number;
   /** With fewer in the window nothing is known. */
   readonly minRequests: number;
+  /** Who asks is not spread evenly: one client's mistakes may all go to the canary. */
+  readonly isSticky: boolean;
   /** The canary is below all of them: it gets the next step. undefined: never. */
   readonly promoteWhen: VerdictBounds | undefined;
   /** The canary is above one of them: it gets nothing any more. undefined: never. */
@@ -65,7 +67,7 @@ export interface VerdictSpec {
 
 /** Of the canary; at least one is given. */
 export interface VerdictBounds {
-  /** Share of its requests that failed by its fault. */
+  /** Share of its requests that failed by its fault, or that it refused where the stable target would not have. */
   readonly errorRate?: number;
   readonly p99Ms?: number;
   /** Its p99 over that of the stable target. */

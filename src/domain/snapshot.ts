@@ -199,16 +199,19 @@ export interface SplitCounts {
   readonly shadow: ShadowCounts;
 }
 
-/** Calls that were cancelled are not counted. */
 export interface TargetCounts {
   /** Answered, or failed by the fault of the target. */
   readonly requests: number;
   /** Of these: failed. */
   readonly errors: number;
-  /** Besides these: failed by the fault of who asked. */
+  /** Besides these: refused with a 4xx. */
   readonly clientErrors: number;
-  /** How long those that were answered took, as in `domain/latency`. */
+  /** Besides these: who asked did not wait for the end of the answer. */
+  readonly abandoned: number;
+  /** How long answers took, as in `domain/latency`; of a stream that goes to the client, until its first item. */
   readonly latency: readonly number[];
+  /** How long it was waited in vain for those that were abandoned: they would have taken longer. */
+  readonly waited: readonly number[];
 }
 
 /** A quantity over one period: its mean over time, and its extremes. */

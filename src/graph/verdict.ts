@@ -24,7 +24,7 @@ const BOUNDS = [
 export const compileVerdict = (
   source: VerdictSource,
   { targets: said }: SplitSource,
-  { targets }: Split,
+  { targets, stickyBy }: Split,
   shadow: CallTarget | undefined,
   path: Path,
   report: Report,
@@ -42,6 +42,7 @@ export const compileVerdict = (
     steps: source.steps ?? STEPS,
     windowMs: (source.window_s ?? WINDOW_S) * 1000,
     minRequests: source.min_requests ?? MIN_REQUESTS,
+    isSticky: stickyBy !== undefined,
     promoteWhen: boundsOf(source.promote_when, 1),
     abortWhen: boundsOf(source.abort_when, 2),
   };

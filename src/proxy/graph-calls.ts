@@ -1,13 +1,14 @@
 /** The calls of one graph run: each with its shadow, its further tries and what becomes of its answer; all of them end together. */
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { Generation } from '../dispatch/generation.ts';
-import type { CallUnderWay } from '../dispatch/pending.ts';
+import type { CallUnderWay, Sink } from '../dispatch/pending.ts';
 import { ServeError } from '../domain/errors.ts';
 import type { CallTarget, GraphStep } from '../domain/graph.ts';
 import { listNode } from '../graph/evaluate.ts';
 import { isSameTarget } from '../graph/target.ts';
 import { nodeOf, type ValueNode, type WireValue, wireOf } from '../protocol/value.ts';
 import type { GraphRequest } from './graph-run.ts';
+import type { Watch } from './splits.ts';
 
 /** One call of a step: the step's only one, or that of one item. */
 export interface StepCall {
@@ -15,6 +16,8 @@ export interface StepCall {
   readonly input: ValueNode;
   readonly modelId: string | undefined;
   readonly deadlineAt: number;
+  /** The same but for what the client allows. */
+  readonly ownDeadlineAt: number;
   readonly exempt: boolean;
   readonly done: (value: ValueNode) => void;
   readonly failed: (error: ServeError) => void;
@@ -34,7 +37,8 @@ export class GraphCalls {
   readonly #now: () => number;
   /** Ends the whole run: for what no step can answer for. */
   readonly #fail: (error: unknown) => void;
-  readonly #calls = new Set<CallUnderWay>();
+  /** With what counts them, where they are counted. */
+  readonly #calls = new Map<CallUnderWay, Watch | undefined>();
   /** Pauses before a further try. */
   readonly #pauses = new Set<NodeJS.Timeout>();
   /** The one whose stream the client gets. */
@@ -53,7 +57,10 @@ export class GraphCalls {
   /** Cancels those that are under way; nothing more is begun. */
   close(): void {
     this.#closed = true;
-    for (const call of this.#calls) call.abandon(undefined);
+    for (const [call, watch] of this.#calls) {
+      call.abandon(undefined);
+      watch?.left();
+    }
     this.#calls.clear();
     for (const pause of this.#pauses) clearTimeout(pause);
     this.#dispatcher.hold(-this.#heldBytes);
@@ -91,7 +98,8 @@ export class GraphCalls {
     this.#call(step, { ...call, failed });
   }
 
-  #call(step: GraphStep, { target, input, modelId, deadlineAt, exempt, done, failed, stream }: StepCall): void {
+  #call(step: GraphStep, asked: StepCall): void {
+    const { target, input, modelId, deadlineAt, exempt, done, failed, stream } = asked;
     const { requestId, traces, sessionId, traceparent, priority } = this.#request;
     const own = this.#generationOf(target);
     const compare = own === undefined ? undefined : this.#shadow(step, target, input, modelId, deadlineAt);
@@ -101,7 +109,7 @@ export class GraphCalls {
     };
     const chunks: ValueNode[] = [];
     let isOut = false;
-    const sink = this.#request.splits.watch(step.split, target, {
+    const plain: Sink = {
       result: (value) => {
         over();
         compare?.(value);
@@ -134,7 +142,9 @@ export class GraphCalls {
         compare?.(undefined);
         this.#guard(() => (stream === undefined ? done(listNode(chunks)) : stream.end()));
       },
-    });
+    };
+    const watch = this.#watch(step, asked, own, plain);
+    const sink = watch ?? plain;
     if (own === undefined) return sink.error(new ServeError('UNAVAILABLE', `Application ${target.application} is not there.`));
     call = this.#dispatcher.call({
       generation: own,
@@ -150,7 +160,22 @@ export class GraphCalls {
       traceparent,
       priority,
     });
-    if (call !== undefined && !call.isOver) this.#calls.add(call);
+    if (call !== undefined && !call.isOver) this.#calls.set(call, watch);
+  }
+
+  /** Where the split of a step is judged: counts what becomes of the call. */
+  #watch({ split }: GraphStep, call: StepCall, own: Generation | undefined, sink: Sink): Watch | undefined {
+    if (split?.judgedAs === undefined) return undefined;
+    const { target, ownDeadlineAt, stream } = call;
+    const { clientDeadlineAt, splits } = this.#request;
+    const limitMs = own?.deployment(target.deployment)?.requestTimeoutMs ?? Number.POSITIVE_INFINITY;
+    const asked = {
+      target,
+      ownDeadlineAt: Math.min(ownDeadlineAt, this.#now() + limitMs),
+      clientDeadlineAt,
+      streams: stream !== undefined,
+    };
+    return splits.watch(split.judgedAs, split.targets[0]?.target, asked, sink);
   }
 
   /**

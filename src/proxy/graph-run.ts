@@ -21,8 +21,9 @@ export interface GraphRequest {
   readonly sessionId: string | undefined;
   readonly traceparent?: string | undefined;
   readonly priority: number | undefined;
-  /** Monotonic milliseconds; Infinity: none. */
-  readonly deadlineAt: number;
+  /** What the file allows, and the client. Monotonic milliseconds; Infinity: no limit. */
+  readonly ownDeadlineAt: number;
+  readonly clientDeadlineAt: number;
   readonly traces: CallTrace[];
   readonly splits: Splits;
   readonly shadows: Shadows;
@@ -61,6 +62,11 @@ export class GraphRun {
   begin(): void {
     this.#ready.push(...ready(this.#state));
     this.#advance();
+  }
+
+  /** When the time of the whole request is over. */
+  get #deadlineAt(): number {
+    return Math.min(this.#request.ownDeadlineAt, this.#request.clientDeadlineAt);
   }
 
   /** The client has gone: every call of this run is cancelled, nothing more is begun. */
@@ -121,10 +127,11 @@ export class GraphRun {
     const target = targetOf(this.#state, step, scope, () => this.#request.splits.next(nameOfStep(this.#request, step)));
     const modelId = modelOf(this.#state, step, scope);
     const results: (ValueNode | undefined)[] = new Array(inputs.length);
-    const deadlineAt = Math.min(
-      this.#request.deadlineAt,
+    const ownDeadlineAt = Math.min(
+      this.#request.ownDeadlineAt,
       step.timeoutMs === undefined ? Number.POSITIVE_INFINITY : this.#now() + step.timeoutMs,
     );
+    const deadlineAt = Math.min(ownDeadlineAt, this.#request.clientDeadlineAt);
     const stream = this.#request.graph.streams === step.name ? this.#takerOf(step) : undefined;
     let next = 0;
     let open = 0;
@@ -155,12 +162,13 @@ export class GraphRun {
           input,
           modelId,
           deadlineAt,
+          ownDeadlineAt,
           // Items of one request behind its first are its own queue, here: they are not refused for each other's sake.
           exempt: open > 1,
           done: (value) => settle(index, value),
           failed: (error) => {
             // Where the time of the request is over, what stands for a step is no answer either.
-            if (step.onError === undefined || this.#now() >= this.#request.deadlineAt) this.#fail(error);
+            if (step.onError === undefined || this.#now() >= this.#deadlineAt) this.#fail(error);
             else settle(index, jsonNode(step.onError.value));
           },
           stream,

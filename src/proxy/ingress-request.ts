@@ -112,10 +112,9 @@ export class IngressRequest implements Sink {
     const { name, ingress } = generation.routing;
     const { method, path, query, headers, isSecure } = this.#exchange;
     const head: HttpHead = { method, path, query, headers, secure: isSecure || undefined };
-    const deadlineAt = this.#deadlineAt(proxyTimeoutMs);
     const whole = body instanceof RequestBody ? undefined : body;
     this.#whole = whole;
-    if (ingress.kind === 'graph') return this.#runGraph(generation, ingress.graph, head, whole, deadlineAt);
+    if (ingress.kind === 'graph') return this.#runGraph(generation, ingress.graph, head, whole, proxyTimeoutMs);
     if (ingress.kind === 'models') return this.error(ingressChanged(name));
     this.#call = this.#options.dispatcher.call({
       generation,
@@ -124,7 +123,7 @@ export class IngressRequest implements Sink {
       value: whole === undefined ? NO_VALUE : { skeleton: SEGMENT_0, segments: [{ dtype: 'bytes', shape: null, bytes: whole }] },
       body: body instanceof RequestBody ? body : undefined,
       http: head,
-      deadlineAt,
+      deadlineAt: this.#deadlineAt(proxyTimeoutMs),
       movable: true,
       traces: this.#traces,
       sink: this,
@@ -222,10 +221,15 @@ export class IngressRequest implements Sink {
   }
 
   #deadlineAt(proxyTimeoutMs: number | null): number {
-    return Math.min(
-      proxyTimeoutMs === null ? Number.POSITIVE_INFINITY : this.#startedAt + proxyTimeoutMs,
-      this.#startedAt + clientTimeoutMs(this.#exchange.header('x-request-timeout-seconds')),
-    );
+    return Math.min(this.#ownDeadlineAt(proxyTimeoutMs), this.#clientDeadlineAt());
+  }
+
+  #ownDeadlineAt(proxyTimeoutMs: number | null): number {
+    return proxyTimeoutMs === null ? Number.POSITIVE_INFINITY : this.#startedAt + proxyTimeoutMs;
+  }
+
+  #clientDeadlineAt(): number {
+    return this.#startedAt + clientTimeoutMs(this.#exchange.header('x-request-timeout-seconds'));
   }
 
   text(status: number, text: string): void {
@@ -252,7 +256,13 @@ export class IngressRequest implements Sink {
   }
 
   /** @param body undefined: it comes in pieces, for code that was the ingress a moment ago */
-  #runGraph(generation: Generation, graph: Graph, head: HttpHead, body: Uint8Array | undefined, deadlineAt: number): void {
+  #runGraph(
+    generation: Generation,
+    graph: Graph,
+    head: HttpHead,
+    body: Uint8Array | undefined,
+    proxyTimeoutMs: number | null,
+  ): void {
     if (body === undefined) return this.error(ingressChanged(generation.application));
     this.#run = new GraphRun(
       this.#options.dispatcher,
@@ -264,7 +274,8 @@ export class IngressRequest implements Sink {
         sessionId: sessionIdOf(head.headers),
         traceparent: traceparentOf(head.headers),
         priority: priorityOfHeaders(head.headers),
-        deadlineAt,
+        ownDeadlineAt: this.#ownDeadlineAt(proxyTimeoutMs),
+        clientDeadlineAt: this.#clientDeadlineAt(),
         traces: this.#traces,
         splits: this.#options.splits,
         shadows: this.#options.shadows,

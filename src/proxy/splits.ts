@@ -1,10 +1,12 @@
 /** Where requests of splits go that nothing sticks to, and what becomes of the calls of those splits that are judged. */
-import type { Sink } from '../dispatch/pending.ts';
+import { CLOCKS_APART_MS, type Sink } from '../dispatch/pending.ts';
 import type { ServeError } from '../domain/errors.ts';
-import type { CallTarget, Split } from '../domain/graph.ts';
+import type { CallTarget } from '../domain/graph.ts';
 import { emptyLatency, latencyBucket } from '../domain/latency.ts';
 import type { ApplicationRouting, SplitCounts, TargetCounts } from '../domain/snapshot.ts';
 import { nextPoint } from '../graph/split.ts';
+import type { HttpAnswerHead } from '../protocol/messages.ts';
+import type { WireValue } from '../protocol/value.ts';
 import type { Shadows } from './shadow.ts';
 
 /** Often enough for windows of a second; where nothing is judged there is no timer. */
@@ -29,13 +31,9 @@ class Counter {
   requests = 0;
   errors = 0;
   clientErrors = 0;
+  abandoned = 0;
   readonly latency = emptyLatency();
-
-  answered(ms: number): void {
-    const bucket = latencyBucket(ms);
-    this.requests += 1;
-    this.latency[bucket] = (this.latency[bucket] as number) + 1;
-  }
+  readonly waited = emptyLatency();
 
   failed(error: ServeError): void {
     if (error.code === 'CLIENT_CLOSED') return;
@@ -48,14 +46,94 @@ class Counter {
   }
 
   read(): TargetCounts {
-    const { requests, errors, clientErrors, latency } = this;
-    return { requests, errors, clientErrors, latency: [...latency] };
+    const { requests, errors, clientErrors, abandoned, latency, waited } = this;
+    return { requests, errors, clientErrors, abandoned, latency: [...latency], waited: [...waited] };
   }
 }
 
 /** Too late and too full are the fault of who was to answer, whatever status the client gets. */
 const isOwnFault = ({ code, status }: ServeError): boolean =>
   status >= 500 || code === 'DEADLINE_EXCEEDED' || code === 'QUEUE_FULL';
+
+const count = (latency: number[], ms: number): void => {
+  const bucket = latencyBucket(ms);
+  latency[bucket] = (latency[bucket] as number) + 1;
+};
+
+/** How a call of a split came to be. Times are monotonic milliseconds; Infinity: none. */
+export interface Asked {
+  /** One of those of the split. */
+  readonly target: CallTarget;
+  /** The soonest of the limits that others than the client have set: of the proxy, of the step, of the deployment. */
+  readonly ownDeadlineAt: number;
+  readonly clientDeadlineAt: number;
+  /** Its answer may go to the client item by item, as fast as that reads. */
+  readonly streams: boolean;
+}
+
+/** Counts what comes of one call; all else goes on to who waits for it. */
+export class Watch implements Sink {
+  readonly #counter: Counter;
+  readonly #asked: Asked;
+  readonly #sink: Sink;
+  readonly #now: () => number;
+  readonly #since: number;
+  #hasItem = false;
+
+  constructor(counter: Counter, asked: Asked, sink: Sink, now: () => number) {
+    this.#counter = counter;
+    this.#asked = asked;
+    this.#sink = sink;
+    this.#now = now;
+    this.#since = now();
+  }
+
+  result(value: WireValue, http: HttpAnswerHead | undefined): void {
+    this.#answered();
+    this.#sink.result(value, http);
+  }
+
+  error(error: ServeError): void {
+    if (this.#isClientsLimit(error)) this.left();
+    else this.#counter.failed(error);
+    this.#sink.error(error);
+  }
+
+  open(http: HttpAnswerHead | undefined): void {
+    this.#sink.open(http);
+  }
+
+  chunk(value: WireValue, bytes: number): void {
+    if (this.#asked.streams && !this.#hasItem) {
+      this.#hasItem = true;
+      count(this.#counter.latency, this.#now() - this.#since);
+    }
+    this.#sink.chunk(value, bytes);
+  }
+
+  end(): void {
+    this.#answered();
+    this.#sink.end();
+  }
+
+  /** Nobody waits for it any more. After that, and after an answer, nothing more is called. */
+  left(): void {
+    this.#counter.abandoned += 1;
+    if (!this.#hasItem) count(this.#counter.waited, this.#now() - this.#since);
+  }
+
+  #answered(): void {
+    this.#counter.requests += 1;
+    if (!this.#hasItem) count(this.#counter.latency, this.#now() - this.#since);
+  }
+
+  /** A client that takes away its time leaves, whatever it is told. What waited in vain for something else says so itself, before that time. */
+  #isClientsLimit({ code, source }: ServeError): boolean {
+    const { clientDeadlineAt, ownDeadlineAt } = this.#asked;
+    if (code !== 'DEADLINE_EXCEEDED' || clientDeadlineAt >= ownDeadlineAt) return false;
+    return source === undefined || this.#now() >= clientDeadlineAt - CLOCKS_APART_MS;
+  }
+}
 
 export class Splits {
   readonly #shadows: Shadows;
@@ -117,29 +195,11 @@ export class Splits {
     return place;
   }
 
-  /** @param target one of those of the split @returns the same sink where nothing is judged, else one that counts what comes of the call */
-  watch(split: Split | undefined, target: CallTarget, sink: Sink): Sink {
-    if (split?.judgedAs === undefined) return sink;
-    const judged = this.#judged.get(split.judgedAs);
-    if (judged === undefined) return sink;
-    const counter = target === split.targets[0]?.target ? judged.stable : judged.canary;
-    const since = this.#now();
-    return {
-      result: (value, http) => {
-        counter.answered(this.#now() - since);
-        sink.result(value, http);
-      },
-      error: (error) => {
-        counter.failed(error);
-        sink.error(error);
-      },
-      open: (http) => sink.open(http),
-      chunk: (value, bytes) => sink.chunk(value, bytes),
-      end: () => {
-        counter.answered(this.#now() - since);
-        sink.end();
-      },
-    };
+  /** @returns what counts the call, and hands on to `sink`; undefined: it is not counted, as nothing is judged, or as there was no time for it */
+  watch(judgedAs: string, stable: CallTarget | undefined, asked: Asked, sink: Sink): Watch | undefined {
+    const judged = this.#judged.get(judgedAs);
+    if (judged === undefined || Math.min(asked.ownDeadlineAt, asked.clientDeadlineAt) <= this.#now()) return undefined;
+    return new Watch(asked.target === stable ? judged.stable : judged.canary, asked, sink, this.#now);
   }
 
   /** By `judgedAs`. */

@@ -7,7 +7,7 @@
  * Neither is left again but by an edit. The share only rises until one of them, so that figures that waver around a bound move nothing twice.
  */
 import type { VerdictBounds, VerdictSpec } from '../domain/graph.ts';
-import type { Figures } from './window.ts';
+import type { Figures, TargetFigures } from './window.ts';
 
 export interface Standing {
   readonly state: 'progressing' | 'promoted' | 'aborted';
@@ -23,9 +23,12 @@ export type Decision =
 /** One figure of a verdict, or what there is too little of to tell it. */
 type Told = { readonly value: number; readonly text: string } | { readonly lacks: string };
 
+/** What of a verdict says from when on a figure is known. */
+type Enough = Pick<VerdictSpec, 'minRequests' | 'isSticky'>;
+
 interface Measure {
   readonly of: keyof VerdictBounds;
-  readonly read: (figures: Figures, min: number) => Told;
+  readonly read: (figures: Figures, spec: Enough) => Told;
   readonly show: (bound: number) => string;
 }
 
@@ -44,21 +47,22 @@ export const decide = (spec: VerdictSpec, { state, percent }: Standing, figures:
   return { type: 'promote', percent: next, isLast: next === spec.steps.at(-1), why: proofs.join('; ') };
 };
 
-const reasonsToAbort = ({ abortWhen, minRequests }: VerdictSpec, figures: Figures): readonly string[] =>
+const reasonsToAbort = (spec: VerdictSpec, figures: Figures): readonly string[] =>
   MEASURES.flatMap(({ of, read, show }) => {
-    const bound = abortWhen?.[of];
+    const bound = spec.abortWhen?.[of];
     if (bound === undefined) return [];
-    const told = read(figures, minRequests);
+    const told = read(figures, spec);
     return 'value' in told && told.value > bound ? [`${told.text} is above ${show(bound)}`] : [];
   });
 
 /** What is still against the next step, and what speaks for it. */
 const proofsOf = (
-  { minRequests }: VerdictSpec,
+  spec: VerdictSpec,
   bounds: VerdictBounds,
   figures: Figures,
   percent: number,
 ): { readonly lacking: readonly string[]; readonly proofs: readonly string[] } => {
+  const { minRequests } = spec;
   const { requests } = figures.canary;
   const lacking: string[] = [];
   const proofs: string[] = [];
@@ -66,10 +70,11 @@ const proofsOf = (
   const measures = percent > 0 ? MEASURES : MEASURES.filter(({ of }) => of === 'difference');
   if (percent === 0 && bounds.difference === undefined) lacking.push('it gets no requests, and nothing is said of its shadow');
   if (percent > 0 && requests < minRequests) lacking.push(fewOf(requests, minRequests, 'requests of the canary'));
+  if (percent > 0) lacking.push(...PARITIES.flatMap((parity) => disparity(parity, figures, minRequests)));
   for (const { of, read, show } of measures) {
     const bound = bounds[of];
     if (bound === undefined) continue;
-    const told = read(figures, minRequests);
+    const told = read(figures, spec);
     if ('lacks' in told) lacking.push(told.lacks);
     else if (told.value < bound) proofs.push(`${told.text} is below ${show(bound)}`);
     else lacking.push(`${told.text} is not below ${show(bound)}`);
@@ -89,28 +94,76 @@ const factorText = (factor: number): string => `${Number(factor.toPrecision(3))}
 
 const fewOf = (count: number, min: number, what: string): string => `${count} of ${min} ${what}`;
 
+/** What a canary has as seldom as the stable target has it, or else it gets no more: nobody can say from one call whose fault it is. */
+interface Parity {
+  readonly what: string;
+  readonly count: (figures: TargetFigures) => number;
+}
+
+const PARITIES: readonly Parity[] = [
+  { what: 'refused with a 4xx', count: ({ clientErrors }) => clientErrors },
+  { what: 'left before their end', count: ({ abandoned }) => abandoned },
+];
+
+/** So much more of all calls is no chance worth a thought. */
+const MARGIN = 0.02;
+
+const callsOf = ({ requests, clientErrors, abandoned }: TargetFigures): number => requests + clientErrors + abandoned;
+
+/** @returns what is against the canary: nothing, or that it has clearly more of it than the stable target */
+const disparity = ({ what, count }: Parity, { canary, stable }: Figures, min: number): readonly string[] => {
+  const [ours, theirs] = [callsOf(canary), callsOf(stable)];
+  const share = count(canary) / ours;
+  if (ours < min || share <= MARGIN) return [];
+  const told = `${shareText(share)} of ${ours} calls of the canary ${what}`;
+  if (theirs < min) return [`${told}, and ${fewOf(theirs, min, 'calls of the stable target to compare with')}`];
+  const usual = count(stable) / theirs;
+  return share - usual > MARGIN ? [`${told}, and ${shareText(usual)} of ${theirs} of the stable target`] : [];
+};
+
+/**
+ * Refusals of the canary that neither the share of the stable target nor chance explains: it refuses what is valid. Where callers stick to their side
+ * they may be the mistakes of a few clients, and nothing is made of them.
+ * @returns whole calls
+ */
+const surplusOf = ({ canary, stable }: Figures, { minRequests, isSticky }: Enough): number => {
+  const [ours, theirs] = [canary, stable].map(({ requests, clientErrors }) => requests + clientErrors) as [number, number];
+  if (isSticky || ours < minRequests || theirs < minRequests) return 0;
+  const both = (canary.clientErrors + stable.clientErrors) / (ours + theirs);
+  const chance = CHANCE * Math.sqrt(both * (1 - both) * (1 / ours + 1 / theirs));
+  return Math.max(0, Math.floor(canary.clientErrors - (stable.clientErrors / theirs + chance) * ours));
+};
+
+/** Standard errors of the difference of two shares that are taken for chance: more come once in a thousand looks. */
+const CHANCE = 3;
+
 const MEASURES: readonly Measure[] = [
   {
     of: 'errorRate',
-    read: ({ canary: { requests, errors } }, min) =>
-      requests < min
-        ? { lacks: fewOf(requests, min, 'requests of the canary') }
-        : { value: errors / requests, text: `error rate ${shareText(errors / requests)} of ${requests} requests` },
+    read: (figures, spec) => {
+      const { canary } = figures;
+      const surplus = surplusOf(figures, spec);
+      const requests = canary.requests + surplus;
+      if (requests < spec.minRequests) return { lacks: fewOf(requests, spec.minRequests, 'requests of the canary') };
+      const value = (canary.errors + surplus) / requests;
+      const refused = surplus === 0 ? '' : `, ${surplus} of them refused where the stable target does not,`;
+      return { value, text: `error rate ${shareText(value)} of ${requests} requests${refused}` };
+    },
     show: shareText,
   },
   {
     of: 'p99Ms',
-    read: ({ canary: { answered, p99Ms = 0 } }, min) =>
-      answered < min
-        ? { lacks: fewOf(answered, min, 'answers of the canary') }
-        : { value: p99Ms, text: `p99 ${msText(p99Ms)} of ${answered} answers` },
+    read: ({ canary: { timed, p99Ms = 0 } }, { minRequests: min }) =>
+      timed < min
+        ? { lacks: fewOf(timed, min, 'answers of the canary') }
+        : { value: p99Ms, text: `p99 ${msText(p99Ms)} of ${timed} calls` },
     show: msText,
   },
   {
     of: 'p99Ratio',
-    read: ({ canary, stable }, min) => {
-      if (canary.answered < min) return { lacks: fewOf(canary.answered, min, 'answers of the canary') };
-      if (stable.answered < min) return { lacks: fewOf(stable.answered, min, 'answers of the stable target to compare with') };
+    read: ({ canary, stable }, { minRequests: min }) => {
+      if (canary.timed < min) return { lacks: fewOf(canary.timed, min, 'answers of the canary') };
+      if (stable.timed < min) return { lacks: fewOf(stable.timed, min, 'answers of the stable target to compare with') };
       const [ours, theirs] = [canary.p99Ms ?? 0, stable.p99Ms ?? 0];
       const value = ours / theirs;
       return { value, text: `p99 ${msText(ours)}, ${factorText(value)} the ${msText(theirs)} of the stable target,` };
@@ -119,7 +172,7 @@ const MEASURES: readonly Measure[] = [
   },
   {
     of: 'difference',
-    read: ({ compared, differing }, min) =>
+    read: ({ compared, differing }, { minRequests: min }) =>
       compared < min
         ? { lacks: fewOf(compared, min, 'answers of the shadow') }
         : {

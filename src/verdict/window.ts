@@ -1,5 +1,5 @@
 /** What was counted of a split over its last while: the difference of two readings of counters that only go up. */
-import { latencyQuantile } from '../domain/latency.ts';
+import { latencyBucket, latencyQuantile } from '../domain/latency.ts';
 import type { ShadowCounts, SplitCounts, TargetCounts } from '../domain/snapshot.ts';
 
 /** Counters as they were at one moment. */
@@ -13,9 +13,11 @@ export interface Reading {
 export interface TargetFigures {
   readonly requests: number;
   readonly errors: number;
-  /** Answered: those whose time is known. */
-  readonly answered: number;
-  /** undefined: none was answered. */
+  readonly clientErrors: number;
+  readonly abandoned: number;
+  /** Calls by which the p99 is told. */
+  readonly timed: number;
+  /** undefined: there are none. */
   readonly p99Ms: number | undefined;
 }
 
@@ -55,14 +57,29 @@ export const figuresIn = (readings: readonly Reading[], windowMs: number, now: n
 };
 
 const between = (begin: TargetCounts | undefined, end: TargetCounts | undefined): TargetFigures => {
-  if (begin === undefined || end === undefined) return { requests: 0, errors: 0, answered: 0, p99Ms: undefined };
-  const latency = end.latency.map((count, bucket) => count - (begin.latency[bucket] ?? 0));
+  if (begin === undefined || end === undefined) return NOTHING;
+  const since = (of: 'latency' | 'waited') => end[of].map((count, bucket) => count - (begin[of][bucket] ?? 0));
+  const latency = withWaits(since('latency'), since('waited'));
   return {
     requests: end.requests - begin.requests,
     errors: end.errors - begin.errors,
-    answered: latency.reduce((sum, count) => sum + count, 0),
+    clientErrors: end.clientErrors - begin.clientErrors,
+    abandoned: end.abandoned - begin.abandoned,
+    timed: latency.reduce((sum, count) => sum + count, 0),
     p99Ms: latencyQuantile(latency, 0.99),
   };
+};
+
+const NOTHING: TargetFigures = { requests: 0, errors: 0, clientErrors: 0, abandoned: 0, timed: 0, p99Ms: undefined };
+
+/**
+ * A wait in vain is less than the answer would have taken. So it counts where it was longer than the p99 of the answers, and nowhere else: clients
+ * that leave at once make nobody faster.
+ */
+const withWaits = (latency: readonly number[], waited: readonly number[]): readonly number[] => {
+  const p99 = latencyQuantile(latency, 0.99);
+  const beyond = p99 === undefined ? 0 : latencyBucket(p99) + 1;
+  return latency.map((count, bucket) => count + (bucket < beyond ? 0 : (waited[bucket] ?? 0)));
 };
 
 const comparedBetween = (

@@ -41,8 +41,8 @@ t.test('each split tells who gets which share; without a verdict nothing is coun
 t.test('with one it tells the share now and in the file, what was counted, and what is waited for', async (t) => {
   const latency = emptyLatency();
   latency[latencyBucket(100)] = 8;
-  const counts = { requests: 10, errors: 2, clientErrors: 3, latency };
-  const figures = { requests: 4, errors: 1, answered: 3, p99Ms: 123.456 };
+  const counts = { requests: 10, errors: 2, clientErrors: 3, abandoned: 1, latency };
+  const figures = { requests: 4, errors: 1, timed: 3, p99Ms: 123.456 };
   const view = {
     standing: { state: 'progressing', percent: 25, identity: 'x', at: '2026-01-01T00:00:00.000Z', why: '' },
     split: { spec: { steps: [25, 100], windowMs: 1500, minRequests: 7, promoteWhen: {}, abortWhen: undefined } },
@@ -54,7 +54,7 @@ t.test('with one it tells the share now and in the file, what was counted, and w
   const { score } = splitsOf(specOf([90, 10]), (step) => (step === 'score' ? view : undefined));
   const p99 = score?.targets[0]?.total?.p99_s ?? 0;
   t.ok(p99 > 0.095 && p99 < 0.105, `${p99}`);
-  const total = { requests: 10, errors: 2, client_errors: 3, p99_s: p99 };
+  const total = { requests: 10, errors: 2, client_errors: 3, abandoned: 1, p99_s: p99 };
   t.same(score, {
     targets: [
       { call: 'A', percent: 75, declared_percent: 90, total, window: { requests: 0, error_rate: null, p99_s: null } },

@@ -36,7 +36,14 @@ const splitsIn = (serving: ReturnType<typeof served>): ReadonlyMap<string, Judge
 const NOBODY = () => false;
 
 const counts = (requests: number, errors = 0): SplitCounts => {
-  const of = (count: number, failed: number) => ({ requests: count, errors: failed, clientErrors: 0, latency: emptyLatency() });
+  const of = (count: number, failed: number) => ({
+    requests: count,
+    errors: failed,
+    clientErrors: 0,
+    abandoned: 0,
+    latency: emptyLatency(),
+    waited: emptyLatency(),
+  });
   return { stable: of(requests * 9, 0), canary: of(requests, errors), shadow: { same: 0, different: 0, failed: 0, skipped: 0 } };
 };
 

@@ -26,6 +26,7 @@ t.test('a verdict is read with its units, and what it does not say is what the s
       steps: [20, 100],
       windowMs: 1500,
       minRequests: 7,
+      isSticky: false,
       promoteWhen: { errorRate: 0.01, p99Ms: 250, p99Ratio: 1.2, difference: 0.1 },
       abortWhen: { errorRate: 0.05, p99Ms: 1000, p99Ratio: 2, difference: 0.5 },
     },
@@ -37,6 +38,7 @@ t.test('a verdict is read with its units, and what it does not say is what the s
     steps: fields.steps.default,
     windowMs: fields.window_s.default * 1000,
     minRequests: fields.min_requests.default,
+    isSticky: false,
     promoteWhen: { errorRate: 0.01 },
     abortWhen: undefined,
   });

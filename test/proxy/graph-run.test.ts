@@ -125,6 +125,33 @@ t.test('on_error of a fan-out stands for the answer of the item that failed, the
   t.same(dispatcher.of('B')[0]?.input, [null, 'two', 'three']);
 });
 
+t.test('calls of a split that is judged are counted, also those that end with their request', async (t) => {
+  const targets = [
+    { call: 'A', weight: 1 },
+    { call: 'B', weight: 1 },
+  ];
+  const verdict = { abort_when: { error_rate_above: 0.1 } };
+  const judged = (source: object, options: object = {}) => {
+    const step = { split: { targets, verdict }, for_each: '$request.json', ...source };
+    const rig = graphRig({ steps: { s: step } }, { body: [1, 2, 3], slots: 3, next: () => 0.9, judgedAs: 'app/s@1', ...options });
+    t.teardown(() => rig.splits.close());
+    return { ...rig, counted: () => rig.splits.read()['app/s@1']?.canary };
+  };
+  const left = judged({});
+  left.dispatcher.calls[0]?.answer(1);
+  left.run.cancel();
+  t.match(left.counted(), { requests: 1, errors: 0, abandoned: 2 }, 'the client left');
+  const failed = judged({});
+  failed.dispatcher.calls[0]?.fail();
+  t.match(failed.counted(), { requests: 1, errors: 1, abandoned: 2 }, 'one of them failed');
+  const late = judged({}, { deadlineAt: 2000, clientDeadlineAt: 1500 });
+  late.dispatcher.calls[0]?.fail('DEADLINE_EXCEEDED');
+  t.match(late.counted(), { requests: 0, errors: 0, abandoned: 3 }, 'the time of the client was over');
+  const slow = judged({ timeout_s: 0.2 }, { clientDeadlineAt: 1500 });
+  slow.dispatcher.calls[0]?.fail('DEADLINE_EXCEEDED');
+  t.match(slow.counted(), { requests: 1, errors: 1, abandoned: 2 }, 'that of the step');
+});
+
 t.test('a step that is refused at the door fails like any other', async (t) => {
   t.match(begin(fan(), [1, 2], undefined, 1, { refuses: 'A' }).outcomes, [{ code: 'QUEUE_FULL' }]);
 });
@@ -383,8 +410,9 @@ t.test('each try of a call of a split that is judged counts, also where its appl
     const common = { scope, requestId: 'r', sessionId: undefined, priority: undefined, traces: [], shadows, splits };
     const done = (output: unknown) => outcomes.push(output);
     const stream = { item: () => {}, end: () => {} };
-    const deadlineAt = Number.POSITIVE_INFINITY;
-    const request = { ...common, ...stream, graph, generation, deadlineAt, retries: new RetryBudgets(), done };
+    const never = Number.POSITIVE_INFINITY;
+    const limits = { ownDeadlineAt: never, clientDeadlineAt: never };
+    const request = { ...common, ...stream, graph, generation, ...limits, retries: new RetryBudgets(), done };
     new GraphRun(dispatcher.itself, request, () => 1000).begin();
     dispatcher.calls[0]?.fail('UNAVAILABLE');
     clock.advance(0);

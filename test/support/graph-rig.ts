@@ -1,4 +1,5 @@
 /** A graph run for one request, over a dispatcher whose calls the test answers. */
+import { weighed } from '../../src/control/judged-splits.ts';
 import { ServeError } from '../../src/domain/errors.ts';
 import { compileGraph, type GraphSource } from '../../src/graph/compile.ts';
 import { decodeValue } from '../../src/protocol/codec.ts';
@@ -15,6 +16,8 @@ export interface GraphRigOptions {
   readonly body?: unknown;
   readonly headers?: readonly string[];
   readonly deadlineAt?: number;
+  /** What the client allows. */
+  readonly clientDeadlineAt?: number;
   /** Free slots of each deployment. */
   readonly slots?: number;
   /** Where a request falls that no `sticky_by` decides, in [0, 1). */
@@ -22,6 +25,8 @@ export interface GraphRigOptions {
   readonly retries?: RetryBudgets;
   /** Calls of this deployment are refused at the door. */
   readonly refuses?: string;
+  /** What splits with a verdict are counted as; close `splits` behind it. */
+  readonly judgedAs?: string;
 }
 
 /** Splits whose requests fall where the test says. */
@@ -42,24 +47,30 @@ export const graphRig = (
     body = null,
     headers = [],
     deadlineAt = Number.POSITIVE_INFINITY,
+    clientDeadlineAt = Number.POSITIVE_INFINITY,
     slots = 1,
     next = () => 0,
     retries = new RetryBudgets(),
     refuses,
+    judgedAs,
   }: GraphRigOptions = {},
 ) => {
-  const { ingress, mistakes } = compileGraph(source, { name: 'app', deployments: ['A', 'B', 'C'] }, [
+  const { ingress: compiled, mistakes } = compileGraph(source, { name: 'app', deployments: ['A', 'B', 'C'] }, [
     { name: 'other', deployments: ['Far'] },
   ]);
+  const ingress = compiled && weighed(compiled, () => (judgedAs === undefined ? undefined : { judgedAs, percent: undefined }));
   if (ingress?.kind !== 'graph') throw new Error(`expected a graph: ${JSON.stringify(mistakes)}`);
   const dispatcher = new FakeDispatcher();
   dispatcher.freeSlots = slots;
   dispatcher.refuses = refuses;
-  const generation = dispatcher.add(applicationRouting({ ingress }));
+  const routing = applicationRouting({ ingress });
+  const generation = dispatcher.add(routing);
   dispatcher.add(applicationRouting({ name: 'other' }));
   /** The output or the error; of a stream its items as `{item}`, and `end`. */
   const outcomes: unknown[] = [];
   const shadows = new Shadows();
+  const splits = splitsAt(shadows, next);
+  splits.follow([routing]);
   const run = new GraphRun(
     dispatcher.itself,
     {
@@ -69,9 +80,10 @@ export const graphRig = (
       requestId: 'r',
       sessionId: undefined,
       priority: undefined,
-      deadlineAt,
+      ownDeadlineAt: deadlineAt,
+      clientDeadlineAt,
       traces: [],
-      splits: splitsAt(shadows, next),
+      splits,
       shadows,
       retries,
       done: (output) => outcomes.push(output instanceof ServeError ? output : decodeValue(output)),
@@ -82,7 +94,7 @@ export const graphRig = (
   );
   run.begin();
   generation.retire();
-  return { run, dispatcher, outcomes, shadows };
+  return { run, dispatcher, outcomes, shadows, splits };
 };
 
 export type GraphRig = ReturnType<typeof graphRig>;

@@ -7,12 +7,20 @@ const spec = (given: Partial<VerdictSpec> = {}): VerdictSpec => ({
   steps: [5, 25, 100],
   windowMs: 60_000,
   minRequests: 100,
+  isSticky: false,
   promoteWhen: { errorRate: 0.01 },
   abortWhen: { errorRate: 0.05 },
   ...given,
 });
 const AT_5: Standing = { state: 'progressing', percent: 5 };
-const target = (requests: number, errors = 0, p99Ms = 10) => ({ requests, errors, answered: requests - errors, p99Ms });
+const target = (requests: number, errors = 0, p99Ms = 10, clientErrors = 0, abandoned = 0) => ({
+  requests,
+  errors,
+  clientErrors,
+  abandoned,
+  timed: requests - errors,
+  p99Ms,
+});
 const figures = (given: Partial<Figures> = {}): Figures => ({
   stable: target(1000),
   canary: target(200),
@@ -55,7 +63,7 @@ t.test(
       type: 'abort',
       why: [
         'error rate 10 % of 200 requests is above 5 %',
-        'p99 60 ms of 180 answers is above 50 ms',
+        'p99 60 ms of 180 calls is above 50 ms',
         'p99 60 ms, 6 times the 10 ms of the stable target, is above 4 times',
       ].join('; '),
     });
@@ -81,4 +89,51 @@ t.test('a canary that gets no requests is known by its shadow alone', async (t) 
 
 t.test('one that only guards never gives more', async (t) => {
   t.match(on({ promoteWhen: undefined }), { type: 'hold', why: /nothing is wrong with it/ });
+});
+
+t.test('one that refuses what the stable target accepts is aborted, as if it had failed', async (t) => {
+  t.same(on({}, { canary: target(100, 0, 10, 100) }, AT_5, 0), {
+    type: 'abort',
+    why: 'error rate 46.52 % of 187 requests, 87 of them refused where the stable target does not, is above 5 %',
+  });
+  t.match(on({}, { canary: target(0, 0, 10, 200) }, AT_5, 0), { type: 'abort', why: /error rate 100 %/ });
+});
+
+t.test('refusals that may be chance abort nothing', async (t) => {
+  t.match(on({}, { stable: target(800, 0, 10, 200), canary: target(150, 0, 10, 50) }, AT_5, 0), {
+    type: 'hold',
+    why: /^25 % of 200 calls of the canary refused with a 4xx, and 20 % of 1000 of the stable target/,
+  });
+});
+
+t.test('where callers stick to their side, refusals abort nothing, and promote nothing either', async (t) => {
+  t.same(on({ isSticky: true }, { canary: target(100, 0, 10, 100) }), {
+    type: 'hold',
+    why: '50 % of 200 calls of the canary refused with a 4xx, and 0 % of 1000 of the stable target',
+  });
+});
+
+t.test('what both refuse alike is the clients’, and stops nothing', async (t) => {
+  t.equal(on({}, { stable: target(900, 0, 10, 300), canary: target(150, 0, 10, 50) }).type, 'promote');
+});
+
+t.test(
+  'a canary that refuses a little more than the stable target waits, and so does one that nothing can be compared with',
+  async (t) => {
+    t.match(on({}, { stable: target(900, 0, 10, 100), canary: target(170, 0, 10, 30) }), {
+      type: 'hold',
+      why: '15 % of 200 calls of the canary refused with a 4xx, and 10 % of 1000 of the stable target',
+    });
+    t.match(on({}, { stable: target(20), canary: target(150, 0, 10, 50) }), {
+      type: 'hold',
+      why: '25 % of 200 calls of the canary refused with a 4xx, and 20 of 100 calls of the stable target to compare with',
+    });
+  },
+);
+
+t.test('a canary that clients leave more often than the stable target gets no more', async (t) => {
+  t.match(on({}, { canary: target(160, 0, 10, 0, 40) }), {
+    type: 'hold',
+    why: '20 % of 200 calls of the canary left before their end, and 0 % of 1000 of the stable target',
+  });
 });

@@ -11,18 +11,30 @@ interface Behaviour {
   /** Mean of an exponential distribution. */
   readonly meanMs?: number;
   readonly differing?: number;
+  /** Of what the stable target accepts. */
+  readonly refuses?: number;
+  /** Answers nothing until its client leaves, after ten seconds. */
+  readonly hangs?: number;
 }
 
 const SPEC: VerdictSpec = {
   steps: [5, 25, 50, 100],
   windowMs: 60_000,
   minRequests: 200,
+  isSticky: false,
   promoteWhen: { errorRate: 0.02, p99Ratio: 1.5, difference: 0.05 },
   abortWhen: { errorRate: 0.04, p99Ms: 1000, p99Ratio: 2.5, difference: 0.2 },
 };
 
 class Target {
-  readonly counts = { requests: 0, errors: 0, clientErrors: 0, latency: emptyLatency() };
+  readonly counts = {
+    requests: 0,
+    errors: 0,
+    clientErrors: 0,
+    abandoned: 0,
+    latency: emptyLatency(),
+    waited: emptyLatency(),
+  };
   readonly #behaviour: Behaviour;
   readonly #random: () => number;
 
@@ -32,7 +44,17 @@ class Target {
   }
 
   ask(): void {
-    const { errorRate = 0.002, meanMs = 20 } = this.#behaviour;
+    const { errorRate = 0.002, meanMs = 20, refuses = 0, hangs = 0 } = this.#behaviour;
+    if (this.#random() < 0.03 + 0.97 * refuses) {
+      this.counts.clientErrors += 1;
+      return;
+    }
+    if (this.#random() < hangs) {
+      this.counts.abandoned += 1;
+      const bucket = latencyBucket(10_000);
+      this.counts.waited[bucket] = (this.counts.waited[bucket] as number) + 1;
+      return;
+    }
     this.counts.requests += 1;
     if (this.#random() < errorRate) {
       this.counts.errors += 1;
@@ -44,11 +66,11 @@ class Target {
 }
 
 /** @param perSecond requests of both together @returns the moves in an hour, in seconds and percents, and what is said at its end */
-const simulate = (canary: Behaviour, perSecond = 100, seed = 1) => {
+const simulate = (canary: Behaviour, perSecond = 100, seed = 1, spec = SPEC) => {
   const random = seeded(seed);
   const moves: { readonly at: number; readonly move: VerdictMove }[] = [];
   const verdicts = new Verdicts({ standings: new Map(), keep: () => {} });
-  const split = { application: 'app', step: 'score', identity: 'x', spec: SPEC, declared: 5, canary: 'New' };
+  const split = { application: 'app', step: 'score', identity: 'x', hash: 'h', spec, declared: 5, canary: 'New' };
   verdicts.follow(new Map([['app/score', split]]), () => false, 0, new Date(0));
   const [old, fresh] = [new Target({}, random), new Target(canary, random)];
   const shadow = { same: 0, different: 0, failed: 0, skipped: 0 };
@@ -93,6 +115,10 @@ t.test('a good canary is promoted through all steps, each for a window', async (
 
 const BAD: readonly (readonly [what: string, canary: Behaviour, why: RegExp])[] = [
   ['fails one time in ten', { errorRate: 0.1 }, /error rate .* is above 4 %/],
+  ['refuses half of what is valid', { refuses: 0.5 }, /of them refused where the stable target does not/],
+  ['refuses everything', { refuses: 1 }, /of them refused where the stable target does not/],
+  ['hangs in one call of five', { hangs: 0.2 }, /p99 .* is above 1000 ms/],
+  ['hangs always', { hangs: 1 }, /p99 .* is above 1000 ms/],
   ['is five times as slow', { meanMs: 100 }, /times the .* is above 2.5 times/],
   ['answers otherwise', { differing: 0.4 }, /answers of the shadow differing is above 20 %/],
 ];
@@ -118,3 +144,17 @@ t.test('a canary with too few requests waits for ever, and says for how many', a
   t.same(moves, []);
   t.match(view, { standing: { state: 'progressing', percent: 5 }, next: 25, message: /^\d+ of 200 requests of the canary/ });
 });
+
+const ERRORS_ALONE: VerdictSpec = { ...SPEC, promoteWhen: { errorRate: 0.02 }, abortWhen: undefined };
+for (const [what, canary, why] of [
+  ['refuses a tenth of what is valid', { refuses: 0.1 }, /of the canary refused with a 4xx/],
+  ['hangs in one call of five', { hangs: 0.2 }, /of the canary left before their end/],
+] as const) {
+  t.test(`where only errors are asked for, a canary that ${what} is not promoted, and the status says why`, async (t) => {
+    for (const seed of SEEDS) {
+      const { moves, view } = simulate(canary, 100, seed, ERRORS_ALONE);
+      t.same(moves, []);
+      t.match(view, { standing: { state: 'progressing', percent: 5 }, message: why });
+    }
+  });
+}

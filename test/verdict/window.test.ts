@@ -8,7 +8,7 @@ const reading = (at: number, requests: number, ms = 10): Reading => {
   const errors = Math.floor(requests / 10);
   const latency = emptyLatency();
   latency[latencyBucket(ms)] = requests - errors;
-  const target = { requests, errors, clientErrors: 0, latency };
+  const target = { requests, errors, clientErrors: 0, abandoned: 0, latency, waited: emptyLatency() };
   const half = Math.floor(requests / 2);
   const shadow = { same: requests - half, different: half - Math.floor(half / 2), failed: Math.floor(half / 2), skipped: 7 };
   return { at, counts: { stable: target, canary: target, shadow } };
@@ -20,7 +20,7 @@ const over = (all: readonly Reading[], windowMs: number): readonly Reading[] =>
 t.test('figures are what was counted in the window, from the first reading at the earliest', async (t) => {
   const readings = over([reading(0, 100), reading(1000, 200), reading(2000, 400), reading(3000, 900)], 2000);
   t.match(figuresIn(readings, 2000, 3000), {
-    canary: { requests: 700, errors: 70, answered: 630 },
+    canary: { requests: 700, errors: 70, timed: 630 },
     compared: 700,
     differing: 350,
   });
@@ -50,4 +50,20 @@ t.test('however many readings come, a bounded number is kept, and the window is 
     }),
     { numRuns: 60 },
   );
+});
+
+t.test('a wait in vain makes a p99 longer, and never shorter', async (t) => {
+  const of = (waits: readonly number[]) => {
+    const begin = reading(0, 0);
+    const { latency } = reading(1000, 1000, 100).counts.canary;
+    const waited = emptyLatency();
+    for (const ms of waits) waited[latencyBucket(ms)] = (waited[latencyBucket(ms)] ?? 0) + 1;
+    const canary = { ...begin.counts.canary, requests: 1000, abandoned: waits.length, latency, waited };
+    return figuresIn([begin, { at: 1000, counts: { ...begin.counts, canary } }], 1000, 1000).canary;
+  };
+  const answered = of([]);
+  t.same(of(new Array(5000).fill(1)), { ...answered, abandoned: 5000 }, 'clients that leave at once');
+  const hung = of(new Array(50).fill(10_000));
+  t.ok((hung.p99Ms ?? 0) > 9000, `${hung.p99Ms}`);
+  t.equal(hung.timed, 950);
 });
