@@ -11,9 +11,18 @@ import type { FrameReader } from '../protocol/reader.ts';
 import { limitsOf } from '../quota/group.ts';
 import { type Machine, type Offer, offerOf } from '../quota/offer.ts';
 import { Fleet, type FleetOptions } from './fleet.ts';
-import { judgedSplits } from './judged-splits.ts';
+import { judgedSplits, mixedIn } from './judged-splits.ts';
 import type { DeathRecord, ReplicaView, Waiting } from './managed.ts';
-import { type Action, type ActualState, failedDeployments, plan, restartKey, runningOf, type Serving } from './plan.ts';
+import {
+  type Action,
+  type ActualState,
+  failedDeployments,
+  plan,
+  restartKey,
+  rolloutSteps,
+  runningOf,
+  type Serving,
+} from './plan.ts';
 import { Policies } from './policies.ts';
 import { mayBeUnresponsive } from './restart.ts';
 import { type Room, roomFor } from './room-preview.ts';
@@ -411,7 +420,8 @@ export class Controller {
     const serving = this.#serving;
     const wanted = new Set([...this.#targets, ...this.#broken].map(({ spec }) => spec.name));
     const isAwaited = (application: string) => wanted.has(application) && !serving.has(application);
-    this.#verdicts.follow(judgedSplits(serving), isAwaited, performance.now(), new Date());
+    const isMixed = mixedIn(this.#targets, rolloutSteps(this.#targets, this.actual));
+    this.#verdicts.follow(judgedSplits(serving, isMixed), isAwaited, performance.now(), new Date());
     this.#everReady ||= this.#targets.length + this.#broken.length > 0 && this.settled;
     const snapshot = buildSnapshot({
       revision: this.#revision,

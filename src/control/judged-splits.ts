@@ -1,13 +1,17 @@
 /** Which splits of what serves have a verdict, and the weights that it gives them in place of those of the file. Pure. */
 import type { Ingress } from '../domain/desired.ts';
-import { type GraphStep, percentsOf, type Split, type VerdictSpec } from '../domain/graph.ts';
+import { type CallTarget, type GraphStep, percentsOf, type Split, type VerdictSpec } from '../domain/graph.ts';
 import type { Serving } from './plan.ts';
-import { hashOf } from './target.ts';
+import { restartKey } from './restart.ts';
+import type { Steps } from './rollout.ts';
+import { hashOf, type TargetApplication } from './target.ts';
 
 export interface JudgedSplit {
   readonly application: string;
   readonly step: string;
-  /** What the file says of the split and what its canary runs: what was found of one is not so of another. undefined: the canary does not serve yet. */
+  /** Of what the file says of it. */
+  readonly hash: string;
+  /** What the file says and what its canary runs: what was found of one is not so of another. undefined: it does not run one thing now. */
   readonly identity: string | undefined;
   readonly spec: VerdictSpec;
   /** Percent that the file gives the canary. */
@@ -16,13 +20,19 @@ export interface JudgedSplit {
   readonly canary: string;
 }
 
-/** By `application/step`. */
-export const judgedSplits = (serving: ReadonlyMap<string, Serving>): ReadonlyMap<string, JudgedSplit> => {
+/**
+ * By `application/step`.
+ * @param isMixed whether replicas of two versions of a deployment take its work, as in a rollout that goes in steps
+ */
+export const judgedSplits = (
+  serving: ReadonlyMap<string, Serving>,
+  isMixed: (target: CallTarget) => boolean,
+): ReadonlyMap<string, JudgedSplit> => {
   const found = new Map<string, JudgedSplit>();
   for (const [application, { target }] of serving) {
     const { ingress } = target.spec;
     for (const step of ingress.kind === 'graph' ? ingress.graph.steps : []) {
-      const judged = judgedSplit(application, step, serving);
+      const judged = judgedSplit(application, step, serving, isMixed);
       if (judged !== undefined) found.set(`${application}/${step.name}`, judged);
     }
   }
@@ -33,6 +43,7 @@ const judgedSplit = (
   application: string,
   { name, split, shadow }: GraphStep,
   serving: ReadonlyMap<string, Serving>,
+  isMixed: (target: CallTarget) => boolean,
 ): JudgedSplit | undefined => {
   const canary = split?.targets[1]?.target;
   if (split?.verdict === undefined || canary === undefined) return undefined;
@@ -41,14 +52,28 @@ const judgedSplit = (
     .get(canary.application)
     ?.target.deployments.find((deployment) => deployment.spec.name === canary.deployment);
   const compares = spec.promoteWhen?.difference !== undefined || spec.abortWhen?.difference !== undefined;
-  const identity = runs === undefined ? undefined : hashOf([split, compares ? shadow : null, runs.version, runs.userConfigHash]);
+  const hash = hashOf([split, compares ? shadow : null]);
+  const identity = runs === undefined || isMixed(canary) ? undefined : `${hash}-${hashOf([runs.version, runs.userConfigHash])}`;
   const declared = percentsOf(split.targets)[1] ?? 0;
-  return { application, step: name, identity, spec, declared, canary: canary.deployment };
+  return { application, step: name, hash, identity, spec, declared, canary: canary.deployment };
 };
+
+/** Which deployments a rollout exchanges step by step: both their versions take work, and nobody can tell whose an answer is. */
+export const mixedIn =
+  (targets: readonly TargetApplication[], { standsFor }: Pick<Steps, 'standsFor'>) =>
+  ({ application, deployment }: CallTarget): boolean => {
+    const deployments = targets.find(({ spec }) => spec.name === application)?.deployments;
+    const next = deployments?.find(({ spec }) => spec.name === deployment);
+    return next !== undefined && standsFor.has(restartKey(application, deployment, next.version));
+  };
+
+/** Whether what was found under an identity is about what the file says of the split now. */
+export const isOfSplit = (identity: string, { hash }: JudgedSplit): boolean => identity.startsWith(`${hash}-`);
 
 /** What stands in place of the file. */
 export interface Overlay {
-  readonly judgedAs: string;
+  /** undefined: nothing is counted now. */
+  readonly judgedAs: string | undefined;
   /** undefined: as the file says. */
   readonly percent: number | undefined;
 }
@@ -64,7 +89,8 @@ export const weighed = (ingress: Ingress, overlayOf: (step: string) => Overlay |
 };
 
 const laidOver = (split: Split, { judgedAs, percent }: Overlay): Split => {
-  if (percent === undefined) return { ...split, judgedAs };
+  const counted = judgedAs === undefined ? split : { ...split, judgedAs };
+  if (percent === undefined) return counted;
   const targets = split.targets.map(({ target }, index) => ({ target, weight: index === 1 ? percent : 100 - percent }));
-  return { ...split, targets, judgedAs };
+  return { ...counted, targets };
 };

@@ -56,8 +56,10 @@ export class VerdictRecord {
     this.#moves = [...this.#moves, ...moves].slice(-MAX_MOVES);
     try {
       const text = JSON.stringify({ standings: Object.fromEntries(standings), moves: this.#moves });
-      writeFileSync(`${this.#path}.new`, text, { mode: 0o600 });
-      renameSync(`${this.#path}.new`, this.#path);
+      // Of its own: another daemon that is still ending may write too.
+      const fresh = `${this.#path}.${process.pid}.new`;
+      writeFileSync(fresh, text, { mode: 0o600 });
+      renameSync(fresh, this.#path);
     } catch (error) {
       this.#complain(`what a verdict has decided cannot be kept in ${this.#path}: ${(error as Error).message}`);
     }
@@ -71,9 +73,20 @@ export class VerdictRecord {
       );
       this.#moves = (Array.isArray(moves) ? moves : []).filter(isMove).slice(-MAX_MOVES);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
-        this.#complain(`what verdicts decided before cannot be read from ${this.#path}: ${(error as Error).message}`);
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') this.#setAside(error as Error);
     }
+  }
+
+  /** What cannot be read is not written over: somebody may mend it. */
+  #setAside({ message }: Error): void {
+    const aside = `${this.#path}.unreadable`;
+    let where = `it is kept as ${aside}`;
+    try {
+      renameSync(this.#path, aside);
+    } catch (error) {
+      where = `it cannot be kept: ${(error as Error).message}`;
+    }
+    this.#complain(`what verdicts decided before cannot be read from ${this.#path}: ${message}; ${where}`);
   }
 }
 

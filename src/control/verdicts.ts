@@ -5,7 +5,7 @@
 import type { SplitCounts } from '../domain/snapshot.ts';
 import { type Decision, decide } from '../verdict/judge.ts';
 import { type Figures, figuresIn, type Reading, remember } from '../verdict/window.ts';
-import type { JudgedSplit, Overlay } from './judged-splits.ts';
+import { isOfSplit, type JudgedSplit, type Overlay } from './judged-splits.ts';
 import type { KeptStanding, VerdictMove, VerdictRecord } from './verdict-record.ts';
 
 interface Judged {
@@ -50,16 +50,18 @@ export class Verdicts {
     for (const [key, split] of splits) {
       const known = this.#judged.get(key);
       const { identity } = split;
-      if (identity === undefined || known?.standing.identity === identity) continue;
-      const kept = standings.get(key);
-      const fresh = { state: 'progressing', percent: split.declared, identity, at: at.toISOString(), why: '' } as const;
-      this.#judged.set(key, { split, standing: kept?.identity === identity ? kept : fresh, since: now, readings: [] });
+      if (identity !== undefined && known?.split.identity === identity) continue;
+      const standing = [known?.standing, standings.get(key)].find((each) => each !== undefined && isAbout(split, each.identity));
+      const fresh = { state: 'progressing', percent: split.declared, at: at.toISOString(), why: '' } as const;
+      if (standing !== undefined) this.#judged.set(key, { split, standing, since: now, readings: [] });
+      else if (identity === undefined) this.#judged.delete(key);
+      else this.#judged.set(key, { split, standing: { ...fresh, identity }, since: now, readings: [] });
     }
     for (const key of this.#judged.keys()) if (!splits.has(key)) this.#judged.delete(key);
     const stays = ([key, { identity }]: readonly [string, KeptStanding]) => {
       const split = splits.get(key);
       if (split === undefined) return isAwaited(applicationOf(key));
-      return split.identity === undefined || split.identity === identity;
+      return isAbout(split, identity);
     };
     const left = new Map([...standings].filter(stays));
     if (left.size < standings.size) this.#record.keep(left, []);
@@ -72,7 +74,8 @@ export class Verdicts {
     if (judged === undefined) return undefined;
     const { standing, split } = judged;
     const percent = standing.percent === split.declared ? undefined : standing.percent;
-    return { judgedAs: judgedAs(key, standing.identity), percent };
+    // Calls of a canary that does not run, or not one thing only, are no evidence.
+    return { judgedAs: split.identity === undefined ? undefined : judgedAs(key, standing.identity), percent };
   }
 
   /**
@@ -115,13 +118,19 @@ export class Verdicts {
       standing,
       figures: figuresIn(readings, spec.windowMs, now),
       counts: readings.at(-1)?.counts,
-      message: isOpen ? decisionOn(judged, now).why : standing.why,
+      message: !isOpen ? standing.why : split.identity === undefined ? NOT_NOW : decisionOn(judged, now).why,
       next: isOpen && spec.promoteWhen !== undefined ? spec.steps.find((percent) => percent > standing.percent) : undefined,
     };
   }
 }
 
+const NOT_NOW = 'its canary does not serve, or a rollout exchanges its replicas: nothing is counted meanwhile';
+
 const judgedAs = (key: string, identity: string): string => `${key}@${identity}`;
+
+/** Whether what was decided holds of a split; while nobody knows what its canary runs, what the file says is enough. */
+const isAbout = (split: JudgedSplit, identity: string): boolean =>
+  split.identity === undefined ? isOfSplit(identity, split) : identity === split.identity;
 
 const applicationOf = (key: string): string => key.slice(0, key.indexOf('/'));
 

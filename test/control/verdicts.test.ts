@@ -1,8 +1,9 @@
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
-import { type JudgedSplit, judgedSplits, weighed } from '../../src/control/judged-splits.ts';
+import { type JudgedSplit, judgedSplits, mixedIn, weighed } from '../../src/control/judged-splits.ts';
+import { restartKey } from '../../src/control/restart.ts';
 import { VerdictRecord } from '../../src/control/verdict-record.ts';
 import { Verdicts } from '../../src/control/verdicts.ts';
 import type { Ingress } from '../../src/domain/desired.ts';
@@ -32,8 +33,9 @@ const served = (source = split(), code: Readonly<Record<string, string>> = {}, u
   return { generation: 1, target: target(applicationSpec({ deployments, ingress: ingressOf(source, tolerance) }), code) };
 };
 const splitsIn = (serving: ReturnType<typeof served>): ReadonlyMap<string, JudgedSplit> =>
-  judgedSplits(new Map([['app', serving]]));
+  judgedSplits(new Map([['app', serving]]), NOBODY);
 const NOBODY = () => false;
+const at = (deployment: string) => ({ application: 'app', deployment, method: 'call' });
 
 const counts = (requests: number, errors = 0): SplitCounts => {
   const of = (count: number, failed: number) => ({
@@ -181,8 +183,47 @@ t.test('a canary of another application is judged once that serves', async (t) =
       ['app', far],
       ['other', other],
     ]),
+    NOBODY,
   );
   t.type(both.get('app/score')?.identity, 'string');
+});
+
+t.test('weights stay over a restart while what the canary runs is not known yet, and nothing is counted meanwhile', async (t) => {
+  const { open } = rig(t);
+  const unknown = (source = split()) =>
+    judgedSplits(new Map([['app', served(source)]]), ({ deployment }) => deployment === 'New');
+  const first = open();
+  first.follow(served());
+  first.observe(counts(0));
+  first.observe(counts(20, 15));
+  const again = open();
+  again.verdicts.follow(unknown(), NOBODY, 0, new Date());
+  t.same(again.verdicts.overlayOf('app', 'score'), { judgedAs: undefined, percent: 0 });
+  again.follow(served());
+  t.match(again.view(), { standing: { state: 'aborted', percent: 0 }, message: /75 %/ });
+  again.follow(served(split(), { New: 'code 2' }));
+  t.match(again.view(), { standing: { state: 'progressing', percent: 5 } }, 'of another canary nothing is known');
+  const edited = open();
+  edited.verdicts.follow(unknown(split(10)), NOBODY, 0, new Date());
+  t.equal(edited.verdicts.overlayOf('app', 'score'), undefined, 'another split has the weights of the file');
+});
+
+t.test('while replicas of the canary are exchanged step by step it stands still, and then begins anew', async (t) => {
+  const { verdicts, follow, observe, view, percent } = rig(t).open();
+  const next = served(split(), { New: 'code 2' });
+  const version = next.target.deployments.find(({ spec }) => spec.name === 'New')?.version ?? '';
+  const isMixed = mixedIn([next.target], { standsFor: new Map([[restartKey('app', 'New', version), 'old']]) });
+  t.same([isMixed(at('New')), isMixed(at('Old')), isMixed(at('None'))], [true, false, false]);
+  follow(served());
+  observe(counts(0));
+  observe(counts(20));
+  t.equal(percent(), 25);
+  verdicts.follow(judgedSplits(new Map([['app', served()]]), isMixed), NOBODY, 0, new Date());
+  t.same(verdicts.overlayOf('app', 'score'), { judgedAs: undefined, percent: 25 });
+  t.match(view(), { message: /nothing is counted meanwhile/ });
+  t.same(observe(counts(5000, 5000)), []);
+  follow(next);
+  t.match(view(), { standing: { state: 'progressing', percent: 5 } });
 });
 
 t.test('weights of a verdict stand in place of those of the file, and of other steps nothing changes', async (t) => {
@@ -190,6 +231,9 @@ t.test('weights of a verdict stand in place of those of the file, and of other s
   const splitOf = (given: Ingress) => (given.kind === 'graph' ? given.graph.steps[0]?.split : undefined);
   t.equal(weighed(ingress, () => undefined).kind, 'graph');
   t.same(splitOf(weighed(ingress, () => undefined)), splitOf(ingress));
+  const uncounted = splitOf(weighed(ingress, () => ({ judgedAs: undefined, percent: 25 })));
+  t.match(uncounted, { targets: [{ weight: 75 }, { weight: 25 }] });
+  t.notOk(Object.hasOwn(uncounted ?? {}, 'judgedAs'));
   t.match(splitOf(weighed(ingress, () => ({ judgedAs: 'x', percent: undefined }))), {
     judgedAs: 'x',
     targets: [{ weight: 95 }, { weight: 5 }],
@@ -235,7 +279,11 @@ t.test('moves are bounded; what is broken on disk is told, left out, and harms n
   t.same([half.standings.size, half.moves.length], [0, 1]);
   writeFileSync(path, '{"standings": ');
   t.same(open().record.moves, []);
-  t.match(complaints, [/cannot be read from .*verdicts\.json/]);
+  t.match(complaints, [/cannot be read from .*verdicts\.json: .*; it is kept as .*verdicts\.json\.unreadable/]);
+  t.equal(readFileSync(`${path}.unreadable`, 'utf8'), '{"standings": ');
+  open().record.keep(new Map(), [move]);
+  t.equal(open().record.moves.length, 1);
+  t.same(readdirSync(dirname(path)).sort(), ['verdicts.json', 'verdicts.json.unreadable']);
   const lost = new VerdictRecord(join(path, 'no-folder.json'), (message) => complaints.push(message));
   lost.keep(new Map(), [move]);
   t.equal(lost.moves.length, 1);
