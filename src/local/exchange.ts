@@ -105,9 +105,11 @@ export class LocalExchange implements HttpExchange {
     if (this.#state !== 'waits') return;
     const sound = isFinalStatus(status) ? soundHeaders(headers) : undefined;
     if (sound === undefined) return this.#answer(500, INTERNAL_HEADERS, INTERNAL_BODY);
-    const isEmpty = isBodyless(this.method, status);
-    if (isEmpty) this.#end();
-    else this.#state = 'streams';
+    if (hasNullBody(this.method, status)) {
+      this.#end();
+      return this.#give(null, status, sound);
+    }
+    this.#state = 'streams';
     const body = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
@@ -118,7 +120,7 @@ export class LocalExchange implements HttpExchange {
       },
       new ByteLengthQueuingStrategy({ highWaterMark: HELD_BYTES }),
     );
-    this.#settle.resolve(new Response(isEmpty ? null : body, { status, headers: headersOf(sound) }));
+    this.#give(body, status, sound);
   }
 
   write(chunk: Uint8Array | string): boolean {
@@ -208,11 +210,24 @@ export class LocalExchange implements HttpExchange {
   #answer(status: number, headers: readonly string[], body: Uint8Array | string): void {
     this.#end();
     const bytes = bytesOf(body);
-    const all = headersOf(headers);
-    if (status !== 204 && status !== 304) all.set('content-length', String(bytes.byteLength));
-    this.#settle.resolve(new Response(isBodyless(this.method, status) ? null : bytes, { status, headers: all }));
+    const length = status === 204 || status === 304 ? [] : ['content-length', String(bytes.byteLength)];
+    this.#give(hasNullBody(this.method, status) ? null : bytes, status, [...headers, ...length]);
+  }
+
+  /** What a `Response` refuses, as a test's own may, fails this one request: nothing is thrown into the link that all calls of a replica share. */
+  #give(body: BodyInit | null, status: number, headers: readonly string[]): void {
+    try {
+      this.#settle.resolve(new Response(body, { status, headers: headersOf(headers) }));
+    } catch (error) {
+      this.#settle.reject(error);
+      // Whoever began it is not done with it yet.
+      queueMicrotask(() => this.#leave());
+    }
   }
 }
+
+/** Beside answers that have no body on the wire: `fetch` drops that of a 205, and no `Response` may be made with one. */
+const hasNullBody = (method: string, status: number): boolean => isBodyless(method, status) || status === 205;
 
 /** Bytes of its own: what came over a link is a view of a larger read. */
 const bytesOf = (body: Uint8Array | string): Uint8Array<ArrayBuffer> =>

@@ -91,6 +91,61 @@ t.test('an answer that no client could read is a 500', async (t) => {
   t.same([answer.status, await answer.text(), answer.headers.get('x-serve-error')], [500, 'Internal Server Error', 'INTERNAL']);
 });
 
+const bodyOf = (body: string | readonly string[]) =>
+  typeof body === 'string' ? body : ReadableStream.from(body.map((each) => Buffer.from(each)));
+
+/** A library may say a status with a body that `Response` itself would not be made with. */
+const heads = (status: number, body: string | readonly string[]) => ({
+  fetch: async () => {
+    const answer = new Response(bodyOf(body));
+    return Object.defineProperty(answer, 'status', { value: status });
+  },
+});
+
+t.test('an answer of a status that has no body is one, whatever was sent with it, and its replica serves on', async (t) => {
+  for (const body of ['text', ['a', 'b']]) {
+    for (const [status, seen] of [
+      [204, 204],
+      [205, 205],
+      [304, 304],
+      [101, 500],
+      [103, 500],
+    ] as const) {
+      await using client = await run(heads(status, body), QUIET);
+      for (let again = 0; again < 2; again++) {
+        const answer = await client.fetch('/');
+        t.same([answer.status, await answer.text()], [seen, seen === 500 ? 'Internal Server Error' : '']);
+      }
+    }
+  }
+});
+
+t.test('an answer that cannot be made fails its fetch alone: calls of the same replica go on', async (t) => {
+  await using client = await run(
+    {
+      fetch: async (request: Request) => new Response(bodyOf(request.url.endsWith('/stream') ? ['a', 'b'] : 'whole')),
+    },
+    QUIET,
+  );
+  t.equal(await (await client.fetch('/')).text(), 'whole');
+  const { Response: own } = globalThis;
+  for (const path of ['/', '/stream']) {
+    globalThis.Response = class extends own {
+      constructor(body?: BodyInit | null, init?: ResponseInit) {
+        // That of the code says nothing of its headers.
+        if (init?.headers !== undefined) throw new RangeError('not this one');
+        super(body, init);
+      }
+    };
+    try {
+      await t.rejects(client.fetch(path), { name: 'RangeError', message: 'not this one' }, path);
+    } finally {
+      globalThis.Response = own;
+    }
+    t.equal(await (await client.fetch('/stream')).text(), 'ab');
+  }
+});
+
 t.test('a body that is read as it comes is asked for no faster than it is read', async (t) => {
   const piece = 'x'.repeat(65_536);
   const { stream, seen } = pieces(Array.from({ length: 64 }, () => piece));

@@ -235,6 +235,7 @@ const REQUESTS: readonly (readonly [string, string, RequestInit, number, string,
   ],
   ['a redirect is an answer', '/site/moved', {}, 303, '', { location: '/site/there' }],
   ['so is one without a body', '/site/empty', {}, 204, '', {}],
+  ['and one that may have none', '/site/reset', {}, 205, '', {}],
   ['both cookies come', '/site/cookies', {}, 200, 'two', { 'content-type': 'text/plain;charset=UTF-8', 'set-cookie': 'b=2' }],
   [
     'fetch must return a Response',

@@ -276,6 +276,7 @@ export const site = {
     }
     if (pathname.endsWith('/moved')) return new Response(null, { status: 303, headers: { location: '/site/there' } });
     if (pathname.endsWith('/empty')) return new Response(null, { status: 204 });
+    if (pathname.endsWith('/reset')) return new Response(null, { status: 205 });
     if (pathname.endsWith('/cookies'))
       return new Response('two', {
         headers: [
