@@ -381,7 +381,12 @@ export class IngressRequest implements Sink {
     this.#goesOn = mayGoOn && this.#exchange.header('x-request-disconnect-disabled') === '?1';
     if (refusal === undefined) this.#finish(499, 'CLIENT_CLOSED');
     else this.#finish(statusOf(refusal.code), refusal.code);
-    if (this.#goesOn) return this.#body?.fail();
+    if (this.#goesOn) {
+      this.#body?.fail();
+      // What the client had not taken, it will not: its producer waits for nobody.
+      this.#stalled = false;
+      return this.#giveCredit(1);
+    }
     this.#body?.drop();
     this.#stopDecoding?.();
     this.#call?.abandon(undefined);

@@ -245,7 +245,7 @@ t.test('a client that leaves a stream of a graph ends it, or lets it go on for n
   staying.aborted();
   on.chunk('two', 100_000);
   t.equal(on.cancelled, false);
-  t.same(on.credits, [100_001], 'the producer does not wait for anybody');
+  t.same(on.credits, [1, 100_000], 'the producer does not wait for anybody');
   t.equal(ingress.ongoing, 1);
   on.end();
   t.equal(ingress.ongoing, 0);
@@ -355,6 +355,27 @@ t.test('a stream that goes on without its client is given credit, so that it com
   exchange.aborted();
   for (let count = 0; count < 8; count++) call?.request.sink.chunk({ skeleton: 'null', segments: [] }, 65_536);
   t.ok(call !== undefined && call.credits.reduce((sum, bytes) => sum + bytes, 0) >= 7 * 65_536);
+});
+
+t.test('a client that holds a stream back and goes gives its producer all that it is owed', async (t) => {
+  for (const given of [{}, ingresses.graph]) {
+    const { request, dispatcher, ingress } = start(given);
+    const exchange = request('/', { 'x-request-disconnect-disabled': '?1' });
+    const [call] = dispatcher.calls as [FakeCall];
+    if (given !== ingresses.graph) call.request.sink.open(head);
+    exchange.full = true;
+    call.chunk(Buffer.from('a'), 100);
+    call.chunk(Buffer.from('a'), 100_000);
+    t.same(call.credits, []);
+    exchange.aborted();
+    t.same([call.credits, call.cancelled], [[100_100], false], 'it may wait for this alone');
+    call.chunk(Buffer.from('a'), 100_000);
+    t.same(call.credits, [100_100, 100_000]);
+    exchange.drained?.();
+    t.same(call.credits, [100_100, 100_000], 'what is given is not given again');
+    call.end();
+    t.equal(ingress.ongoing, 0);
+  }
 });
 
 const chunk = (text: string) => ({
