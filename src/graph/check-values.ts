@@ -97,9 +97,9 @@ const checkReferences = (expression: Expression, path: Path, scope: KnownScope, 
     case 'literal':
       return true;
     case 'ref': {
-      const { mistake } = reach(expression, scope);
-      if (mistake !== undefined) report('UNKNOWN_FIELD', path, mistake);
-      return mistake === undefined;
+      const { mistake, missing = mistake } = reach(expression, scope);
+      if (missing !== undefined) report('UNKNOWN_FIELD', path, missing);
+      return missing === undefined;
     }
     case 'list':
       return expression.items.map((item, index) => checkReferences(item, [...path, index], scope, report)).every(Boolean);
@@ -111,11 +111,24 @@ const checkReferences = (expression: Expression, path: Path, scope: KnownScope, 
 const checkCondition = (condition: Condition, path: Path, scope: KnownScope, report: Report): void => {
   switch (condition.kind) {
     case 'compare':
-      checkReferences(condition.value, [...path, 'ref'], scope, report);
+      checkCompared(condition, [...path, 'ref'], scope, report);
       return;
     case 'not':
       return checkCondition(condition.condition, [...path, 'not'], scope, report);
     case 'all':
       for (const [index, each] of condition.conditions.entries()) checkCondition(each, [...path, index], scope, report);
   }
+};
+
+/** A condition may well look at what is not there: `exists` is made for that, as for an output that a version to come has. */
+const checkCompared = (
+  { value, operator }: Extract<Condition, { kind: 'compare' }>,
+  path: Path,
+  scope: KnownScope,
+  report: Report,
+): void => {
+  if (value.kind !== 'ref') return;
+  const { mistake, missing } = reach(value, scope);
+  if (mistake !== undefined) report('UNKNOWN_FIELD', path, mistake);
+  if (missing !== undefined && operator !== 'exists') report('UNKNOWN_FIELD', path, missing, 'warning');
 };

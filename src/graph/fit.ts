@@ -20,22 +20,28 @@ export interface Misfit {
 }
 
 /**
- * What a model answers, as far as its file says. Extents are those of the example that the model was exported with, where its inputs have
- * free ones and its output has none: then they are not believed, as the runtime does not hold the model to them.
+ * What a model answers, as far as its file says it truly. Exporters write the extents of their example where nobody named them, and the runtime
+ * only warns; so fixed extents of an output are believed where the inputs have no free ones, or have them at axis 0 alone, the batch, and this
+ * output's axis 0 is free too. A free extent behind it, a length, may be in any axis of an output: of those that name it in the inputs, many name
+ * nothing but the batch in the outputs.
  */
-export const answerOfModel = ({ inputs, outputs }: ModelPorts): Known => {
-  const isFree = ({ shape }: ModelPort): boolean => shape === null || shape.some((extent) => extent < 0);
-  const doubtful = inputs.some(isFree);
+export const answerOfModel = ({ inputs, outputs, states = [] }: ModelPorts): Known => {
+  const taken = [...inputs, ...states];
+  const isFixed = !taken.some((port) => isFree(port));
+  const isFreeInBatchAlone = !taken.some((port) => isFree(port, 1));
   return {
     kind: 'object',
+    isAnswer: true,
     fields: new Map(
-      outputs.map((port) => {
-        const shape = doubtful && !isFree(port) ? (port.shape?.map(() => -1) ?? null) : port.shape;
-        return [port.name, [{ kind: 'tensor', dtype: port.dtype, shape }]];
+      outputs.map(({ name, dtype, shape }) => {
+        const isTrue = isFixed || (isFreeInBatchAlone && shape?.[0] === -1);
+        return [name, [{ kind: 'tensor', dtype, shape: isTrue ? shape : (shape?.map(() => -1) ?? null) }]];
       }),
     ),
   };
 };
+
+const isFree = ({ shape }: ModelPort, from = 0): boolean => shape === null || shape.slice(from).some((extent) => extent < 0);
 
 /**
  * Why calls of a model with this input can never succeed, each with its place; none: they may.

@@ -3,7 +3,7 @@ import type { Condition } from '../domain/graph.ts';
 import type { Json } from '../domain/json.ts';
 import { compares } from './condition.ts';
 import { jsonNode } from './evaluate.ts';
-import { type Alternatives, describeKnown, type Known, type KnownScope, knownOf } from './known.ts';
+import { type Alternatives, describeKnown, type Known, type KnownScope, knownOf, reach } from './known.ts';
 import { textOf } from './reference.ts';
 
 type Compare = Extract<Condition, { kind: 'compare' }>;
@@ -16,7 +16,7 @@ export const neverHolds = (condition: Condition, scope: KnownScope): string | un
 const truthOf = (condition: Condition, scope: KnownScope): boolean | undefined => {
   switch (condition.kind) {
     case 'compare':
-      return agreed(knownOf(condition.value, scope).map((known) => truthOfOne(known, condition)));
+      return agreed(valuesOf(condition, scope).map((known) => truthOfOne(known, condition)));
     case 'not': {
       const inner = truthOf(condition.condition, scope);
       return inner === undefined ? undefined : !inner;
@@ -28,6 +28,10 @@ const truthOf = (condition: Condition, scope: KnownScope): boolean | undefined =
     }
   }
 };
+
+/** As the runtime has them: what a model has not is null. */
+const valuesOf = ({ value }: Compare, scope: KnownScope): Alternatives =>
+  value.kind === 'ref' ? reach(value, scope).values : knownOf(value, scope);
 
 const agreed = (truths: readonly (boolean | undefined)[]): boolean | undefined =>
   truths.every((truth) => truth === truths[0]) ? truths[0] : undefined;
@@ -66,7 +70,7 @@ const mayEqual = ({ kind }: Known, operand: Json): boolean => {
 };
 
 const whyNever = (condition: Condition, scope: KnownScope): string => {
-  if (condition.kind === 'compare') return `${nameOf(condition)} is ${valuesText(knownOf(condition.value, scope))}`;
+  if (condition.kind === 'compare') return `${nameOf(condition)} is ${valuesText(valuesOf(condition, scope))}`;
   if (condition.kind === 'not') return 'what must not hold always does';
   const clash = contradiction(condition.conditions);
   if (clash !== undefined) return `no value of ${nameOf(clash)} is all of what is asked`;

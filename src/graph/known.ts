@@ -12,7 +12,7 @@ export type Known =
   | { readonly kind: 'literal'; readonly value: Json }
   | { readonly kind: 'text' | 'number' | 'bytes' }
   | { readonly kind: 'tensor'; readonly dtype: string; readonly shape: ModelPort['shape'] }
-  | { readonly kind: 'object'; readonly fields: ReadonlyMap<string, Alternatives> }
+  | { readonly kind: 'object'; readonly fields: ReadonlyMap<string, Alternatives> /** Of a model. */; readonly isAnswer?: true }
   | { readonly kind: 'list'; readonly items: Alternatives };
 
 /** A value is one of these: a step may be skipped, fail to the value of `on_error`, or call one of several targets. */
@@ -40,8 +40,11 @@ export const knownOf = (expression: Expression, scope: KnownScope): Alternatives
   switch (expression.kind) {
     case 'literal':
       return [expression];
-    case 'ref':
-      return reach(expression, scope).values;
+    case 'ref': {
+      const { values, missing } = reach(expression, scope);
+      // That is told where it stands, and nothing follows from it.
+      return missing === undefined ? values : ANYTHING;
+    }
     case 'list':
       return [{ kind: 'list', items: oneOf(expression.items.flatMap((item) => knownOf(item, scope))) }];
     case 'object':
@@ -49,16 +52,27 @@ export const knownOf = (expression: Expression, scope: KnownScope): Alternatives
   }
 };
 
-/** @returns `mistake` where there can never be a value */
-export const reach = (reference: Reference, scope: KnownScope): { readonly values: Alternatives; readonly mistake?: string } => {
+export interface Reached {
+  readonly values: Alternatives;
+  /** Where it goes into what has no inside. */
+  readonly mistake?: string;
+  /** Where a model is asked for what it has not: the value is null. */
+  readonly missing?: string;
+}
+
+export const reach = (reference: Reference, scope: KnownScope): Reached => {
   let { values, from } = rootOf(reference, scope);
   for (let at = from; at < reference.path.length; at++) {
     const key = reference.path[at] as string | number;
     const found = values.map((known) => into(known, key));
-    const wrong = found.find(({ mistake }) => mistake !== undefined);
     const next = found.flatMap((each) => each.values);
-    if (wrong !== undefined && next.every(isNull))
-      return { values: ANYTHING, mistake: `\`${textOf(reference)}\`: ${wrong.mistake?.(textOf(reference, at))}` };
+    if (next.every(isNull)) {
+      const told = (message: (place: string) => string) => `\`${textOf(reference)}\`: ${message(textOf(reference, at))}`;
+      const mistake = found.find((each) => each.mistake !== undefined)?.mistake;
+      if (mistake !== undefined) return { values: ANYTHING, mistake: told(mistake) };
+      const missing = found.find((each) => each.missing !== undefined)?.missing;
+      if (missing !== undefined) return { values: [NULL], missing: told(missing) };
+    }
     values = oneOf(next);
   }
   return { values };
@@ -94,30 +108,32 @@ const rootOfRequest = (path: Reference['path']): { values: Alternatives; from: n
 interface Inside {
   /** What it is in a run that goes on. */
   readonly values: Alternatives;
-  /** What is wrong at the place that was reached, where that is certain. */
+  /** What is wrong at the place that was reached: the run ends there. */
   readonly mistake?: (place: string) => string;
+  readonly missing?: (place: string) => string;
 }
 
-/** As `evaluate` goes into values: what is missing is null, and what has no inside ends the request. */
+/** As `evaluate` goes into values: what is missing is null, and what has no inside ends the request. What the file leaves out is left out knowingly. */
 const into = (known: Known, key: string | number): Inside => {
   if (known.kind === 'anything' || known.kind === 'json') return { values: [known] };
   if (isNull(known)) return { values: [NULL] };
   if (typeof key === 'number') {
     if (known.kind === 'list') return { values: [...known.items, NULL] };
     if (known.kind === 'literal' && Array.isArray(known.value))
-      return key < known.value.length ? { values: [{ kind: 'literal', value: known.value[key] as Json }] } : missing(String(key));
+      return { values: [key < known.value.length ? { kind: 'literal', value: known.value[key] as Json } : NULL] };
     return { values: [], mistake: (place) => `expected a list at \`${place}\`, got ${describeKnown(known)}` };
   }
   const fields = fieldsOf(known);
   if (fields === undefined)
     return { values: [], mistake: (place) => `expected an object at \`${place}\`, got ${describeKnown(known)}` };
-  return { values: fields.get(key) ?? [NULL], ...(fields.has(key) ? {} : missing(key, [...fields.keys()])) };
+  const values = fields.get(key);
+  if (values !== undefined) return { values };
+  if (known.kind !== 'object' || !known.isAnswer) return { values: [NULL] };
+  return {
+    values: [NULL],
+    missing: (place) => `\`${place}\` has no \`${key}\`${suggestion(key, [...fields.keys()], 'fields')}`,
+  };
 };
-
-const missing = (key: string, known: readonly string[] = []): Inside => ({
-  values: [NULL],
-  mistake: (place) => `\`${place}\` has no \`${key}\`${suggestion(key, known, 'fields')}`,
-});
 
 /** What an object has in it; undefined: it is none. */
 export const fieldsOf = (known: Known): ReadonlyMap<string, Alternatives> | undefined => {

@@ -8,10 +8,22 @@ const port = (name: string, dtype: string, shape: readonly number[] | null): Mod
 /** Of any number of rows where nothing else is said. */
 const MODELS: Readonly<Record<string, ModelPorts>> = {
   Detector: {
-    inputs: [port('image', 'uint8', [-1, -1, 3])],
+    inputs: [port('image', 'uint8', [480, 640, 3])],
     outputs: [port('boxes', 'float32', [-1, 4]), port('scores', 'float32', [-1])],
   },
-  Embedder: { inputs: [port('ids', 'int64', [-1, -1])], outputs: [port('vector', 'float32', [-1, 384])] },
+  Embedder: { inputs: [port('ids', 'int64', [-1, 16])], outputs: [port('vector', 'float32', [-1, 384])] },
+  /** Exported with an example of 8 tokens, which is all that its output says of their number. */
+  Tokens: {
+    inputs: [port('ids', 'int64', [-1, -1])],
+    outputs: [port('out', 'float32', [-1, 8, 768]), port('pooled', 'float32', [-1, 384])],
+  },
+  TwoTokens: { inputs: [port('x', 'float32', [-1, 2, 768])], outputs: [] },
+  /** What it keeps of a sequence grows. */
+  Grows: {
+    inputs: [port('x', 'float32', [-1, 2])],
+    outputs: [port('y', 'float32', [-1, 384])],
+    states: [{ ...port('past', 'float32', [-1, -1, 2]), output: 'present' }],
+  },
   Classifier: { inputs: [port('vector', 'float32', [-1, 512])], outputs: [port('label', 'int64', [-1])] },
   Ranker: { inputs: [port('boxes', 'float32', [-1, 4]), port('scores', 'float32', [-1])], outputs: [port('best', 'int64', [])] },
   /** Takes anything of one dtype. */
@@ -101,6 +113,24 @@ t.test('what fits, and what nobody can know, is said nothing of', async (t) => {
       },
     }),
     'extents of an example': graph({ a: { call: 'Traced', input: '$image' }, b: { call: 'Sixteen', input: '$a.y' } }),
+    'extents of an example behind the batch': graph({
+      a: { call: 'Tokens', input: '$image' },
+      b: { call: 'TwoTokens', input: '$a.out' },
+      c: { call: 'Classifier', input: '$a.pooled' },
+      d: { call: 'Grows', input: '$image' },
+      e: { call: 'Classifier', input: '$d.y' },
+    }),
+    'fields that items of the file have not': graph({
+      each: { call: 'Code', for_each: [{ a: 1 }, { a: '$image' }, [7]], input: '$item' },
+      some: { call: 'Code', for_each: [{ a: 1 }, { a: 2 }], input: { c: '$item.c', d: '$item.c.d' } },
+      computed: { call: 'Code', for_each: [{ a: '$image' }], input: '$item.c' },
+      fewer: { call: 'Code', for_each: [[1], [2]], input: '$item[3]' },
+      without: { call: 'Code', for_each: [{ a: 1 }], input: 1, when: { ref: '$item.c', exists: false } },
+    }),
+    'a condition on an output that a version to come has': graph({
+      next: { call: 'Code', input: 1, when: { ref: '$detect.masks', exists: false } },
+      other: { call: 'Code', input: 1, when: [{ not: { ref: '$detect.masks', exists: true } }] },
+    }),
     'extents that agree': graph({ a: { call: 'Traced', input: '$image' }, b: { call: 'Fixed', input: '$a.y' } }),
     'a model without inputs': graph({ a: { call: 'Nothing', input: null } }),
     'a condition that may hold': graph({ next: { call: 'Code', input: 1, when: { ref: '$detect.boxes', exists: true } } }),
@@ -152,10 +182,28 @@ const cases: readonly (readonly [title: string, GraphSource, string, RegExp])[] 
     /fields: `boxes`, `scores`/,
   ],
   [
-    'one that a condition looks at',
-    graph({ next: { call: 'Code', input: 1, when: [{ not: { ref: '$detect.x', exists: true } }] } }),
-    'error UNKNOWN_FIELD steps.next.when.0.not.ref',
+    'one that a condition compares',
+    graph({ next: { call: 'Code', input: 1, when: [{ not: { ref: '$detect.x', equals: 1 } }] } }),
+    'warning UNKNOWN_FIELD steps.next.when.0.not.ref',
     /no `x`/,
+  ],
+  [
+    'what waits for an output of a version to come, and uses it then',
+    graph({ next: { call: 'Code', input: '$detect.masks', when: { ref: '$detect.masks', exists: true } } }),
+    'warning STEP_UNREACHABLE steps.next.when',
+    /`\$detect\.masks` is null/,
+  ],
+  [
+    'an item that has no inside',
+    graph({ next: { call: 'Code', input: 1, when: { ref: '$detect.boxes.x', exists: true } } }),
+    'error UNKNOWN_FIELD steps.next.when.ref',
+    /expected an object at `\$detect\.boxes`, got a tensor/,
+  ],
+  [
+    'a missing field of the file that a model is to take',
+    graph({ next: { call: 'Open', for_each: [{ a: 1 }], input: { x: '$item.c' } } }),
+    'error INPUT_MISMATCH steps.next.input.x',
+    /got null/,
   ],
   [
     'one that for_each goes over',
@@ -215,7 +263,7 @@ const cases: readonly (readonly [title: string, GraphSource, string, RegExp])[] 
     'another dtype',
     graph({ next: { call: 'Embedder', input: { ids: '$detect.boxes' } } }),
     'error INPUT_MISMATCH steps.next.input.ids',
-    /^expected int64 \[\?, \?\] for the input `ids` of `Embedder`, got float32 \[\?, 4\]$/,
+    /^expected int64 \[\?, 16\] for the input `ids` of `Embedder`, got float32 \[\?, 4\]$/,
   ],
   [
     'another rank',
