@@ -130,18 +130,27 @@ export class LocalApplication {
     const wanted = plan.target.deployments.flatMap((target) => {
       const deployment = deployments.find(({ name }) => name === target.spec.name) as CodeDeployment;
       const count = Math.min(target.spec.numReplicas, maxReplicas);
-      return Array.from({ length: count }, (_, index) => ({
+      return Array.from({ length: count }, (_, rank) => ({
         target,
         deployment,
-        id: `${this.#name}/${deployment.name}/${index}`,
+        rank,
+        id: `${this.#name}/${deployment.name}/${rank}`,
       }));
     });
     // All begin at once, as in the daemon; those that have begun are closed where one of them cannot.
     const started = await Promise.allSettled(
-      wanted.map(async ({ target, deployment, id }): Promise<RunningReplica> => {
-        const replica = await LocalReplica.start({ id, deployment, target, dispatcher: this.#dispatcher, next, log: this.#log });
+      wanted.map(async ({ target, deployment, rank, id }): Promise<RunningReplica> => {
+        const replica = await LocalReplica.start({
+          id,
+          rank,
+          deployment,
+          target,
+          dispatcher: this.#dispatcher,
+          next,
+          log: this.#log,
+        });
         this.#replicas.push(replica);
-        return { id, deployment: deployment.name, version: target.version, streams: replica.streams };
+        return { id, rank, deployment: deployment.name, version: target.version, streams: replica.streams };
       }),
     );
     const running = started.map((each) => {

@@ -17,6 +17,7 @@ import { connect, type NextTurn } from './connection.ts';
 
 export interface LocalReplicaOptions {
   readonly id: string;
+  readonly rank: number;
   readonly deployment: CodeDeployment;
   readonly target: TargetDeployment;
   readonly dispatcher: Dispatcher;
@@ -33,8 +34,8 @@ const ENDS_WITHIN_MS = 1000;
 class LocalContext extends ReplicaContext {
   readonly #log: Logger;
 
-  constructor(application: string, deployment: string, replicaId: string, log: Logger) {
-    super(application, deployment, replicaId);
+  constructor(application: string, deployment: string, replicaId: string, rank: number, log: Logger) {
+    super(application, deployment, replicaId, rank);
     this.#log = log.child({ application, deployment, replica: replicaId });
   }
 
@@ -58,7 +59,7 @@ export class LocalReplica {
   }
 
   /** @throws what the constructor, `reconfigure` or `checkHealth` throws */
-  static async start({ id, deployment, target, dispatcher, next, log }: LocalReplicaOptions): Promise<LocalReplica> {
+  static async start({ id, rank, deployment, target, dispatcher, next, log }: LocalReplicaOptions): Promise<LocalReplica> {
     const { run, version } = target;
     const identity = { replica: id, deployment: `${run.application}/${run.deployment}`, version };
     const open = (begun: boolean): Duplex => {
@@ -68,7 +69,7 @@ export class LocalReplica {
       ours.once('data', () => dispatcher.connect(identity, ours, readerFor(purpose), purpose));
       return theirs;
     };
-    const context = new LocalContext(run.application, run.deployment, id, log);
+    const context = new LocalContext(run.application, run.deployment, id, rank, log);
     const calls = new ChildCalls();
     const intake = Runner.intake();
     const models = new Models((model, error) => context.log.error({ model, err: error }, 'a model could not be unloaded'));
@@ -78,10 +79,17 @@ export class LocalReplica {
     await runner.begin({});
     await runner.openBegun(open(true), {});
     const engine = await startBound(deployment, run, context, calls, runner, models);
-    // One that is not healthy from the start must not get a single request.
-    await engine.check();
+    const replica = new LocalReplica(context, runner, engine);
+    try {
+      if (run.userConfig !== undefined) await engine.reconfigure(run.userConfig);
+      // One that is not healthy from the start must not get a single request.
+      await engine.check();
+    } catch (error) {
+      await replica.close().catch((closing: unknown) => context.log.error({ err: closing }, 'close() failed'));
+      throw error;
+    }
     runner.serve(engine);
-    return new LocalReplica(context, runner, engine);
+    return replica;
   }
 
   /**

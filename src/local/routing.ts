@@ -18,6 +18,7 @@ export interface LocalPlan {
 /** A replica that is ready. */
 export interface RunningReplica {
   readonly id: string;
+  readonly rank: number;
   readonly deployment: string;
   readonly version: string;
   /** It reads the bodies of HTTP requests as they come. */
@@ -86,8 +87,9 @@ export const snapshotOf = ({ desired, target }: LocalPlan, running: readonly Run
     targets: [target],
     broken: [],
     actual: {
-      replicas: running.map(({ id, deployment, version, streams }, order) => ({
+      replicas: running.map(({ id, rank, deployment, version, streams }, order) => ({
         id,
+        rank,
         application,
         deployment,
         version,

@@ -91,8 +91,7 @@ t.test('an answer that no client could read is a 500', async (t) => {
   t.same([answer.status, await answer.text(), answer.headers.get('x-serve-error')], [500, 'Internal Server Error', 'INTERNAL']);
 });
 
-const bodyOf = (body: string | readonly string[]) =>
-  typeof body === 'string' ? body : ReadableStream.from(body.map((each) => Buffer.from(each)));
+const bodyOf = (body: string | readonly string[]) => (typeof body === 'string' ? body : pieces(body).stream);
 
 /** A library may say a status with a body that `Response` itself would not be made with. */
 const heads = (status: number, body: string | readonly string[]) => ({

@@ -35,6 +35,7 @@ const inThisProcess = async (): Promise<World> => {
     batched: local.handleOf('Batched'),
     gate: local.handleOf('Gate'),
     library: local.handleOf('Library'),
+    pair: local.handleOf('Pair'),
   } as Parameters<NonNullable<(typeof PROBES)[string]>>[0];
   const direct = {
     title: 'the test, which has handles itself',
@@ -81,6 +82,7 @@ const CANCELLED = error('CLIENT_CLOSED', 'ServeError', 'the call was cancelled b
 const EXPECTED: Readonly<Record<string, unknown>> = {
   values: [{ text: 'ä', list: [1, null, true] }, 2, 'when: Date, bytes: Buffer, floats: Float32Array, map: Map', null],
   isCopied: [[1, 2], 3, [7, 7, 7]],
+  ranks: [0, 1],
   errors: [
     error('USER_ERROR', 'RangeError', 'too far', TARGET, {
       cause: {

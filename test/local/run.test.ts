@@ -116,6 +116,43 @@ t.test('instances are as many as the code says, at least one, and no more than t
   t.equal(await count({ autoscalingConfig: { min_replicas: 0, max_replicas: 5 } }), 1);
 });
 
+t.test('instances count from 0, and are asked all at once in that order, whichever was there first', async (t) => {
+  const ready = new Map<number, () => void>();
+  class Ranked {
+    readonly #rank: number;
+    constructor(_args: unknown, { rank, metrics }: DeploymentContext) {
+      this.#rank = rank;
+      metrics.gauge('rank').set(rank);
+    }
+    async reconfigure() {
+      // The last is there first.
+      if (this.#rank < 2) await new Promise<void>((resolve) => ready.set(this.#rank, resolve));
+      ready.get(this.#rank - 1)?.();
+    }
+    async call(_input: null, { rank }: CallContext): Promise<number> {
+      return rank;
+    }
+  }
+  await using client = await run(deployment(Ranked, { numReplicas: 3, userConfig: {} }).bind({}));
+  const all = await client.handle.broadcast.call(null);
+  t.same(
+    all.map((each) => [each.replica, each.status === 'fulfilled' && each.value]),
+    [0, 1, 2].map((rank) => [`default/Ranked/${rank}`, rank]),
+  );
+});
+
+t.test('metrics of code take values, and no harm comes of many', async (t) => {
+  await using client = await run(async (_input: unknown, { metrics }: CallContext) => {
+    const counter = metrics.counter('asked_total', { labels: ['who'] });
+    for (let who = 0; who < 5000; who++) counter.inc(1, { who: String(who) });
+    metrics.histogram('took_seconds').observe(0.1);
+    metrics.gauge('open').dec();
+    return 'taken';
+  }, QUIET);
+  t.equal(await client.call(null), 'taken');
+  t.equal(await client.call(null), 'taken');
+});
+
 t.test('what fails at the start is thrown as it is, and what had started is closed', async (t) => {
   class Broken {
     constructor() {
@@ -143,6 +180,34 @@ t.test('what fails at the start is thrown as it is, and what had started is clos
   t.same(log, ['made default/Recorded/0', 'checked', 'closed']);
   for (const fails of ['made', 'configured', 'checked'])
     await t.rejects(run(pair(fails)), { name: 'RangeError', message: new RegExp(`^Bad ${fails}`) });
+});
+
+t.test('an instance that is refused what it needs to start is closed, and its error is that of the start', async (t) => {
+  for (const fails of ['configured', 'checked']) {
+    const log: string[] = [];
+    const say = (what: string) => log.push(what);
+    await t.rejects(run(deployment(Recorded, { userConfig: { words: 1 } }).bind({ say, fails })), {
+      name: 'RangeError',
+      message: new RegExp(`^Recorded ${fails}`),
+    });
+    const checked = fails === 'checked' ? ['checked'] : [];
+    t.same(log, ['made default/Recorded/0', 'configured 1', ...checked, 'closed']);
+  }
+  let signal: AbortSignal | undefined;
+  class Sick {
+    constructor(_args: unknown, context: DeploymentContext) {
+      signal = context.signal;
+    }
+    async checkHealth() {
+      throw new RangeError('sick');
+    }
+    async call() {}
+    async close() {
+      throw new TypeError('nor can it be closed');
+    }
+  }
+  await t.rejects(run(deployment(Sick).bind({}), QUIET), { name: 'RangeError', message: 'sick' });
+  t.equal(signal?.aborted, true);
 });
 
 class Waits {

@@ -54,6 +54,22 @@ export const uses = async (): Promise<unknown> => {
     yield 1;
   });
   for await (const item of streamed.call(null)) item.toFixed();
+  const mistaken = await run(async (context: CallContext) => context.requestId);
+  // @ts-expect-error the context comes second: what it takes for one is its input
+  mistaken.call();
+  class Mistaken {
+    async call(context: CallContext): Promise<string> {
+      return context.requestId;
+    }
+    async *ids({ requestId }: CallContext): AsyncGenerator<string> {
+      yield requestId;
+    }
+  }
+  const both = await run(Mistaken);
+  // @ts-expect-error here too
+  both.call();
+  // @ts-expect-error nor is null a way
+  both.handle.ids(null);
   const object = await run({ fetch: () => new Response() });
   return [text, call, other, classy, number, object];
 };

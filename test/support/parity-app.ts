@@ -74,6 +74,14 @@ interface LoadedModel {
   readonly nth: number;
 }
 
+/** Of two replicas. */
+export class Pair {
+  async rank(_input: null, { rank, metrics }: CallContext): Promise<number> {
+    metrics.counter('parity_calls_total', { labels: ['rank'] }).inc(1, { rank: String(rank) });
+    return rank;
+  }
+}
+
 export class Library {
   #loads = 0;
   async loadModel(id: string): Promise<LoadedModel> {
@@ -91,6 +99,7 @@ interface Handles {
   readonly batched: Handle<{ call(item: unknown): Promise<unknown> }>;
   readonly gate: Handle<Gate>;
   readonly library: Handle<Library>;
+  readonly pair: Handle<Pair>;
 }
 export type Outcome = { readonly value: unknown } | { readonly error: Told };
 interface Told {
@@ -140,6 +149,7 @@ export const PROBES: Readonly<Record<string, (handles: Handles) => Promise<unkno
     await outcome(() => target.options({ priority: 8 }).pair(1, 2)),
     await outcome(() => target.options({ modelId: '' }).pair(1, 2)),
   ],
+  ranks: async ({ pair }) => (await pair.broadcast.rank(null)).map((each) => each.status === 'fulfilled' && each.value),
   errors: async ({ target }) => [
     await outcome(() => target.fail('typed')),
     await outcome(() => target.fail('http')),
@@ -259,6 +269,7 @@ export const app = deployment(Probe).bind({
     batching: { maxBatchSize: 8, batchWaitTimeoutS: 0.05 },
   }).bind(),
   gate: deployment(Gate, { maxOngoingRequests: 1, maxQueuedRequests: 1, backpressureConfig: { statusCode: 429 } }).bind(),
+  pair: deployment(Pair, { numReplicas: 2 }).bind(),
   library: deployment(Library, { multiplexing: { maxNumModelsPerReplica: 2 } }).bind(),
 });
 

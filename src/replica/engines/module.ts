@@ -55,7 +55,7 @@ export const startModule = async (
 };
 
 /**
- * The same of one deployment that is at hand, bound in this very process.
+ * The instance of one deployment that is at hand, bound in this very process. It is not configured yet: who closes it, if that fails, must have it.
  * @throws as `startModule`
  */
 export const startBound = async (
@@ -65,7 +65,8 @@ export const startBound = async (
   calls: ChildCalls,
   reply: Reply,
   models: Models,
-): Promise<Engine> => engineOf(await instantiateDeployment(deployment, run, context, calls), run, context, calls, reply, models);
+): Promise<Engine> =>
+  new ModuleEngine(await instantiateDeployment(deployment, run, context, calls), run, context, calls, reply, models);
 
 const engineOf = async (
   instance: Instance,
