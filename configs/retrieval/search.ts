@@ -1,6 +1,7 @@
 /** Search by meaning: a Hono application with checked input, which keeps documents and finds those that say what a query says. */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { setImmediate as aTurn } from 'node:timers/promises';
 import { type Context, Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { type CallContext, type DeploymentContext, type Handle, Tensor } from 'serve-daemon';
@@ -12,6 +13,10 @@ import { WordPiece } from './wordpiece.ts';
 
 /** Of the embedding. */
 const WIDTH = 256;
+/** Of one request, in all its texts: what is worth a second or two of the replica's CPU. */
+const MOST_CHARACTERS = 1_000_000;
+/** Of one request that are with the model at once: a full batch of it. A replica may have 10,000 calls open, for all of its requests. */
+const TEXTS_AT_ONCE = 64;
 
 const Text = z.string().min(1).max(10_000);
 const Posted = z.strictObject({
@@ -26,7 +31,12 @@ const Posted = z.strictObject({
       }),
     )
     .min(1)
-    .max(1000),
+    .max(1000)
+    .superRefine((documents, issues) => {
+      const characters = documents.reduce((sum, { text }) => sum + text.length, 0);
+      if (characters > MOST_CHARACTERS)
+        issues.addIssue({ code: 'custom', message: `at most ${MOST_CHARACTERS} characters in all texts`, input: characters });
+    }),
 });
 const Query = z.strictObject({ query: Text, top: z.int().min(1).max(100).default(5) });
 
@@ -123,16 +133,28 @@ export class Search {
     });
   }
 
-  /** Each text is a call of its own: those of all clients meet in the model's queue and run together. */
+  /**
+   * Each text is a call of its own: those of all clients meet in the model's queue and run together. Other requests have their turn after
+   * each text, however many one client sends.
+   */
   async #embed(texts: readonly { readonly text: string; readonly where: string }[]): Promise<readonly Float32Array[]> {
-    const tokens = texts.map(({ text }) => this.#words.tokensOf(text));
+    const tokens: Int32Array[] = [];
+    for (const { text } of texts) {
+      if (tokens.length > 0) await aTurn();
+      tokens.push(this.#words.tokensOf(text));
+    }
     const empty = texts.filter((_, index) => tokens[index]?.length === 0);
     if (empty.length > 0)
       throw invalid(empty.map(({ where }) => ({ where, expected: 'a text with a word that the model knows', got: 'none' })));
-    const answers = await Promise.all(
-      tokens.map((row) => this.#embedding.call({ tokens: new Tensor('int32', [1, row.length], row) })),
-    );
-    return answers.map(({ embedding }) => embedding.data as Float32Array);
+    const vectors: Float32Array[] = [];
+    for (let from = 0; from < tokens.length; from += TEXTS_AT_ONCE) {
+      const rows = tokens.slice(from, from + TEXTS_AT_ONCE);
+      const answers = await Promise.all(
+        rows.map((row) => this.#embedding.call({ tokens: new Tensor('int32', [1, row.length], row) })),
+      );
+      vectors.push(...answers.map(({ embedding }) => embedding.data as Float32Array));
+    }
+    return vectors;
   }
 }
 

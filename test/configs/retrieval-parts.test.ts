@@ -1,15 +1,20 @@
 /** The parts of the retrieval example: tokens, nearest neighbours, and what is kept of documents. */
 
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
-import t from 'tap';
+import { type CallContext, type DeploymentContext, Tensor } from 'serve-daemon';
+import t, { type Test } from 'tap';
 import { Nearest } from '../../configs/retrieval/nearest.ts';
 import { holdAlone } from '../../configs/retrieval/one-writer.ts';
+import { Search, type SearchArgs } from '../../configs/retrieval/search.ts';
 import { DocumentStore, type Embedded } from '../../configs/retrieval/store.ts';
 import { WordPiece } from '../../configs/retrieval/wordpiece.ts';
+
+const fail = (error: unknown) => t.fail(String(error));
 
 t.test('words and pieces of words become their numbers', (t) => {
   const vocabulary = ['[PAD]', '[UNK]', 'un', '##aff', '##able', 'cafe', '!', '中', '$', "'", 's', '##s'];
@@ -21,6 +26,53 @@ t.test('words and pieces of words become their numbers', (t) => {
   t.same(tokens('ca\u0000fe\u200b'), ['cafe'], 'without control characters');
   t.same(tokens(`unknown ${'un'.repeat(51)} \t\n`), [], 'what cannot be put together');
   t.throws(() => new WordPiece('a\nb\n'), { message: 'expected a vocabulary with [UNK], got 2 lines without it' });
+  t.end();
+});
+
+/** What `WordPiece` does, without a thought for its time. */
+const piecesOf = (word: string, known: ReadonlySet<string>): readonly string[] => {
+  const pieces: string[] = [];
+  for (let rest = word; rest !== ''; ) {
+    const before = pieces.length === 0 ? '' : '##';
+    const fits = [...known].filter((token) => token.startsWith(before) && rest.startsWith(token.slice(before.length)));
+    const longest = fits.reduce((best, token) => (token.length > best.length ? token : best), before);
+    if (longest === before) return [];
+    pieces.push(longest);
+    rest = rest.slice(longest.length - before.length);
+  }
+  return pieces;
+};
+
+t.test('of all vocabularies and words, it is the longest piece each time', (t) => {
+  const letters = fc.string({ unit: fc.constantFrom('a', 'b', '\u{10400}'), minLength: 1, maxLength: 4 });
+  const tokens = fc.array(fc.tuple(fc.constantFrom('', '##'), letters), { minLength: 1, maxLength: 12 });
+  const word = fc.string({ unit: fc.constantFrom('a', 'b', '\u{10428}'), minLength: 1, maxLength: 10 });
+  fc.assert(
+    fc.property(tokens, word, (some, word) => {
+      const vocabulary = ['[UNK]', ...new Set(some.map(([before, letters]) => before + letters.toLowerCase()))];
+      const found = [...new WordPiece(vocabulary.join('\n')).tokensOf(word)].map((id) => vocabulary[id]);
+      t.same(found, piecesOf(word, new Set(vocabulary.slice(1))));
+    }),
+  );
+  t.end();
+});
+
+t.test('nothing is looked up that is longer than any token', (t) => {
+  const words = new WordPiece('[UNK]\nq\n##q\n##x\n##longest\n');
+  const { get } = Map.prototype;
+  let lookups = 0;
+  Map.prototype.get = function (key) {
+    lookups += 1;
+    return get.call(this, key);
+  };
+  let pieces: number;
+  try {
+    pieces = words.tokensOf('qx'.repeat(50)).length;
+  } finally {
+    Map.prototype.get = get;
+  }
+  t.equal(pieces, 100);
+  t.ok(lookups >= 100 && lookups <= 100 * '##longest'.length, `${lookups} lookups`);
   t.end();
 });
 
@@ -50,6 +102,67 @@ t.test('the committed vocabulary gives the tokens that its own tokenizer gives',
   const words = new WordPiece(readFileSync('models/embedding/vocabulary.txt', 'utf8'));
   for (const [text, tokens] of TOKENS) t.same([...words.tokensOf(text)], tokens, text);
   t.end();
+});
+
+/** The application with a model that does as it is told. */
+const searchWith = (t: Test, call: (inputs: { tokens: Tensor }) => Promise<{ embedding: Tensor }>) => {
+  const folder = mkdtempSync(join(tmpdir(), 'sd-search-'));
+  const log = { info: () => {}, warn: fail };
+  const search = new Search(
+    {
+      embedding: { call } as unknown as SearchArgs['embedding'],
+      vocabulary: 'models/embedding/vocabulary.txt',
+      file: join(folder, 'f'),
+    },
+    { log } as unknown as DeploymentContext,
+  );
+  t.teardown(async () => {
+    await search.close();
+    rmSync(folder, { recursive: true });
+  });
+  return async (texts: readonly string[]): Promise<Response> =>
+    search.fetch(
+      new Request('http://localhost/documents', {
+        method: 'POST',
+        body: JSON.stringify({ documents: texts.map((text) => ({ text })) }),
+      }),
+      {} as CallContext,
+    );
+};
+const embedded = () => ({ embedding: new Tensor('float32', [1, 256], new Float32Array(256)) });
+
+t.test('of the texts of one request, a batch at most is with the model at once', async (t) => {
+  let [open, most, calls] = [0, 0, 0];
+  const post = searchWith(t, async () => {
+    calls += 1;
+    most = Math.max(most, ++open);
+    await setImmediate();
+    open -= 1;
+    return embedded();
+  });
+  const answer = await post(new Array(1000).fill('word'));
+  t.equal(answer.status, 201);
+  t.same([calls, most], [1000, 64]);
+});
+
+t.test('others have their turn between the texts of one request', async (t) => {
+  let turns = 0;
+  let before: number | undefined;
+  const post = searchWith(t, async () => {
+    before ??= turns;
+    return embedded();
+  });
+  await post(['the file is open']);
+  before = undefined;
+  let isOver = false;
+  const others = (async () => {
+    for (; !isOver; turns++) await setImmediate();
+  })();
+  const answer = await post(new Array(200).fill('word'));
+  isOver = true;
+  await others;
+  t.equal(answer.status, 201);
+  t.ok((before ?? 0) >= 199, `${before} turns before the first call`);
 });
 
 /** Numbers that are exact in float32, so that sums do not depend on their order. */
@@ -88,7 +201,6 @@ t.test('the nearest are those of a sort of all, after any changes', (t) => {
   t.end();
 });
 
-const fail = (error: unknown) => t.fail(String(error));
 const LIMITS = { width: 2, maxDocuments: 3000 };
 const of = (id: string, x = 1): Embedded => ({ id, text: `text of ${id}`, vector: Float32Array.of(x, 1 - x) });
 const linesOf = async (file: string) => (await readFile(file, 'utf8')).split('\n').length - 1;

@@ -138,6 +138,9 @@ for (const server of ['uws', 'node'] as const) {
       t.same(await wrong('/documents', { documents: [{ text: 'word' }, { text: ' \u{1f600} ' }] }), {
         errors: [{ where: 'documents[1].text', expected: 'a text with a word that the model knows', got: 'none' }],
       });
+      t.same(await wrong('/documents', { documents: new Array(101).fill({ text: 'x'.repeat(9_999) }) }), {
+        errors: [{ where: 'documents', expected: 'at most 1000000 characters in all texts', got: '1009899' }],
+      });
       t.same(await wrong('/search', { query: 'x', top: 1.5 }), {
         errors: [{ where: 'top', expected: 'a whole number', got: '1.5' }],
       });
