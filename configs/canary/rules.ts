@@ -14,8 +14,13 @@ export class Rules {
   }
 }
 
-/** @throws HttpError for what is no text: that is the client's mistake, and says nothing against who was to answer */
+/** Of a text: while one is split, no other request of the replica has its turn. */
+const MOST_CHARACTERS = 100_000;
+
+/** @throws HttpError for what is no text, or too long a one: that is the client's mistake, and says nothing against who was to answer */
 export const textOf = (value: unknown): string => {
-  if (typeof value === 'string') return value;
-  throw new HttpError(422, `expected a text, got ${value === null ? 'null' : typeof value}`);
+  if (typeof value !== 'string') throw new HttpError(422, `expected a text, got ${value === null ? 'null' : typeof value}`);
+  if (value.length > MOST_CHARACTERS)
+    throw new HttpError(413, `expected a text of at most ${MOST_CHARACTERS} characters, got ${value.length}`);
+  return value;
 };

@@ -36,6 +36,28 @@ t.test('both find the sentences of texts that they have not seen', async (t) => 
       t.same((await splitter.call(text)).sentences, sentences, `${splitter.constructor.name}: ${text}`);
   t.same((await new Rules().call('By J. Smith. All of it.')).sentences, ['By J. Smith.', 'All of it.']);
   await t.rejects(new Segmenter().call(5), { message: 'expected a text, got number' });
+  for (const splitter of [new Rules(), new Segmenter()])
+    await t.rejects(splitter.call('x'.repeat(100_001)), {
+      message: 'expected a text of at most 100000 characters, got 100001',
+      details: { status: 413 },
+    });
+});
+
+t.test('a long text is split as it would be as a whole, and never given to the segmenter as a whole', async (t) => {
+  const sentences = Array.from({ length: 2000 }, (_, index) => `This is ${'very '.repeat(index % 9)}much of it.`);
+  sentences.splice(1000, 0, `One of ${'many '.repeat(1000)}words.`);
+  const { prototype } = Intl.Segmenter;
+  const { segment } = prototype;
+  const lengths: number[] = [];
+  prototype.segment = function (text) {
+    lengths.push(text.length);
+    return segment.call(this, text);
+  };
+  t.teardown(() => {
+    prototype.segment = segment;
+  });
+  t.same((await new Segmenter().call(sentences.join(' '))).sentences, sentences);
+  t.ok(lengths.length > 50 && Math.max(...lengths) <= 8000, `windows of at most ${Math.max(...lengths)} characters`);
 });
 
 /** In seconds what takes minutes; p99 is left to those who have a machine for themselves. */
