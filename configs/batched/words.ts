@@ -37,8 +37,11 @@ export class Words {
   }
 }
 
-/** A value in few words. */
+/** A value in few words, which cost the same whatever comes: bytes do where the content type is not JSON's. */
 const said = (value: unknown): string => {
-  const text = JSON.stringify(value);
-  return text.length > 80 ? `${text.slice(0, 80)} …` : text;
+  if (value === undefined) return 'nothing';
+  if (value instanceof Uint8Array) return `${value.length} bytes that are not said to be JSON`;
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (typeof value === 'string' && value.length > 80) return `${JSON.stringify(value.slice(0, 80))} …`;
+  return typeof value === 'object' && value !== null ? 'an object' : JSON.stringify(value);
 };

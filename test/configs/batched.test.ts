@@ -39,8 +39,19 @@ t.test('ten posts at once are one run of ten, and ten answers', async (t) => {
     daemon.post('/say', { word: 'x' }),
     daemon.post('/say', 'o'.repeat(65)),
   ]);
-  for (const { status, text } of wrong)
-    t.match([status, text], [400, /^expected an English word of at most 64 letters as a JSON string, got ["{]/]);
+  const bytes = Buffer.alloc(1_000_000, '"');
+  wrong.push(
+    await daemon.post('/say', { words: new Array(100_000).fill('x') }),
+    await daemon.post('/say', ['x', 'y']),
+    await daemon.post('/say', null),
+    await daemon.ask('/say', { method: 'POST', headers: { 'content-type': 'application/octet-stream' }, body: bytes }),
+  );
+  const got = ['"двор"', 'an object', `"${'o'.repeat(65)}"`, 'an object', 'a list of 2', 'null'];
+  got.push('1000000 bytes that are not said to be JSON');
+  t.same(
+    wrong.map(({ status, text }) => [status, text]),
+    got.map((each) => [400, `expected an English word of at most 64 letters as a JSON string, got ${each}`]),
+  );
   const [nine, spoilt] = await Promise.all([
     Promise.all(TEN.slice(1).map((word) => daemon.post('/say', word))),
     daemon.post('/say', 'two words'),
