@@ -23,7 +23,7 @@ export class Transcriber {
   async fetch(request: Request, context: CallContext): Promise<Response> {
     if (request.method !== 'POST')
       return new Response('Send a WAV file with POST, or open a WebSocket.', { status: 405, headers: { allow: 'POST' } });
-    const wav = await openWav((request.body ?? []) as AsyncIterable<Uint8Array>);
+    const wav = await openWav((request.body ?? new Blob([]).stream()) as AsyncIterable<Uint8Array>);
     return answer(this.#transcribe(wav), request.headers.get('accept') ?? '', context);
   }
 

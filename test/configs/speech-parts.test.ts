@@ -1,5 +1,6 @@
 /** The parts of the example in `configs/speech` that need no model. */
 import fc from 'fast-check';
+import type { CallContext } from 'serve-daemon';
 import t from 'tap';
 import { ahead } from '../../configs/speech/ahead.ts';
 import { answer, type Heard } from '../../configs/speech/answer.ts';
@@ -7,6 +8,7 @@ import { windowsOf } from '../../configs/speech/ear.ts';
 import { liveFormat } from '../../configs/speech/live.ts';
 import { Resampler } from '../../configs/speech/resample.ts';
 import { MOST, type Segment, Segmenter, WINDOW } from '../../configs/speech/segmenter.ts';
+import { Transcriber } from '../../configs/speech/transcriber.ts';
 import { openWav } from '../../configs/speech/wav.ts';
 import { WordReader } from '../../configs/speech/words.ts';
 import { chunkOf, joined, RATE, type Width, wavOf, wordErrors } from '../support/speech.ts';
@@ -312,6 +314,15 @@ async function* readAll(reader: ReadableStreamDefaultReader<Uint8Array>): AsyncG
   }
 }
 const joinedText = (chunks: readonly Uint8Array[]): string => Buffer.concat(chunks).toString();
+
+t.test('a request without a body is one with an empty file', async (t) => {
+  const transcriber = new Transcriber({} as ConstructorParameters<typeof Transcriber>[0]);
+  await t.rejects(transcriber.fetch(new Request('http://localhost/speech', { method: 'POST' }), {} as CallContext), {
+    name: 'HttpError',
+    message: 'expected a WAV file, got an empty body',
+    details: { status: 400 },
+  });
+});
 
 t.test('JSON has all at the end, and nothing said is an empty text', async (t) => {
   const heard = (async function* () {

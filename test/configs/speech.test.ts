@@ -179,6 +179,8 @@ for (const server of ['uws', 'node'] as const) {
       const answer = await send(daemon, Buffer.from('ID3 and so on'));
       t.equal(answer.status, 400);
       t.equal(answer.text, 'expected a WAV file, got bytes that begin with 49443320');
+      t.match(await send(daemon, Buffer.alloc(0)), { status: 400, text: 'expected a WAV file, got an empty body' });
+      t.match(await daemon.ask('/speech', { method: 'POST' }), { status: 400, text: 'expected a WAV file, got an empty body' });
       t.equal((await daemon.ask('/speech')).status, 405);
       const refused = await SocketClient.refused(`${daemon.url}/speech?rate=1`);
       t.equal(refused.status, 400);
