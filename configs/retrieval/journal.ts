@@ -13,6 +13,8 @@ export class Journal {
   /** Bytes of whole lines. What a write that failed has left behind them is cut off. */
   #length: number;
   #lines: number;
+  /** Whether the folder that names the file has been written since the file was renamed. */
+  #isNamed = true;
 
   private constructor(file: string, handle: FileHandle, length: number, lines: number) {
     this.#file = file;
@@ -53,6 +55,7 @@ export class Journal {
   /** Resolves when they are on the disk; none of them is there when it rejects. */
   async append(lines: readonly string[]): Promise<void> {
     const bytes = bytesOf(lines);
+    await this.#keepName();
     try {
       await write(this.#handle, bytes, this.#length);
       await this.#handle.datasync();
@@ -64,7 +67,10 @@ export class Journal {
     this.#lines += lines.length;
   }
 
-  /** Has these lines and no others from now on: they are written beside it, then renamed over it. */
+  /**
+   * Has these lines and no others from now on: they are written beside it, then renamed over it.
+   * @throws when they could not be written, and then it is as it was; or when only the folder could not, which the next `append` tries again
+   */
   async replace(lines: Iterable<string>): Promise<void> {
     const beside = `${this.#file}.new`;
     const handle = await open(beside, 'w');
@@ -78,13 +84,21 @@ export class Journal {
       }
       await handle.datasync();
       await rename(beside, this.#file);
-      await keepNames(this.#file);
     } catch (error) {
       await handle.close();
       throw error;
     }
-    await this.#handle.close();
-    [this.#handle, this.#length, this.#lines] = [handle, length, count];
+    const before = this.#handle;
+    [this.#handle, this.#length, this.#lines, this.#isNamed] = [handle, length, count, false];
+    await before.close();
+    await this.#keepName();
+  }
+
+  /** Until that is done, a loss of power may bring the file back that had the name before. */
+  async #keepName(): Promise<void> {
+    if (this.#isNamed) return;
+    await keepNames(this.#file);
+    this.#isNamed = true;
   }
 
   close(): Promise<void> {

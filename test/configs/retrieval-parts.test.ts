@@ -1,7 +1,7 @@
 /** The parts of the retrieval example: tokens, nearest neighbours, and what is kept of documents. */
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -254,6 +254,34 @@ t.test('where it cannot be written anew, what was put is kept all the same', asy
   t.equal(told.length, 2, 'and is tried again');
   await store.close();
   t.equal((await DocumentStore.open(file, LIMITS, fail)).size, 401);
+});
+
+t.test('where only its folder cannot be written, what is put goes to the file that has the name, once the folder can', async (t) => {
+  const folder = t.testdir();
+  const file = join(folder, 'documents.jsonl');
+  const told: unknown[] = [];
+  const store = await DocumentStore.open(file, LIMITS, (error) => told.push(error));
+  const handle = await open(folder);
+  const prototype = Object.getPrototypeOf(handle) as { sync: () => Promise<void> };
+  await handle.close();
+  const { sync } = prototype;
+  t.teardown(() => {
+    prototype.sync = sync;
+  });
+  prototype.sync = async () => {
+    throw new Error('no room');
+  };
+  for (let round = 0; round < 5; round++) await store.put(Array.from({ length: 400 }, (_, index) => of(`${index}`, round / 4)));
+  t.match(told, [{ message: 'no room' }]);
+  await t.rejects(store.put([of('refused')]), { message: 'no room' });
+  t.same(store.get('refused'), undefined);
+  prototype.sync = sync;
+  await store.put([of('last')]);
+  await store.close();
+  const again = await DocumentStore.open(file, LIMITS, fail);
+  t.same(again.get('last'), { id: 'last', text: 'text of last' });
+  t.same(again.get('refused'), undefined);
+  t.equal(again.size, 401);
 });
 
 t.test('too many documents are refused as a whole', async (t) => {
