@@ -1,7 +1,7 @@
 /** The parts of the retrieval example: tokens, nearest neighbours, and what is kept of documents. */
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { appendFile, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -256,33 +256,36 @@ t.test('where it cannot be written anew, what was put is kept all the same', asy
   t.equal((await DocumentStore.open(file, LIMITS, fail)).size, 401);
 });
 
-t.test('where only its folder cannot be written, what is put goes to the file that has the name, once the folder can', async (t) => {
-  const folder = t.testdir();
-  const file = join(folder, 'documents.jsonl');
-  const told: unknown[] = [];
-  const store = await DocumentStore.open(file, LIMITS, (error) => told.push(error));
-  const handle = await open(folder);
-  const prototype = Object.getPrototypeOf(handle) as { sync: () => Promise<void> };
-  await handle.close();
-  const { sync } = prototype;
-  t.teardown(() => {
+t.test(
+  'where only its folder cannot be written, what is put goes to the file that has the name, once the folder can',
+  async (t) => {
+    const folder = t.testdir();
+    const file = join(folder, 'documents.jsonl');
+    const told: unknown[] = [];
+    const store = await DocumentStore.open(file, LIMITS, (error) => told.push(error));
+    const handle = await open(folder);
+    const prototype = Object.getPrototypeOf(handle) as { sync: () => Promise<void> };
+    await handle.close();
+    const { sync } = prototype;
+    t.teardown(() => {
+      prototype.sync = sync;
+    });
+    prototype.sync = async () => {
+      throw new Error('no room');
+    };
+    for (let round = 0; round < 5; round++) await store.put(Array.from({ length: 400 }, (_, index) => of(`${index}`, round / 4)));
+    t.match(told, [{ message: 'no room' }]);
+    await t.rejects(store.put([of('refused')]), { message: 'no room' });
+    t.same(store.get('refused'), undefined);
     prototype.sync = sync;
-  });
-  prototype.sync = async () => {
-    throw new Error('no room');
-  };
-  for (let round = 0; round < 5; round++) await store.put(Array.from({ length: 400 }, (_, index) => of(`${index}`, round / 4)));
-  t.match(told, [{ message: 'no room' }]);
-  await t.rejects(store.put([of('refused')]), { message: 'no room' });
-  t.same(store.get('refused'), undefined);
-  prototype.sync = sync;
-  await store.put([of('last')]);
-  await store.close();
-  const again = await DocumentStore.open(file, LIMITS, fail);
-  t.same(again.get('last'), { id: 'last', text: 'text of last' });
-  t.same(again.get('refused'), undefined);
-  t.equal(again.size, 401);
-});
+    await store.put([of('last')]);
+    await store.close();
+    const again = await DocumentStore.open(file, LIMITS, fail);
+    t.same(again.get('last'), { id: 'last', text: 'text of last' });
+    t.same(again.get('refused'), undefined);
+    t.equal(again.size, 401);
+  },
+);
 
 t.test('too many documents are refused as a whole', async (t) => {
   const store = await DocumentStore.open(join(t.testdir(), 'documents.jsonl'), { width: 2, maxDocuments: 2 }, fail);
@@ -319,7 +322,28 @@ t.test('a file is held by one, and by the next when that lets go', async (t) => 
     message: /f is held by another replica, and can have one only: expected `num_replicas: 1`/,
   });
   await held[Symbol.asyncDispose]();
-  await writeFile(`${file}.lock`, 'left behind');
+  for (const name of ['00000000', 'ffffffff']) await writeFile(`${file}.lock.${name}`, 'left behind');
   await (await holdAlone(file))[Symbol.asyncDispose]();
-  await t.rejects(holdAlone(`${file}${'f'.repeat(99)}`), { message: /expected `file` to have at most 98 bytes/ });
+  t.same(await readdir(folder), [], 'nothing of it is left');
+  await t.rejects(holdAlone(`${file}${'f'.repeat(99)}`), { message: /expected `file` to have at most 85 bytes/ });
+});
+
+t.test('of those that begin together one holds the file, whatever was left behind', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'sd-held-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const file = join(folder, 'f');
+  for (let round = 0; round < 20; round++) {
+    await writeFile(`${file}.lock.${round % 2 === 0 ? '00000000' : 'ffffffff'}`, 'left behind');
+    const tries = await Promise.allSettled(
+      Array.from({ length: 2 + (round % 5) }, async (_, index) => {
+        for (let turn = 0; turn < index * (round % 4); turn++) await setImmediate();
+        return holdAlone(file);
+      }),
+    );
+    const held = tries.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+    t.equal(held.length, 1);
+    for (const each of tries) if (each.status === 'rejected') t.match(each.reason, { message: /is held by another replica/ });
+    for (const each of held) await each[Symbol.asyncDispose]();
+  }
+  t.same(await readdir(folder), []);
 });
