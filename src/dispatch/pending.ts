@@ -1,4 +1,5 @@
 /** One call under way in the data plane: from the queue's door to its answer. */
+import { atDeadline } from '../domain/at-deadline.ts';
 import { ServeError } from '../domain/errors.ts';
 import type { HttpAnswerHead, HttpHead } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
@@ -311,24 +312,5 @@ const NONE: readonly PendingCall[] = [];
 
 /** A replica may count the end of a request's time so much before we do. */
 export const CLOCKS_APART_MS = 50;
-
-/** The longest delay that a timer takes. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
-
-/**
- * Tells that a time is over, and never before it is: timers come up to two milliseconds early, and code that was told so of one call would begin
- * the next in what is left.
- * @param hold is given each timer that it waits with
- */
-export const atDeadline = (
-  deadlineAt: number,
-  now: () => number,
-  hold: (timer: NodeJS.Timeout) => void,
-  over: () => void,
-): void => {
-  const wait = () => hold(setTimeout(look, Math.min(Math.max(deadlineAt - now(), 1), MAX_TIMER_MS)));
-  const look = () => (now() < deadlineAt ? wait() : over());
-  wait();
-};
 
 export const timedOut = (): ServeError => new ServeError('DEADLINE_EXCEEDED', 'The request was not answered in time.');

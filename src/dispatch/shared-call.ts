@@ -1,10 +1,11 @@
 /** One who waits for an answer that others may wait for too: with a deadline, a cancellation and a caller of his own. */
+import { atDeadline } from '../domain/at-deadline.ts';
 import type { ServeError } from '../domain/errors.ts';
 import type { HttpAnswerHead } from '../protocol/messages.ts';
 import type { WireValue } from '../protocol/value.ts';
 import type { CallRequest } from './dispatcher.ts';
 import type { Flight } from './flight.ts';
-import { atDeadline, type CallTrace, type CallUnderWay, timedOut } from './pending.ts';
+import { type CallTrace, type CallUnderWay, timedOut } from './pending.ts';
 
 export class SharedCall implements CallUnderWay {
   readonly deployment: string;

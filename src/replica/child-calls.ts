@@ -1,5 +1,6 @@
 /** Calls that this replica makes of other deployments, through the daemon's queues; handles are built on it. */
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { atDeadline } from '../domain/at-deadline.ts';
 import { errorFromShape, ServeError } from '../domain/errors.ts';
 import type { ValueCall } from '../protocol/brief-value.ts';
 import { decodeValue, encodeValue } from '../protocol/codec.ts';
@@ -185,25 +186,26 @@ const sendLater = (
   outcome: PendingChild,
   settled: Promise<unknown>,
   options: SendOptions,
-  send: (given: unknown, limits: SendOptions) => void,
+  send: (input: unknown, limits: SendOptions) => void,
 ): void => {
   const { timeoutS } = options;
-  const began = performance.now();
+  const deadlineAt = timeoutS === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutS * 1000;
+  let timer: NodeJS.Timeout | undefined;
   const late = () =>
     outcome.giveUp(new ServeError('DEADLINE_EXCEEDED', 'The calls among its arguments were not answered in time.'));
-  const timer = timeoutS === undefined ? undefined : setTimeout(late, timeoutS * 1000);
-  const sendNow = (given: unknown) => {
+  if (deadlineAt !== Number.POSITIVE_INFINITY) {
+    const hold = (next: NodeJS.Timeout) => {
+      timer = next;
+    };
+    atDeadline(deadlineAt, () => performance.now(), hold, late);
+    outcome.onceOver(() => clearTimeout(timer));
+  }
+  const sendNow = (input: unknown) => {
     clearTimeout(timer);
     if (outcome.isOver) return;
-    send(
-      given,
-      timeoutS === undefined ? options : { ...options, timeoutS: Math.max(0, timeoutS - (performance.now() - began) / 1000) },
-    );
+    send(input, timeoutS === undefined ? options : { ...options, timeoutS: Math.max(0, deadlineAt - performance.now()) / 1000 });
   };
-  settled.then(sendNow).catch((error: ServeError) => {
-    clearTimeout(timer);
-    outcome.error(error);
-  });
+  settled.then(sendNow).catch((error: ServeError) => outcome.error(error));
 };
 
 /** Whether the short form can say it; code that is not typed may give anything. */
@@ -226,7 +228,7 @@ class PendingChild implements Call<unknown>, Waiting {
   #awaited = false;
   #owed = 0;
   #wake: (() => void) | undefined;
-  #release: (() => void) | undefined;
+  readonly #releases: (() => void)[] = [];
 
   constructor(requestId: string, cancel: () => void, giveCredit: (bytes: number) => void) {
     this.requestId = requestId;
@@ -292,7 +294,12 @@ class PendingChild implements Call<unknown>, Waiting {
   endsWith(signal: AbortSignal): void {
     const cancel = () => this.cancel();
     signal.addEventListener('abort', cancel, { once: true });
-    this.#release = () => signal.removeEventListener('abort', cancel);
+    this.onceOver(() => signal.removeEventListener('abort', cancel));
+  }
+
+  /** It is not over yet. */
+  onceOver(release: () => void): void {
+    this.#releases.push(release);
   }
 
   cancel(): void {
@@ -338,7 +345,7 @@ class PendingChild implements Call<unknown>, Waiting {
 
   #finish(): void {
     this.#over = true;
-    this.#release?.();
+    for (const release of this.#releases) release();
   }
 
   #taken(bytes: number): void {

@@ -1,5 +1,6 @@
 /** The data link of a replica: takes calls, says what has begun before anything runs, hands them to the engine, and carries answers and streams back. */
 import type { Duplex } from 'node:stream';
+import { atDeadline } from '../domain/at-deadline.ts';
 import { ServeError, shapeOfError } from '../domain/errors.ts';
 import { idsBegun } from '../protocol/brief-begun.ts';
 import { encodeFrame, FRAME, type Frame, outgoing, ProtocolError } from '../protocol/frame.ts';
@@ -79,9 +80,13 @@ class Incoming implements IncomingCall {
     if (this.#abort === undefined) {
       this.#abort = new AbortController();
       if (this.cancelled) this.#abort.abort(gone());
-      else if (this.deadline !== undefined)
+      else if (this.deadline !== undefined) {
+        const hold = (timer: NodeJS.Timeout) => {
+          this.#timer = timer;
+        };
         // Not before the daemon's own: code that ends with its signal must not turn a 408 into an answer.
-        this.#timer = setTimeout(() => this.cancel(), Math.max(0, Math.ceil(this.deadline - Date.now())) + 1);
+        atDeadline(Math.ceil(this.deadline) + 1, Date.now, hold, () => this.cancel());
+      }
     }
     return this.#abort.signal;
   }

@@ -92,6 +92,36 @@ t.test('a signal that outlives its calls keeps nothing of them', async (t) => {
   await Promise.allSettled([answered, streamed, cancelled]);
 });
 
+for (const timeoutS of [Number.POSITIVE_INFINITY, 3_000_000]) {
+  t.test(`a call that waits for its arguments may take ${timeoutS} seconds`, async (t) => {
+    const delays: unknown[] = [];
+    const { setTimeout } = globalThis;
+    t.teardown(() => {
+      globalThis.setTimeout = setTimeout;
+    });
+    globalThis.setTimeout = ((work: () => void, ms: number) => {
+      delays.push(ms);
+      return setTimeout(work, ms);
+    }) as typeof setTimeout;
+    const { handle } = start();
+    const call = handle.options({ timeoutS }).call(handle.call(1));
+    t.same(delays, timeoutS === Number.POSITIVE_INFINITY ? [] : [2 ** 31 - 1]);
+    call.cancel();
+    await t.rejects(Promise.resolve(call), { code: 'CLIENT_CLOSED' });
+  });
+}
+
+t.test('a call that is given up while it waits for its arguments leaves no timer behind', async (t) => {
+  const timers = () => process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length;
+  const { handle } = start();
+  const before = timers();
+  const call = handle.options({ timeoutS: 3600 }).call(handle.call(1));
+  t.equal(timers(), before + 1);
+  call.cancel();
+  await t.rejects(Promise.resolve(call), { code: 'CLIENT_CLOSED' });
+  t.equal(timers(), before);
+});
+
 t.test('a stream is iterated, and awaited it is a list', async (t) => {
   const { take, idOf, handle } = start();
   const [iterated, awaited] = [handle.stream(), handle.stream()];

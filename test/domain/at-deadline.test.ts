@@ -1,5 +1,5 @@
 import t from 'tap';
-import { atDeadline } from '../../src/dispatch/pending.ts';
+import { atDeadline } from '../../src/domain/at-deadline.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 type Owner = ConstructorParameters<typeof FakeClock>[0];
