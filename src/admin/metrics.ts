@@ -27,8 +27,14 @@ export const familiesOf = (measured: Measured): readonly Family[] => [
     ...(measured.plane === undefined ? [] : [['data-plane', measured.plane.loopDelay] as const]),
   ]),
   ...processFamilies(),
-  ...userFamilies(measured.user),
+  ...userFamilies(measured.user, deploymentsOf(measured.status)),
 ];
+
+/** As `application/deployment`, in the order of the config. */
+const deploymentsOf = ({ applications }: Status): readonly string[] =>
+  Object.entries(applications).flatMap(([application, { deployments }]) =>
+    Object.keys(deployments).map((deployment) => `${application}/${deployment}`),
+  );
 
 const planeFamilies = ({ http, inFlight, connections, deployments }: DataPlaneMetrics): readonly Family[] => {
   const each = <T>(read: (metrics: DeploymentMetrics, labels: Labels) => T): T[] =>

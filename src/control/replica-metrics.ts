@@ -1,14 +1,14 @@
 /** What one replica tells of the metrics of its code. Nothing of it is believed: what is not as it must be, or too much, is left out. */
+import { MetricRoom } from '../protocol/metric-room.ts';
 import {
   isSameShape,
   MAX_LABEL_VALUE,
-  MAX_METRICS,
-  MAX_SERIES,
   type MetricReport,
   type MetricShape,
   type SeriesReport,
   seriesKey,
   shapeMistake,
+  wellFormed,
 } from '../protocol/user-metrics.ts';
 
 interface Held {
@@ -18,7 +18,7 @@ interface Held {
 
 export class HeldMetrics {
   readonly #metrics = new Map<string, Held>();
-  #series = 0;
+  readonly #room = new MetricRoom();
 
   /** @returns why something of it was left out, for the log; undefined: all was taken */
   take(meta: Readonly<Record<string, unknown>>): string | undefined {
@@ -43,22 +43,24 @@ export class HeldMetrics {
     const held = this.#metrics.get(shape.name) ?? { shape, series: new Map() };
     if (!isSameShape(held.shape, shape)) return `the metric ${shape.name} has changed its type, labels or buckets`;
     if (!Array.isArray(series)) return `expected series of the metric ${shape.name}`;
-    if (!this.#metrics.has(shape.name) && this.#metrics.size >= MAX_METRICS) return `expected at most ${MAX_METRICS} metrics`;
-    this.#metrics.set(shape.name, held);
+    if (!this.#metrics.has(shape.name)) {
+      const refused = this.#room.addMetric(shape);
+      if (refused !== undefined) return refused;
+      this.#metrics.set(shape.name, held);
+    }
     let why: string | undefined;
     for (const each of series) why = this.#takeSeries(held, each) ?? why;
     return why;
   }
 
   #takeSeries({ shape, series }: Held, each: unknown): string | undefined {
-    const [labels, value] = Array.isArray(each) ? (each as readonly unknown[]) : [];
-    if (!areLabels(labels, shape.labels.length)) return `expected ${shape.labels.length} labels of the metric ${shape.name}`;
+    const [given, value] = Array.isArray(each) ? (each as readonly unknown[]) : [];
+    if (!areLabels(given, shape.labels.length)) return `expected ${shape.labels.length} labels of the metric ${shape.name}`;
     if (!isValue(value, shape)) return `expected a value that a ${shape.kind} can have for the metric ${shape.name}`;
+    const labels = given.map(wellFormed);
     const key = seriesKey(labels);
-    if (!series.has(key)) {
-      if (this.#series >= MAX_SERIES) return `expected at most ${MAX_SERIES} series`;
-      this.#series += 1;
-    }
+    const passed = series.has(key) ? undefined : this.#room.addSeries(shape, labels);
+    if (passed !== undefined) return `expected at most ${passed} in a replica, got more with the metric ${shape.name}`;
     series.set(key, [labels, value]);
     return undefined;
   }

@@ -106,6 +106,10 @@ export interface UserMetric {
   readonly series: readonly (readonly [labels: readonly string[], value: number | readonly number[]])[];
 }
 
+/** The names that the lines of a metric have: no other metric may have any of them. */
+export const lineNames = ({ name, kind }: Pick<UserMetric, 'name' | 'kind'>): readonly string[] =>
+  kind === 'histogram' ? [name, `${name}_bucket`, `${name}_sum`, `${name}_count`] : [name];
+
 /** Seconds that the event loop of a thread was late, over the last while. */
 export interface LoopDelay {
   readonly p50: number;

@@ -31,9 +31,15 @@ export interface MetricsMeta {
 
 /** Of one replica. */
 export const MAX_METRICS = 100;
-/** Of one replica, over all its metrics: each is a line of `/metrics`, of a histogram one for each bucket. */
+/** Of one replica, over all its metrics. */
 export const MAX_SERIES = 1000;
+/** Of one replica in `/metrics`: of a series of a histogram one for each bucket, and three besides. */
+export const MAX_LINES = 20_000;
+/** Of one replica: its own names and labels, in UTF-8, on all its lines. */
+export const MAX_TEXT_BYTES = 4 * 1024 * 1024;
 export const MAX_LABELS = 10;
+/** In UTF-16 units. */
+export const MAX_LABEL_NAME = 64;
 export const MAX_BUCKETS = 64;
 /** In UTF-16 units. */
 export const MAX_NAME = 200;
@@ -52,6 +58,7 @@ export const shapeMistake = (shape: { readonly [field in keyof MetricShape]?: un
   const { name, kind, help, labels, buckets } = shape;
   if (typeof name !== 'string' || name.length > MAX_NAME || !NAME.test(name))
     return `expected a name of letters, digits, \`_\` and \`:\` that begins with no digit, ${MAX_NAME} at most, got ${told(name)}`;
+  if (name in Object.prototype) return `expected a name that no object of JavaScript has by itself, got ${told(name)}`;
   if (TAKEN.test(name))
     return `expected a name that does not begin with \`serve_\` or \`process_\`, which are the daemon's, got ${told(name)}`;
   if (!METRIC_KINDS.includes(kind as MetricKind)) return `expected a counter, a gauge or a histogram, got ${told(kind)}`;
@@ -59,7 +66,7 @@ export const shapeMistake = (shape: { readonly [field in keyof MetricShape]?: un
   if (!Array.isArray(labels) || labels.length > MAX_LABELS) return `expected a list of at most ${MAX_LABELS} labels`;
   const wrong: unknown = labels.find((label, index) => !isLabel(label) || labels.indexOf(label) !== index);
   if (wrong !== undefined || labels.includes(undefined))
-    return `expected labels of letters, digits and \`_\`, each once, and none of application, deployment, replica, le, quantile, got ${told(wrong)}`;
+    return `expected labels of letters, digits and \`_\`, ${MAX_LABEL_NAME} at most, each once, and none of application, deployment, replica, le, quantile, constructor and the like, got ${told(wrong)}`;
   if ((buckets !== undefined) !== (kind === 'histogram')) return 'expected buckets for a histogram, and for nothing else';
   if (buckets !== undefined && !areBounds(buckets))
     return `expected 1 to ${MAX_BUCKETS} buckets, finite and rising, got ${told(buckets)}`;
@@ -68,9 +75,10 @@ export const shapeMistake = (shape: { readonly [field in keyof MetricShape]?: un
 
 const isLabel = (label: unknown): boolean =>
   typeof label === 'string' &&
-  label.length <= MAX_NAME &&
+  label.length <= MAX_LABEL_NAME &&
   LABEL.test(label) &&
   !label.startsWith('__') &&
+  !(label in Object.prototype) &&
   !GIVEN_LABELS.has(label);
 
 const areBounds = (buckets: unknown): boolean =>
@@ -87,6 +95,9 @@ export const isSameShape = (one: MetricShape, other: MetricShape): boolean =>
 
 const sameList = (one: readonly unknown[], other: readonly unknown[]): boolean =>
   one.length === other.length && one.every((each, index) => each === other[index]);
+
+/** Halves of characters would all be written as the same one: of two series one name. */
+export const wellFormed = (label: string): string => label.replaceAll(/\p{Surrogate}/gu, '\uFFFD');
 
 /** By which the series of a metric are told apart. */
 export const seriesKey = (labels: readonly string[]): string =>

@@ -1,15 +1,15 @@
 /** The metrics of a replica's code: plain numbers here, told to the daemon at most once a second, and only those that have changed. */
 import { SECONDS } from '../domain/metrics.ts';
+import { MetricRoom } from '../protocol/metric-room.ts';
 import {
   isSameShape,
   MAX_LABEL_VALUE,
-  MAX_METRICS,
-  MAX_SERIES,
   type MetricReport,
   type MetricShape,
   type MetricsMeta,
   seriesKey,
   shapeMistake,
+  wellFormed,
 } from '../protocol/user-metrics.ts';
 import type { Counter, Gauge, Histogram, HistogramOptions, MetricLabels, MetricOptions, Metrics } from '../sdk/metrics.ts';
 
@@ -36,7 +36,7 @@ export class ReplicaMetrics implements Metrics {
   readonly #tell: ((meta: MetricsMeta) => void) | undefined;
   readonly #warn: (fields: object, message: string) => void;
   readonly #later: (work: () => void) => void;
-  #series = 0;
+  readonly #room = new MetricRoom();
   #isDue = false;
 
   /**
@@ -111,8 +111,8 @@ export class ReplicaMetrics implements Metrics {
       if (isSameShape(known.shape, shape)) return known;
       throw new TypeError(`the metric \`${name}\` was made as ${textOf(known.shape)}, and is now asked for as ${textOf(shape)}`);
     }
-    if (this.#metrics.size >= MAX_METRICS)
-      throw new TypeError(`expected at most ${MAX_METRICS} metrics in a replica, got \`${name}\` beside them: use labels`);
+    const refused = this.#room.addMetric(shape);
+    if (refused !== undefined) throw new TypeError(`a metric: ${refused}`);
     const metric = { shape, series: new Map<string, Series>(), changed: new Set<Series>(), warned: false };
     this.#metrics.set(name, metric);
     return metric;
@@ -139,22 +139,19 @@ export class ReplicaMetrics implements Metrics {
         `expected labels that the metric \`${metric.shape.name}\` was made with (${known}), got \`${strange}\``,
       );
     }
-    const labels = names.map((name) => String(given?.[name] ?? '').slice(0, MAX_LABEL_VALUE));
+    const labels = names.map((name) => wellFormed(String(given?.[name] ?? '').slice(0, MAX_LABEL_VALUE)));
     const key = seriesKey(labels);
     const known = metric.series.get(key);
     if (known !== undefined) return known;
-    if (this.#series >= MAX_SERIES) {
+    const limit = this.#room.addSeries(metric.shape, labels);
+    if (limit !== undefined) {
       if (!metric.warned) {
         const fields = { metric: metric.shape.name, labels: Object.fromEntries(names.map((name, at) => [name, labels[at]])) };
-        this.#warn(
-          { ...fields, limit: MAX_SERIES },
-          'a metric has new values of labels beyond the limit of a replica: they are not counted',
-        );
+        this.#warn({ ...fields, limit }, 'a metric has new values of labels beyond the limit of a replica: they are not counted');
       }
       metric.warned = true;
       return undefined;
     }
-    this.#series += 1;
     const counts = buckets === undefined ? undefined : new Array<number>(buckets.length + 1).fill(0);
     const series = { labels, value: 0, counts };
     metric.series.set(key, series);

@@ -84,6 +84,16 @@ const refused: readonly (readonly [what: string, make: (metrics: ReplicaMetrics)
   ['no number', (metrics) => metrics.gauge('a').set(Number.NaN), /expected a finite number for the metric `a`, got NaN/],
   ['a text', (metrics) => metrics.gauge('a').set('5' as never), /expected a finite number/],
   ['an infinite one', (metrics) => metrics.histogram('a').observe(Number.POSITIVE_INFINITY), /finite/],
+  [
+    'a name of every object',
+    (metrics) => metrics.counter('constructor'),
+    /no object of JavaScript has by itself, got "constructor"/,
+  ],
+  [
+    'a name that a histogram has lines of',
+    (metrics) => [metrics.histogram('a'), metrics.counter('a_sum')],
+    /expected another name than `a_sum`: its lines and those of `a`/,
+  ],
   ['a strange label', (metrics) => metrics.counter('a', { labels: ['x'] }).inc(1, { y: 1 }), /made with \(x\), got `y`/],
 ];
 for (const [what, make, message] of refused) {
@@ -98,13 +108,23 @@ t.test('values of labels beyond the limit are not kept, and it is said once', as
   const { metrics, tick, warned } = start();
   const users = metrics.counter('users_total', { labels: ['user'] });
   for (let user = 0; user < MAX_SERIES + 500; user++) users.inc(1, { user });
-  t.match(warned, [{ metric: 'users_total', limit: MAX_SERIES, labels: { user: String(MAX_SERIES) } }]);
+  t.match(warned, [{ metric: 'users_total', limit: `${MAX_SERIES} series`, labels: { user: String(MAX_SERIES) } }]);
   t.equal(warned.length, 1);
   t.equal(tick()[0]?.series.length, MAX_SERIES);
   users.inc(1, { user: 0 });
   t.same(tick()[0]?.series, [[['0'], 2]], 'those that are kept go on');
   for (let count = 1; count < MAX_METRICS; count++) metrics.counter(`more_${count}`);
   t.throws(() => metrics.counter('one_more'), { message: /at most 100 metrics/ });
+});
+
+t.test('halves of characters are one series, as they are one in the text', async (t) => {
+  const { metrics, tick } = start();
+  const words = metrics.counter('words_total', { labels: ['word'] });
+  for (const word of ['\ud800', '\udc00', `${'a'.repeat(199)}😀`]) words.inc(1, { word });
+  t.same(tick()[0]?.series, [
+    [['\ufffd'], 2],
+    [[`${'a'.repeat(199)}\ufffd`], 1],
+  ]);
 });
 
 t.test('where nobody is told there is no timer', async (t) => {
