@@ -1,5 +1,4 @@
 /** Calls that this replica makes of other deployments, through the daemon's queues; handles are built on it. */
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { atDeadline } from '../domain/at-deadline.ts';
 import { errorFromShape, ServeError } from '../domain/errors.ts';
 import type { ValueCall } from '../protocol/brief-value.ts';
@@ -8,6 +7,7 @@ import { encodeFrame, FRAME, type Frame, outgoing } from '../protocol/frame.ts';
 import type { CancelMeta, CreditMeta } from '../protocol/messages.ts';
 import { SlotTable } from '../protocol/slots.ts';
 import { copied, type WireValue } from '../protocol/value.ts';
+import { type CallWork, currentWork, type SharedWork } from '../sdk/current-work.ts';
 import type { Call, CallOptions } from '../sdk/index.ts';
 import { whenSettled } from './unsettled.ts';
 
@@ -16,15 +16,6 @@ export type SendOptions = CallOptions & { readonly broadcast?: true };
 
 /** Credit is given back when so many bytes of a stream were taken. */
 const CREDIT_PORTION = 65_536;
-
-/** What is known of a call whose work makes others. */
-export interface ParentCall {
-  readonly id: number;
-  readonly requestId: string;
-}
-
-/** The call in whose work this code runs; its children are cancelled with it and inherit its deadline. */
-const currentCall = new AsyncLocalStorage<ParentCall>();
 
 interface Waiting {
   result(value: unknown): void;
@@ -58,23 +49,27 @@ export class ChildCalls {
   }
 
   /** Runs the work of a call so that the calls made in it are its children. */
-  within<T>(call: ParentCall, work: () => T): T {
-    return currentCall.run(call, work);
+  within<T>(call: CallWork, work: () => T): T {
+    return currentWork.run(call, work);
   }
 
   /** Sends a call at once, or as soon as the calls among its arguments have their results; its answer comes to the `Call`. */
-  call(handle: string, method: string, args: readonly unknown[], options: SendOptions): Call<unknown> {
+  call(handle: string, method: string, args: readonly unknown[], given: SendOptions): Call<unknown> {
+    const work = currentWork.getStore();
+    // The daemon knows the end of a call, but not of what is done for several.
+    const together = work === undefined || 'id' in work ? undefined : work;
+    const options = together === undefined ? given : withinDeadline(given, together);
     let id: number | undefined;
     const outcome: PendingChild = new PendingChild(
-      currentCall.getStore()?.requestId ?? this.#ownId,
+      parentOf(work)?.requestId ?? this.#ownId,
       () => this.#cancel(id),
       (bytes) => this.#write(encodeFrame(FRAME.CREDIT, { id: id as number, bytes } satisfies CreditMeta)),
     );
     const { signal } = options;
-    const send = (given: unknown, limits: SendOptions) => {
-      if (signal?.aborted) throw cancelled();
+    const send = (input: unknown, limits: SendOptions) => {
+      if (signal?.aborted || together?.signal.aborted) throw cancelled();
       // Code may fill its buffers anew as soon as it has made the call.
-      const value = copied(encodeValue(given));
+      const value = copied(encodeValue(input));
       id = this.#waiting.add(outcome);
       try {
         this.#send(id, handle, method, value, args.length > 1, limits);
@@ -84,12 +79,12 @@ export class ChildCalls {
         throw error;
       }
     };
-    const given = args.length === 1 ? args[0] : args.length === 0 ? null : args;
+    const input = args.length === 1 ? args[0] : args.length === 0 ? null : args;
     try {
-      send(given, options);
+      send(input, options);
     } catch (error) {
       try {
-        const settled = isUnencodable(error) ? whenSettled(given, isCall) : undefined;
+        const settled = isUnencodable(error) ? whenSettled(input, isCall) : undefined;
         if (settled === undefined) throw error;
         sendLater(outcome, settled, options, send);
       } catch (told) {
@@ -98,6 +93,7 @@ export class ChildCalls {
       }
     }
     if (signal !== undefined) outcome.endsWith(signal);
+    if (together !== undefined) outcome.endsWith(together.signal);
     return outcome;
   }
 
@@ -140,7 +136,7 @@ export class ChildCalls {
   #send(id: number, handle: string, method: string, value: WireValue, spread: boolean, options: SendOptions): void {
     const { modelId, sessionId, timeoutS, priority, broadcast } = options;
     const timeoutMs = timeoutS === undefined ? undefined : timeoutS * 1000;
-    const parent = currentCall.getStore()?.id;
+    const parent = parentOf(currentWork.getStore())?.id;
     // Where nothing else is under way, nothing else of this turn is worth waiting for.
     const atOnce = this.#waiting.size === 1;
     // The short form has no place for these.
@@ -180,6 +176,17 @@ export class ChildCalls {
 const isUnencodable = (error: unknown): boolean => error instanceof ServeError && error.details['unencodable'] === true;
 
 const isCall = (value: unknown): value is PendingChild => value instanceof PendingChild;
+
+/** The call whose child it is: cancelled with it, and within its deadline. */
+const parentOf = (work: CallWork | SharedWork | undefined): CallWork | undefined =>
+  work !== undefined && 'id' in work ? work : undefined;
+
+const withinDeadline = (options: SendOptions, { deadline }: SharedWork): SendOptions => {
+  if (deadline === undefined) return options;
+  const leftS = Math.max(0, deadline - Date.now()) / 1000;
+  // What is no number is left to those who refuse it.
+  return options.timeoutS !== undefined && !(options.timeoutS > leftS) ? options : { ...options, timeoutS: leftS };
+};
 
 /** The time that it may take counts from now, not from when it is sent. */
 const sendLater = (

@@ -4,6 +4,7 @@ import { decideBatch, type Waiting } from '../batching/batch.ts';
 import { holdForWindow, NO_HOLD } from '../batching/hold.ts';
 import { ServeError } from '../domain/errors.ts';
 import { noteMade, saidOf, whileHolding } from './batch-settings.ts';
+import { currentWork, type SharedWork } from './current-work.ts';
 import { wrongCount } from './wrong-count.ts';
 
 export interface BatchOptions {
@@ -40,7 +41,7 @@ type Run<Item, Out> = (items: Item[], run: BatchRun) => readonly Out[] | Promise
 
 /**
  * Makes a function of one item out of one of many. Items that are asked for in the same turn, and while a run is under way, run together;
- * the calls that a run makes of other deployments belong to the request of its first item.
+ * the calls that a run makes of other deployments belong to all whose items are in it.
  * @throws TypeError, RangeError for options that cannot be
  */
 export const batch = <Item, Out>(options: BatchOptions, run: Run<Item, Out>): BatchedFunction<Item, Exclude<Out, Error>> => {
@@ -149,12 +150,15 @@ class FunctionBatcher<Item, Out> {
       members.push(member);
     }
     this.#running += 1;
-    const under = new UnderWay(members.length);
+    const under = new UnderWay(members);
     for (const member of members) member.run = under;
     const items = members.map(({ item }) => item);
     try {
       const [first] = members as [Member<Item, Out>];
-      const results = await first.scope.runInAsyncScope(this.#run, undefined, items, under);
+      // Of one request, it is a part of that; else none of them may end what the others wait for.
+      const isOfOne = members.every(({ work }) => work === first.work);
+      const run = isOfOne ? this.#run : () => currentWork.run(under, this.#run, items, under);
+      const results = await first.scope.runInAsyncScope(run, undefined, items, under);
       if (!Array.isArray(results) || results.length !== members.length) throw wrongCount(this.#own.name, members.length, results);
       for (const [index, member] of members.entries()) member.settle(results[index] as Out | Error);
     } catch (error) {
@@ -176,7 +180,11 @@ class Member<Item, Out> implements Waiting {
   readonly maxCompany = Number.POSITIVE_INFINITY;
   readonly arrivedAt = performance.now();
   readonly deadlineAt: number;
-  /** Where it was asked for: the run of a batch is in the place of the first. */
+  /** Milliseconds since the epoch: when nobody waits for it any more. */
+  readonly deadline: number | undefined;
+  /** In whose work it was asked for. */
+  readonly work = currentWork.getStore();
+  /** Where it was asked for. What code of its own keeps there (a trace) is in a run that of the first. */
   readonly scope = new AsyncResource('serve-daemon.batch', { requireManualDestroy: true });
   readonly result: Promise<Exclude<Out, Error>>;
   run: UnderWay | undefined;
@@ -187,6 +195,7 @@ class Member<Item, Out> implements Waiting {
   /** @param left it was given up, running or not */
   constructor(item: Item, { signal, deadline }: BatchCaller, left: () => void) {
     this.item = item;
+    this.deadline = deadline ?? this.work?.deadline;
     this.deadlineAt = deadline === undefined ? Number.POSITIVE_INFINITY : this.arrivedAt + deadline - Date.now();
     const { promise, ...end } = withEnd<Exclude<Out, Error>>();
     this.result = promise;
@@ -223,12 +232,15 @@ const withEnd = <T>(): { promise: Promise<T>; resolve: (value: T) => void; rejec
 };
 
 /** A run, for those whose items are in it. */
-class UnderWay implements BatchRun {
+class UnderWay implements BatchRun, SharedWork {
+  readonly deadline: number | undefined;
   #left: number;
   #abort: AbortController | undefined;
 
-  constructor(items: number) {
-    this.#left = items;
+  constructor(members: readonly { readonly deadline: number | undefined }[]) {
+    const latest = Math.max(...members.map(({ deadline }) => deadline ?? Number.POSITIVE_INFINITY));
+    this.deadline = latest === Number.POSITIVE_INFINITY ? undefined : latest;
+    this.#left = members.length;
   }
 
   /** Made on first use. */

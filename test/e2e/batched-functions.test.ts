@@ -1,4 +1,6 @@
 /** `batch()` inside a replica: an unbatched `call` that awaits its own batched function, whose options the file may set. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import t from 'tap';
 import { startDaemon, until } from '../support/daemon-rig.ts';
 import { configOf, single } from './configs.ts';
@@ -66,3 +68,54 @@ t.test('who leaves before the run takes his item along', async (t) => {
     [[2], [2]],
   );
 });
+
+/** A run that calls another deployment, which answers as soon as the test lets it. */
+const CALLING = `import { batch } from 'serve-daemon';
+import { existsSync } from 'node:fs';
+import { setTimeout as wait } from 'node:timers/promises';
+export class Front {
+  constructor({ back }) { this.back = back; }
+  #both = batch({ name: 'both', maxBatchSize: 2, waitS: 3600 }, (items) => this.back.work(items));
+  call(input, context) { return this.#both(input, input.hasContext ? context : undefined); }
+}
+export class Back {
+  async work(items, context) {
+    context.log.info('back works on ' + items.length);
+    while (!existsSync(process.env.GO)) await wait(5);
+    return items.map(({ name }) => name);
+  }
+}
+`;
+
+for (const hasContext of [true, false]) {
+  t.test(
+    `the first of a run leaves, and the other gets its answer: ${hasContext ? 'with' : 'without'} the context`,
+    async (t) => {
+      const go = join(t.testdir(), 'go');
+      const deployments = [
+        { name: 'Front', import_path: './app.ts:Front', max_ongoing_requests: 20 },
+        { name: 'Back', import_path: './app.ts:Back', ray_actor_options: { runtime_env: { env_vars: { GO: go } } } },
+      ];
+      const graph = { ingress: 'Front', calls: { Front: { back: 'Back' } } };
+      await using daemon = await startDaemon(configOf([{ name: 'app', route_prefix: '/app', deployments, graph }]), {
+        files: { 'app.ts': CALLING },
+      });
+      const gone = new AbortController();
+      const front = (count: number) =>
+        until(
+          `${count} in work`,
+          async () => (await daemon.status()).applications['app']?.deployments['Front']?.ongoing === count,
+        );
+      const body = JSON.stringify({ name: 'first', hasContext });
+      const left = daemon.ask('/app', { method: 'POST', body, headers: JSON_TYPE, signal: gone.signal }).catch(() => 'gone');
+      await front(1);
+      const second = daemon.post('/app', { name: 'second', hasContext });
+      await daemon.waitForLog('back works on 2');
+      gone.abort();
+      t.equal(await left, 'gone');
+      await daemon.waitForLog((line) => line.msg === 'request' && line['status'] === 499);
+      await writeFile(go, '');
+      t.match(await second, { status: 200, text: 'second' });
+    },
+  );
+}

@@ -3,6 +3,7 @@ import t from 'tap';
 import { decodeFrame, encodeFrame, FRAME, type Frame, type FrameType } from '../../src/protocol/frame.ts';
 import { ChildCalls } from '../../src/replica/child-calls.ts';
 import { makeHandle } from '../../src/replica/handle.ts';
+import { currentWork } from '../../src/sdk/current-work.ts';
 
 /** A handle `b`, and the daemon's side of it. */
 const start = () => {
@@ -90,6 +91,32 @@ t.test('a signal that outlives its calls keeps nothing of them', async (t) => {
   cancelled.cancel();
   t.same(getEventListeners(signal, 'abort'), []);
   await Promise.allSettled([answered, streamed, cancelled]);
+});
+
+t.test('what is called for several has their deadline, ends with them, and is the child of none', async (t) => {
+  const { sent, calls, handle } = start();
+  const ends = new AbortController();
+  const { signal: own } = new AbortController();
+  const work = { signal: ends.signal, deadline: Date.now() + 60_000 };
+  const call = (options: object) => currentWork.run(work, () => handle.options(options).call(1));
+  const asked = calls.within({ id: 7, requestId: 'seven' }, () => [
+    call({ signal: own }),
+    call({ timeoutS: 3600 }),
+    call({ timeoutS: 5 }),
+  ]);
+  const limits = sent.map(({ meta }) => meta['timeoutMs'] as number);
+  t.ok(limits.slice(0, 2).every((ms) => ms > 5000 && ms <= 60_000));
+  t.equal(limits[2], 5000);
+  t.match(sent, Array(3).fill({ meta: { parent: undefined } }));
+  ends.abort();
+  for (const each of asked) await t.rejects(Promise.resolve(each), { code: 'CLIENT_CLOSED' });
+  t.same(
+    sent.slice(3).map(({ type }) => type),
+    Array(3).fill(FRAME.CANCEL),
+  );
+  t.same([...getEventListeners(own, 'abort'), ...getEventListeners(ends.signal, 'abort')], [], 'and nothing stays behind');
+  await t.rejects(Promise.resolve(call({})), { code: 'CLIENT_CLOSED' });
+  t.equal(sent.length, 6, 'nothing more is begun');
 });
 
 for (const timeoutS of [Number.POSITIVE_INFINITY, 3_000_000]) {

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { type BatchOptions, type BatchRun, batch } from '../../src/sdk/batch.ts';
 import { setBatchedFunctions, unknownNames } from '../../src/sdk/batch-settings.ts';
+import { type CallWork, currentWork, type SharedWork } from '../../src/sdk/current-work.ts';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 /** Longer than anything that is due now takes. */
@@ -209,7 +210,7 @@ t.test('more than maxQueuedItems are refused, and there is room again when some 
   t.same(await Promise.all([...waiting, last]), [2, 3, 4]);
 });
 
-t.test('a run is in the place of the request of its first item', async (t) => {
+t.test('what code keeps of a request is in a run that of its first item', async (t) => {
   const place = new AsyncLocalStorage<string>();
   const seen: (string | undefined)[] = [];
   const fn = batch({ name: 'placed', maxBatchSize: 2 }, async (items: number[]) => {
@@ -218,6 +219,24 @@ t.test('a run is in the place of the request of its first item', async (t) => {
   });
   await Promise.all([1, 2, 3].map((item) => place.run(`request ${item}`, () => fn(item))));
   t.same(seen, ['request 1', 'request 3']);
+});
+
+t.test('what a run calls belongs to the call that all of its items are of, else to none of them', async (t) => {
+  const seen: (CallWork | SharedWork | undefined)[] = [];
+  const fn = batch({ name: 'belongs' }, async (items: number[]) => {
+    seen.push(currentWork.getStore());
+    await Promise.resolve();
+    seen.push(currentWork.getStore());
+    return items;
+  });
+  const now = Date.now();
+  const [one, two] = [1, 2].map((id) => ({ id, requestId: `${id}`, deadline: now + id * 60_000 })) as [CallWork, CallWork];
+  await Promise.all([1, 2].map((item) => currentWork.run(one, () => fn(item))));
+  t.same(seen.splice(0), [one, one], 'both of one request');
+  await Promise.all([currentWork.run(two, () => fn(2)), currentWork.run(one, () => fn(1, { deadline: now + 10 }))]);
+  t.match(seen.splice(0), Array(2).fill({ id: undefined, deadline: now + 120_000, signal: { aborted: false } }), 'of two');
+  await Promise.all([currentWork.run(two, () => fn(2)), fn(1)]);
+  t.match(seen.splice(0), Array(2).fill({ id: undefined, deadline: undefined }), 'one of them has no deadline');
 });
 
 t.test('what the file says wins over the code, at once', async (t) => {
