@@ -314,7 +314,8 @@ for (const server of ['uws', 'node'] as const) {
       await load(1, 0);
       first.out.destroy();
       await load(0, 0);
-      t.same(await notes(daemon, 'first', '/one/notes'), ['aborted']);
+      // One that has left before its code began is never begun.
+      t.match((await notes(daemon, 'first', '/one/notes')).join(), /^(aborted)?$/);
       t.same(await notes(daemon, 'second', '/one/notes'), []);
     });
 
